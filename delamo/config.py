@@ -1,0 +1,466 @@
+"""The schema of every config node, registered once in Hydra's ConfigStore below the group `schema/`.
+
+The YAML files in `conf/` hold the values, these classes hold the types: every field is MISSING here, so that a value lives in one
+place. A structured node takes no unknown key, not even with a leading `+`. Closed choices are enums, written by name.
+
+Fields made by `label()` and `speed()` do not enter a stage's identity: a label names a choice, and a speed knob (batch
+size, device, workers) says how a result is computed, not which. `identity(node)` gives the fields that do.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def conf_dir() -> Path:
+    """Where the YAML files are: inside the installed package, or beside it in a checkout.
+
+    Raises:
+        FileNotFoundError: the installation carries no `conf`.
+    """
+    for folder in (_PACKAGE / "conf", _PACKAGE.parent / "conf"):
+        if (folder / "config.yaml").is_file():
+            return folder
+    raise FileNotFoundError(
+        f"no conf/config.yaml in {_PACKAGE} or beside it: the installation is incomplete, reinstall delamo"
+    )
+
+
+def label() -> Any:
+    """A field that names a choice for people: in slugs and tables, not in an identity."""
+    return dataclasses.field(default=MISSING, metadata={"identity": False})
+
+
+def speed() -> Any:
+    """A field that changes how fast a result comes, not which result: not in an identity."""
+    return dataclasses.field(default=MISSING, metadata={"identity": False})
+
+
+def identity(node: Any) -> dict[str, Any]:
+    """The schema's name and the fields of `node` that decide a result, as JSON values."""
+    kept = {f.name: _plain(getattr(node, f.name)) for f in dataclasses.fields(node) if f.metadata.get("identity", True)}
+    return {"schema": type(node).__name__, **kept}
+
+
+def arguments(node: Any) -> dict[str, Any]:
+    """The fields of `node` without its name, as keyword arguments for the code that the schema stands for (enums by value)."""
+    pairs = ((f.name, getattr(node, f.name)) for f in dataclasses.fields(node) if f.name != "name")
+    return {name: value.value if isinstance(value, Enum) else value for name, value in pairs}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Enum):
+        return value.name
+    return identity(value) if dataclasses.is_dataclass(value) else value
+
+
+class Dtype(Enum):
+    """Number format of a model's weights."""
+
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+    float16 = "float16"
+
+
+class Attention(Enum):
+    """Attention implementation, as transformers names them."""
+
+    sdpa = "sdpa"
+    eager = "eager"
+    flash_attention_2 = "flash_attention_2"
+
+
+class PromptSet(Enum):
+    """A folder of templates below `delamo/models/templates`."""
+
+    micro = "micro"
+    paper = "paper"
+
+
+class Window(Enum):
+    """How many steps after the first must keep the margin: lambda, or lambda - 1 as printed in the paper."""
+
+    inclusive = "inclusive"
+    literal = "literal"
+
+
+class Merge(Enum):
+    """How the errors' ranked lists become one selection."""
+
+    round_robin = "round_robin"
+    score = "score"
+
+
+class Fill(Enum):
+    """What happens when the ranked lists run dry before the budget is spent."""
+
+    random = "random"
+    error = "error"
+
+
+class Backend(Enum):
+    """A BM25 implementation."""
+
+    bm25s = "bm25s"
+    rank_bm25 = "rank_bm25"
+
+
+class StopWords(Enum):
+    """Words that retrieval leaves out."""
+
+    none = "none"
+    english = "english"
+
+
+class Precision(Enum):
+    """Arithmetic of tuning."""
+
+    fp32 = "32"
+    bf16 = "bf16"
+
+
+# Where iteration 2 and later start: the last adapter with the new selection, or the base with the union (a keyword as a name
+# needs the functional form).
+IterateFrom = Enum("IterateFrom", {"continue": "continue", "restart": "restart"})
+
+
+class WandbMode(Enum):
+    """Where Weights & Biases keeps a run."""
+
+    offline = "offline"
+    online = "online"
+    disabled = "disabled"
+
+
+@dataclass(slots=True, kw_only=True)
+class StudentConfig:
+    """The model that answers and is tuned."""
+
+    name: str = label()
+
+
+@dataclass(slots=True, kw_only=True)
+class HuggingFaceStudentConfig(StudentConfig):
+    """Any `AutoModelForImageTextToText`: a hub id, a folder, or `package:NAME` for shipped weights."""
+
+    path: str = MISSING
+    revision: str | None = MISSING
+    dtype: Dtype = MISSING
+    attn: Attention = MISSING
+    device: str = speed()
+    prompt: PromptSet = MISSING
+    max_new_tokens: int = MISSING
+    temperature: float = MISSING
+    """0 is greedy."""
+    batch_size: int = speed()
+    shard_size: int = speed()
+    """Answers that a kill can lose at most."""
+
+
+@dataclass(slots=True, kw_only=True)
+class TeacherConfig:
+    """The model that judges partial rationales, names missing skills and annotates the pool."""
+
+    name: str = label()
+    prompts: PromptSet = MISSING
+    sees_images: bool = MISSING
+    """Whether the picture goes along to skill analysis."""
+    skill_max_new_tokens: int = MISSING
+    pool_skills_max_new_tokens: int = MISSING
+    batch_size: int = speed()
+    shard_size: int = speed()
+    """Pool samples whose annotation a kill can lose at most."""
+
+
+@dataclass(slots=True, kw_only=True)
+class LocalTeacherConfig(TeacherConfig):
+    """A causal language model on this machine."""
+
+    path: str = MISSING
+    revision: str | None = MISSING
+    dtype: Dtype = MISSING
+    device: str = speed()
+
+
+@dataclass(slots=True, kw_only=True)
+class LiteLLMTeacherConfig(TeacherConfig):
+    """A model behind an API. Keys come from the environment variable that `api_key_env` names, never from config."""
+
+    model: str = MISSING
+    api_base: str | None = MISSING
+    api_key_env: str | None = label()
+    top_logprobs: int = MISSING
+    timeout_s: float = speed()
+
+
+@dataclass(slots=True, kw_only=True)
+class TaskConfig:
+    """The target: what the student should get better at."""
+
+    name: str = label()
+
+
+@dataclass(slots=True, kw_only=True)
+class MicroTaskConfig(TaskConfig):
+    """A target of the embedded microworld."""
+
+    target: str = MISSING
+    num_val_samples: int = MISSING
+    num_test_samples: int = MISSING
+    seed: int = MISSING
+
+
+@dataclass(slots=True, kw_only=True)
+class NlvrTaskConfig(TaskConfig):
+    """NLVR: human-written statements about drawn pictures, true or false; `root` holds one folder for each split."""
+
+    root: str = MISSING
+    validation: str = MISSING
+    test: str = MISSING
+    num_val_samples: int | None = MISSING
+    """The first ones by id; null takes all."""
+    num_test_samples: int | None = MISSING
+
+
+@dataclass(slots=True, kw_only=True)
+class LlavaJsonTaskConfig(TaskConfig):
+    """A target in LLaVA's JSON, one file for each split."""
+
+    validation: str = MISSING
+    test: str = MISSING
+    image_root: str | None = MISSING
+
+
+@dataclass(slots=True, kw_only=True)
+class PoolConfig:
+    """Where training samples are selected from."""
+
+    name: str = label()
+
+
+@dataclass(slots=True, kw_only=True)
+class MicroPoolConfig(PoolConfig):
+    """The embedded microworld's pool."""
+
+    num_samples: int = MISSING
+    surface_overlap: float = MISSING
+    """0 to 1: how often wording misleads about the skill that a sample needs."""
+    seed: int = MISSING
+
+
+@dataclass(slots=True, kw_only=True)
+class LlavaJsonPoolConfig(PoolConfig):
+    """A pool in LLaVA's JSON (Vision-Flan, LLaVA-Instruct)."""
+
+    annotation: str = MISSING
+    image_root: str | None = MISSING
+
+
+@dataclass(slots=True, kw_only=True)
+class BudgetConfig:
+    """How many pool samples one iteration may tune on."""
+
+    name: str = label()
+    num_samples: int = MISSING
+
+
+@dataclass(slots=True, kw_only=True)
+class SelectorConfig:
+    """How the samples are chosen."""
+
+    name: str = label()
+
+
+@dataclass(slots=True, kw_only=True)
+class ErrorDrivenConfig(SelectorConfig):
+    """The paper's method: retrieval by the skills that the errors miss."""
+
+    merge: Merge = MISSING
+    fill: Fill = MISSING
+
+
+@dataclass(slots=True, kw_only=True)
+class RandomConfig(SelectorConfig):
+    """Uniform without replacement."""
+
+
+@dataclass(slots=True, kw_only=True)
+class NoneConfig(SelectorConfig):
+    """No selection and no tuning: the pretrained student."""
+
+
+@dataclass(slots=True, kw_only=True)
+class RetrieverConfig:
+    """BM25 over the skills of the pool's samples."""
+
+    name: str = label()
+    backend: Backend = MISSING
+    k1: float = MISSING
+    b: float = MISSING
+    stop_words: StopWords = MISSING
+    stemming: bool = MISSING
+
+
+@dataclass(slots=True, kw_only=True)
+class MistakesConfig:
+    """How the mistake step is found."""
+
+    name: str = label()
+    include_unparsed: bool = MISSING
+    """Whether samples whose answer could not be read count as errors (flagged)."""
+
+
+@dataclass(slots=True, kw_only=True)
+class AnswerSwitchConfig(MistakesConfig):
+    """The first step from which the teacher prefers the wrong answer and stays with it (paper, section 3.3)."""
+
+    delta: float = MISSING
+    persistence: int = MISSING
+    """The paper's lambda."""
+    window: Window = MISSING
+    prior: float = MISSING
+    fallback: bool = MISSING
+    seed: int = MISSING
+    """Decides which letter the gold answer gets in a two-option question made from an open one."""
+
+
+@dataclass(slots=True, kw_only=True)
+class TuningConfig:
+    """LoRA tuning of the student."""
+
+    name: str = label()
+    lora_rank: int = MISSING
+    lora_alpha: int = MISSING
+    lora_dropout: float = MISSING
+    learning_rate: float = MISSING
+    projector_learning_rate: float | None = MISSING
+    """null leaves the projector as it is."""
+    batch_size: int = MISSING
+    """Samples per optimiser step."""
+    micro_batch_size: int = MISSING
+    """Samples per forward pass."""
+    epochs: int = MISSING
+    warmup_ratio: float = MISSING
+    weight_decay: float = MISSING
+    gradient_clip: float = MISSING
+    max_length: int | None = MISSING
+    """Tokens, image tokens included; null is the model's context."""
+    precision: Precision = MISSING
+    gradient_checkpointing: bool = speed()
+    target_modules: str = MISSING
+    """`language_model`, or a regular expression over module names."""
+    resume: str = speed()
+    """auto, never, must, or a checkpoint's path."""
+    num_workers: int = speed()
+
+
+@dataclass(slots=True, kw_only=True)
+class LoggerConfig:
+    """Where curves and metrics go besides the run directory."""
+
+    name: str = label()
+
+
+@dataclass(slots=True, kw_only=True)
+class NoLoggerConfig(LoggerConfig):
+    """The run directory alone."""
+
+
+@dataclass(slots=True, kw_only=True)
+class CsvLoggerConfig(LoggerConfig):
+    """`metrics.csv` in the run directory."""
+
+
+@dataclass(slots=True, kw_only=True)
+class WandbLoggerConfig(LoggerConfig):
+    """Weights & Biases, offline unless `mode` says otherwise."""
+
+    project: str = MISSING
+    entity: str | None = MISSING
+    mode: WandbMode = MISSING
+    group: str | None = MISSING
+
+
+@dataclass(slots=True, kw_only=True)
+class PathsConfig:
+    """Folders, relative to the current directory."""
+
+    runs: str = MISSING
+    store: str = MISSING
+
+
+@dataclass(slots=True, kw_only=True)
+class SeedsConfig:
+    """Three sources of chance apart; all follow `seed` unless set."""
+
+    selection: int = MISSING
+    training: int = MISSING
+    decoding: int = MISSING
+
+
+@dataclass(slots=True, kw_only=True)
+class CellConfig:
+    """One experiment cell: a row of the table."""
+
+    student: StudentConfig = MISSING
+    teacher: TeacherConfig = MISSING
+    task: TaskConfig = MISSING
+    pool: PoolConfig = MISSING
+    budget: BudgetConfig = MISSING
+    selector: SelectorConfig = MISSING
+    retriever: RetrieverConfig = MISSING
+    mistakes: MistakesConfig = MISSING
+    tuning: TuningConfig = MISSING
+    logger: LoggerConfig = label()
+    paths: PathsConfig = label()
+    seed: int = MISSING
+    seeds: SeedsConfig = MISSING
+    iterations: int = MISSING
+    iterate_from: IterateFrom = MISSING
+    force: bool = label()
+    """Run again where a finished run of the same config came from other code, weights or data."""
+
+
+@dataclass(slots=True, kw_only=True)
+class ReportConfig:
+    """What `delamo report` reads and prints."""
+
+    runs: str = MISSING
+    format: str = MISSING
+
+
+SCHEMAS: dict[str, type] = {
+    "cell": CellConfig,
+    "report": ReportConfig,
+    "student/huggingface": HuggingFaceStudentConfig,
+    "teacher/local": LocalTeacherConfig,
+    "teacher/litellm": LiteLLMTeacherConfig,
+    "task/micro": MicroTaskConfig,
+    "task/nlvr": NlvrTaskConfig,
+    "task/llava_json": LlavaJsonTaskConfig,
+    "pool/micro": MicroPoolConfig,
+    "pool/llava_json": LlavaJsonPoolConfig,
+    "budget/budget": BudgetConfig,
+    "selector/error_driven": ErrorDrivenConfig,
+    "selector/random": RandomConfig,
+    "selector/none": NoneConfig,
+    "retriever/bm25": RetrieverConfig,
+    "mistakes/answer_switch": AnswerSwitchConfig,
+    "tuning/lora": TuningConfig,
+    "logger/none": NoLoggerConfig,
+    "logger/csv": CsvLoggerConfig,
+    "logger/wandb": WandbLoggerConfig,
+}
+
+for _path, _schema in SCHEMAS.items():
+    _group, _, _name = f"schema/{_path}".rpartition("/")
+    ConfigStore.instance().store(group=_group, name=_name, node=_schema, provider="delamo")
