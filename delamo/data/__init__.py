@@ -1,0 +1,98 @@
+"""Data a cell works on: the pool that training samples are chosen from, and the task that they are chosen for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+from delamo.config import (
+    LlavaJsonPoolConfig,
+    LlavaJsonTaskConfig,
+    MicroPoolConfig,
+    MicroTaskConfig,
+    NlvrTaskConfig,
+    PoolConfig,
+    TaskConfig,
+)
+from delamo.records import Quarantined, Sample
+
+
+@runtime_checkable
+class Pool(Protocol):
+    """Training samples to choose from, perhaps more than fit in memory."""
+
+    name: str
+    digest: str
+    """Identity of the content: the same data in another folder or another order has the same digest."""
+
+    @property
+    def quarantined(self) -> Sequence[Quarantined]:
+        """Rows of the source that cannot be used; `len(pool) + len(pool.quarantined)` rows were read."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Sample]:
+        """All samples in ascending id order, made one at a time."""
+
+    def get(self, id: str) -> Sample:
+        """One sample. Raises KeyError for an id that the pool does not have."""
+
+    def ids(self) -> Sequence[str]:
+        """All ids, ascending, without making a text."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A target: validation samples, which steer the selection, and test samples, which nothing but the evaluation sees."""
+
+    name: str
+    validation: Sequence[Sample]
+    test: Sequence[Sample]
+    digest: str
+    """Identity of the content, subset included."""
+    quarantined: Sequence[Quarantined] = ()
+
+
+def _micro_pool(**fields: Any) -> Pool:
+    from delamo.data.micro import read_pool
+
+    return read_pool(**fields)
+
+
+def _llava_json_pool(**fields: Any) -> Pool:
+    from delamo.data.llava_json import read_pool
+
+    return read_pool(**fields)
+
+
+def _micro_task(**fields: Any) -> Task:
+    from delamo.data.micro import read_task
+
+    return read_task(**fields)
+
+
+def _llava_json_task(**fields: Any) -> Task:
+    from delamo.data.llava_json import read_task
+
+    return read_task(**fields)
+
+
+def _nlvr_task(**fields: Any) -> Task:
+    from delamo.data.nlvr import read_task
+
+    return read_task(**fields)
+
+
+POOLS: dict[type[PoolConfig], Callable[..., Pool]] = {
+    MicroPoolConfig: _micro_pool,
+    LlavaJsonPoolConfig: _llava_json_pool,
+}
+"""Readers by schema, called with the schema's fields; a reader is imported when it is called."""
+
+TASKS: dict[type[TaskConfig], Callable[..., Task]] = {
+    MicroTaskConfig: _micro_task,
+    LlavaJsonTaskConfig: _llava_json_task,
+    NlvrTaskConfig: _nlvr_task,
+}
+"""Likewise for tasks."""

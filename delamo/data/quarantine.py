@@ -1,0 +1,64 @@
+"""Rows that cannot be used: why, where they stand, and how many there are of each kind."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from delamo.records import Quarantined
+
+MAX_SHOWN = 200
+"""Characters of an offending value that a message repeats; a base64 picture would otherwise fill the report."""
+
+
+class BadRow(ValueError):
+    """One row of an input file cannot be used.
+
+    Raised by the functions that read a field and caught by the reader, which goes on with the next row.
+    """
+
+    def __init__(self, reason: str, key: str, value: Any, hint: str = "") -> None:
+        """`reason` is short and countable; `key` and `value` are the offending field; `hint` says what was expected."""
+        super().__init__(f"{reason}: {key} = {shorten(value)}" + (f" ({hint})" if hint else ""))
+        self.reason = reason
+
+
+def quarantined(bad: BadRow, *, id: str | None, stage: str, file: Path, record: int) -> Quarantined:
+    """The row as `quarantine.jsonl` and the report want it.
+
+    A row whose id could not be read is named by its place, `FILE#RECORD` (`record` counts from 1).
+    """
+    where = f"{file}, record {record}"
+    return Quarantined(id=id or f"{file.name}#{record}", stage=stage, reason=bad.reason, detail=f"{where}: {bad}")
+
+
+def count_reasons(rows: Iterable[Quarantined]) -> dict[str, int]:
+    """How many rows each reason holds back, the most frequent first, equal counts in alphabetical order."""
+    counts = Counter(row.reason for row in rows)
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def shorten(value: Any) -> str:
+    """The value as Python would print it, cut to `MAX_SHOWN` characters with its full length said."""
+    shown = repr(value)
+    return shown if len(shown) <= MAX_SHOWN else f"{shown[:MAX_SHOWN]}... ({len(shown)} characters)"
+
+
+def text_field(value: Any, key: str, *, missing: str) -> str:
+    """The value of a text field, without white space at its ends.
+
+    Raises:
+        BadRow: `missing` where the field is absent or blank; `not text` where it holds a number, a list, ...;
+            `not Unicode` where it holds half of a surrogate pair, which JSON can carry and no UTF-8 file can.
+    """
+    if value is None:
+        raise BadRow(missing, key, value)
+    if not isinstance(value, str):
+        raise BadRow("not text", key, value, f"expected text, found {type(value).__name__}")
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        raise BadRow("not Unicode", key, value.encode("ascii", "backslashreplace").decode("ascii"))
+    if not value.strip():
+        raise BadRow(missing, key, value)
+    return value.strip()
