@@ -114,13 +114,6 @@ class Backend(Enum):
     rank_bm25 = "rank_bm25"
 
 
-class StopWords(Enum):
-    """Words that retrieval leaves out."""
-
-    none = "none"
-    english = "english"
-
-
 class Precision(Enum):
     """Arithmetic of tuning."""
 
@@ -221,14 +214,14 @@ class MicroTaskConfig(TaskConfig):
 
 @dataclass(slots=True, kw_only=True)
 class NlvrTaskConfig(TaskConfig):
-    """NLVR: human-written statements about drawn pictures, true or false; `root` holds one folder for each split."""
+    """NLVR: human-written statements about drawn pictures, true or false; `root` holds the folders dev and test."""
 
     root: str = MISSING
-    validation: str = MISSING
-    test: str = MISSING
     num_val_samples: int | None = MISSING
-    """The first ones by id; null takes all."""
+    """null takes all."""
     num_test_samples: int | None = MISSING
+    seed: int = MISSING
+    """Draws the subset."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -238,6 +231,10 @@ class LlavaJsonTaskConfig(TaskConfig):
     validation: str = MISSING
     test: str = MISSING
     image_root: str | None = MISSING
+    """null is the folder of the annotation file."""
+    num_val_samples: int | None = MISSING
+    num_test_samples: int | None = MISSING
+    seed: int = MISSING
 
 
 @dataclass(slots=True, kw_only=True)
@@ -306,7 +303,7 @@ class RetrieverConfig:
     backend: Backend = MISSING
     k1: float = MISSING
     b: float = MISSING
-    stop_words: StopWords = MISSING
+    stop_words: bool = MISSING
     stemming: bool = MISSING
 
 
@@ -420,8 +417,8 @@ class CellConfig:
     retriever: RetrieverConfig = MISSING
     mistakes: MistakesConfig = MISSING
     tuning: TuningConfig = MISSING
-    logger: LoggerConfig = label()
-    paths: PathsConfig = label()
+    logger: LoggerConfig = label()  # noqa: RUF009
+    paths: PathsConfig = label()  # noqa: RUF009
     seed: int = MISSING
     seeds: SeedsConfig = MISSING
     iterations: int = MISSING
