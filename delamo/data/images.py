@@ -1,0 +1,118 @@
+"""Pictures from locators, opened defensively: whatever is wrong with a picture ends as an `ImageError` with a countable reason."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+MAX_PIXELS = 50_000_000  # Pillow itself warns from 89 MP and raises from 179 MP; a 17 kB file can hold 144 MP
+SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+):")
+
+
+class ImageError(ValueError):
+    """A picture that cannot be used.
+
+    `reason` is short and countable (`image missing`, `image broken`, `image too large`, `image outside root`,
+    `image locator`); `detail` names the file and what happened.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+    def __reduce__(self):  # crosses the process border of a loader's worker
+        return type(self), (self.reason, self.detail)
+
+
+def open_image(locator: str, *, image_root: Path | None = None, max_pixels: int = MAX_PIXELS) -> Image:
+    """The picture as RGB, decoded, upright, first frame only.
+
+    Args:
+        locator: a path, or `micro:...`, which the microworld renders. A relative path needs `image_root`.
+        image_root: folder that the file must lie in, symbolic links resolved.
+        max_pixels: width x height above which the picture is refused before it is decoded.
+
+    Raises:
+        ImageError: missing, broken, truncated, too large, outside `image_root`, or a URL.
+    """
+    scheme = SCHEME.match(locator)
+    if scheme and scheme[1] == "micro":
+        from delamo.data.microworld.render import render_locator
+
+        return render_locator(locator)
+    if scheme:
+        raise ImageError("image locator", f"{locator[:200]!r}: only files and `micro:` are read, never a URL")
+    return _decode(_checked_path(locator, image_root), max_pixels)
+
+
+def _checked_path(locator: str, root: Path | None) -> Path:
+    if not locator or "\0" in locator:
+        raise ImageError("image locator", f"{locator[:200]!r} is not a path")
+    if root is None and not Path(locator).is_absolute():
+        raise ImageError(
+            "image locator", f"{locator!r} is relative and no image_root is set: set one or store absolute paths"
+        )
+    try:
+        path = Path(root or "/", locator).resolve()
+        is_file = path.is_file()
+    except (OSError, RuntimeError) as error:  # a name too long for the file system, a loop of links
+        raise ImageError("image missing", f"{locator[:200]}: {error}") from error
+    if root is not None and not path.is_relative_to(Path(root).resolve()):
+        raise ImageError("image outside root", f"{locator} resolves to {path}, which is not inside {root}")
+    if not is_file:
+        raise ImageError("image missing", f"{path} does not exist or is not a regular file")
+    return path
+
+
+def _decode(path: Path, max_pixels: int) -> Image:
+    from PIL import Image, ImageOps
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as picture:
+                width, height = picture.size
+                if width * height > max_pixels:
+                    raise ImageError("image too large", f"{path} is {width} x {height} pixels, the cap is {max_pixels}")
+                picture.load()  # a truncated file opens well and fails only here
+                return _rgb(ImageOps.exif_transpose(picture))
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        raise ImageError("image too large", f"{path}: {error}") from error
+    except ImageError:
+        raise
+    except (OSError, SyntaxError, ValueError, IndexError, EOFError, TypeError, MemoryError) as error:
+        raise ImageError("image broken", f"{path}: {error}") from error  # what Pillow's decoders raise on bad bytes
+
+
+def _rgb(picture: Image) -> Image:
+    """Any mode to RGB: transparency over white, more than 8 bits scaled down rather than clipped."""
+    from PIL import Image
+
+    if picture.mode.startswith("I") or picture.mode == "F":
+        return _eight_bit(picture).convert("RGB")
+    if picture.mode in {"RGBA", "LA", "PA", "RGBa", "La"} or "transparency" in picture.info:
+        layer = picture.convert("RGBA")
+        ground = Image.new("RGBA", layer.size, "white")
+        return Image.alpha_composite(ground, layer).convert("RGB")
+    return picture.convert("RGB")
+
+
+def _eight_bit(picture: Image) -> Image:
+    """Modes I;16, I and F to L. Integers are 16-bit samples, floats lie in 0..1 or 0..255 by their maximum."""
+    import numpy as np
+    from PIL import Image
+
+    values = np.nan_to_num(np.asarray(picture, dtype=np.float64))
+    top = values.max(initial=0.0)
+    scale = 1.0 if top <= 255 else 65535 / 255
+    if picture.mode == "F" and top <= 1:
+        scale = 1 / 255
+    elif picture.mode.startswith("I;16"):
+        scale = 65535 / 255
+    return Image.fromarray(np.clip(values / scale, 0, 255).astype(np.uint8))

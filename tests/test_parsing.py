@@ -1,0 +1,126 @@
+"""The reader of final answers: every row of the paper's Table 10, and what surrounds them in practice."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from delamo.models.parsing import normalise, read_answer, same_answer
+
+FOUR = ("one", "two", "three", "four")
+FIVE = (*FOUR, "five")
+
+TABLE_10 = [
+    ("The answer is (B).", "B"),
+    ("The answer is (B", "B"),
+    ("The answer is B.", "B"),
+    ("Answer: B", "B"),
+    ("B is the correct answer", "B"),
+    ("B", "B"),
+    ("The answer is the option B", "B"),
+    ("I choose the answer, B", "B"),
+]
+
+
+@pytest.mark.parametrize(("text", "letter"), TABLE_10)
+def test_table_10(text, letter):
+    assert read_answer(text, FOUR).prediction == letter
+    assert read_answer(text.lower(), FOUR).prediction == letter
+
+
+@pytest.mark.parametrize(
+    ("text", "letter"),
+    [
+        ("(e) This image contains a sink", "E"),
+        ("The final answer is (A).", "A"),
+        ("The final answer is option A", "A"),
+        ("The final answer is **C**.", "C"),
+        ("The final answer is: (d)", "D"),
+        ("Answer: A because it is round.", "A"),
+        ("Option (C) is the correct choice.", "C"),
+        (" (b). ", "B"),
+        ("The format is 'The answer is A.' I look again. The final answer is (D).", "D"),
+        ("The answer is (A). Wait, no. B is the correct answer.", "B"),
+    ],
+)
+def test_variants(text, letter):
+    assert read_answer(text, FIVE).prediction == letter
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "   ",
+        "I do not know.",
+        "The answer is unknown.",
+        "Answer: a dog",
+        "The answer is a big dog.",
+        "This is the correct way to do it.",
+        "The final answer is",
+        "(A) says blue, which is not it. (B) says red",
+        "The final answer is (Z).",
+        "The answer is (A). The final answer is (Z).",
+        "It's the correct one",
+    ],
+)
+def test_unparsed(text):
+    reading = read_answer(text, FOUR)
+    assert reading.prediction is None
+
+
+def test_letters_beyond_the_options_are_unparsed():
+    assert read_answer("The final answer is (C).", ("yes", "no")).prediction is None
+    assert read_answer("The final answer is (B).", ("yes", "no")).prediction == "B"
+
+
+def test_rationale_ends_where_the_final_answer_begins():
+    text = "The top left has a circle. Option A is big, which fits. So the final answer is (A)."
+    assert read_answer(text, FOUR).rationale == "The top left has a circle. Option A is big, which fits."
+    assert read_answer("No idea here. ", FOUR).rationale == "No idea here."
+    assert read_answer("It is round. (B) is the correct answer.", FOUR).rationale == "It is round."
+    assert read_answer("B", FOUR).rationale == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("There are seven. The final answer is seven.", "seven"),
+        ("The final answer is 3.5.", "3.5"),
+        ('The final answer is: "A Sink".', "A Sink"),
+        ("The answer is red. The final answer is St. Louis. I hope this helps.", "St. Louis"),
+        ("Answer: two dogs\nThank you.", "two dogs"),
+    ],
+)
+def test_open_answers(text, answer):
+    assert read_answer(text).prediction == answer
+
+
+def test_open_answer_missing():
+    assert read_answer("There are seven.").prediction is None
+    assert read_answer("The final answer is .").prediction is None
+
+
+@pytest.mark.parametrize(
+    ("prediction", "gold", "same"),
+    [
+        ("A Sink.", "sink", True),
+        ("the  RED circle", "red circle", True),
+        ("3.5", "35", False),
+        ("-3", "3", False),
+        ("C++", "c", False),
+        ("a", "A", True),
+        ("“two”", "two", True),
+        ("two", "too", False),
+    ],
+)
+def test_same_answer(prediction, gold, same):
+    assert same_answer(prediction, gold) is same
+
+
+@given(st.text(max_size=300))
+def test_any_text_is_read(text):
+    for options in ((), FOUR):
+        reading = read_answer(text, options)
+        assert reading.prediction is None or not options or reading.prediction in "ABCD"
+        assert text.startswith(reading.rationale)
+    assert normalise(normalise(text)) == normalise(text)
