@@ -1,0 +1,38 @@
+# `make demo` and `make test` do all of their own set-up.
+PYTHON ?= python3
+# Where else to look for torch, e.g. TORCH_INDEX=https://download.pytorch.org/whl/cpu; empty is pip's own configuration.
+TORCH_INDEX ?=
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+TORCH := $(shell grep -E '^torch==' constraints.txt)
+
+.PHONY: install demo test lint clean
+
+install: .venv/installed
+
+# torch goes first and alone: pip then takes a CPU build where it is offered one, and the rest keeps it.
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(PIP) install $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) '$(TORCH)'
+	$(PIP) install -c constraints.txt -e .
+	touch $@
+
+.venv/installed-test: .venv/installed
+	$(PIP) install -c constraints.txt -e '.[test]'
+	touch $@
+
+demo: .venv/installed
+	$(BIN)/delamo run -m experiment=demo
+	$(BIN)/delamo run -m experiment=demo selector=random seed=0,1,2
+	$(BIN)/delamo report runs=runs/demo
+
+test: .venv/installed-test
+	$(BIN)/python -m pytest -n 2
+
+lint: .venv/installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+clean:
+	rm -rf .venv build dist .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
