@@ -1,0 +1,13 @@
+"""BM25 over the pool's skills: `RETRIEVERS[name].build(docs, dir)`, `.load(dir)`, `.search(queries, k)`."""
+
+from __future__ import annotations
+
+from delamo.retrieval.bm25s_index import BM25SIndex
+from delamo.retrieval.corpus import corpus_digest
+from delamo.retrieval.index import Hit, Index
+from delamo.retrieval.rank_bm25_index import RankBM25Index
+
+RETRIEVERS: dict[str, type[Index]] = {"bm25s": BM25SIndex, "rank_bm25": RankBM25Index}
+"""Both rank alike, ties included; `rank_bm25` is the reference and hundreds of times slower."""
+
+__all__ = ["RETRIEVERS", "Hit", "Index", "corpus_digest"]

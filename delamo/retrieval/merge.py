@@ -1,0 +1,150 @@
+"""One selection of exactly N samples from the ranked lists of many errors.
+
+The paper (section 3.5) says only that the top K are taken. The lists may be merged in two ways:
+
+- `round_robin` (default): the errors take turns in ascending order of id, and each takes the best sample of its list that nobody has
+  taken. Every error is served alike, however common the words of its skill are.
+- `score`: samples in order of their best score in any list. BM25 scores of different queries are not on one scale (longer
+  and rarer queries score higher), so that a few errors may take it all: the control.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+
+import numpy as np
+
+from delamo.records import Selected, Skill
+from delamo.retrieval.index import Hit, Index
+
+Turn = tuple[Skill, Hit]
+"""A hit and the error whose list it came from."""
+
+
+class RankedLists:
+    """The hits of several queries, fetched as deep as they are read: all lists that go on are doubled at once."""
+
+    def __init__(self, index: Index, queries: Sequence[str], *, depth: int) -> None:
+        self._index = index
+        self._depth = depth
+        self._lists = dict(zip(queries, index.search(queries, depth)))
+
+    def get(self, query: str, place: int) -> Hit | None:
+        """The hit at the 0-based `place` of a query's list, None past its end."""
+        while place >= len(self._lists[query]) == self._depth:
+            self._deepen()
+        hits = self._lists[query]
+        return hits[place] if place < len(hits) else None
+
+    def _deepen(self) -> None:
+        open_queries = [query for query, hits in self._lists.items() if len(hits) == self._depth]
+        self._depth *= 2
+        self._lists.update(zip(open_queries, self._index.search(open_queries, self._depth)))
+
+
+def merge_lists(
+    skills: Sequence[Skill],
+    index: Index,
+    pool_ids: Sequence[str],
+    *,
+    num_samples: int,
+    merge: str = "round_robin",
+    fill: str = "random",
+    rng: np.random.Generator,
+) -> list[Selected]:
+    """Exactly `num_samples` distinct samples of the pool, in the order in which they were taken.
+
+    Args:
+        skills: one missing skill for each error, the text being its query; their order does not matter.
+        index: over the skills of the pool's samples.
+        pool_ids: all ids of the pool, ascending.
+        num_samples: N, at most the pool's size.
+        merge: `round_robin` or `score`, see the module.
+        fill: what to do where all the lists together hold fewer than N samples: `random` draws the rest from the pool (reason
+            `fill`, to be counted in the report), `error` refuses. The paper is silent.
+        rng: draws the fill; not touched otherwise.
+
+    Raises:
+        ValueError: an unknown `merge` or `fill`, the lists run dry under `error`, or the index holds a sample that the pool lacks.
+
+    """
+    if merge not in MERGES:
+        raise ValueError(f"selector.merge is {merge!r}: choose one of {', '.join(MERGES)}")
+    if fill not in ("random", "error"):
+        raise ValueError(f"selector.fill is {fill!r}: choose random or error")
+    ordered = sorted(skills, key=lambda skill: (skill.error_id, skill.skill))
+    queries = list(dict.fromkeys(skill.skill for skill in ordered))
+    # Twice an even share leaves room for samples that other errors took first.
+    lists = RankedLists(index, queries, depth=2 * num_samples // max(len(queries), 1) + 8) if queries else None
+    turns = islice(MERGES[merge](ordered, lists), num_samples) if lists else ()
+    selected = [_selected(rank, skill, hit) for rank, (skill, hit) in enumerate(turns)]
+    taken = {chosen.id for chosen in selected}
+    rest = [id for id in pool_ids if id not in taken]
+    if len(rest) != len(pool_ids) - len(taken):
+        raise ValueError("the retrieval index holds samples that the pool lacks: build the index of this pool")
+    missing = num_samples - len(selected)
+    if missing and fill == "error":
+        raise ValueError(
+            f"budget.num_samples is {num_samples}, but the {len(queries)} missing skills share a word with only {len(taken)} "
+            "samples: choose at most that, or selector.fill=random"
+        )
+    drawn = rng.choice(len(rest), missing, replace=False).tolist() if missing else []
+    return selected + [Selected(id=rest[i], rank=rank, reason="fill") for rank, i in enumerate(drawn, len(selected))]
+
+
+def _round_robin(skills: Sequence[Skill], lists: RankedLists) -> Iterator[Turn]:
+    """Errors with equal queries share a list and its place: what lies before it is taken."""
+    seen: set[str] = set()
+    places = dict.fromkeys((skill.skill for skill in skills), 0)
+    waiting = list(skills)
+    while waiting:
+        served = []
+        for skill in waiting:
+            while (hit := lists.get(skill.skill, places[skill.skill])) and hit.id in seen:
+                places[skill.skill] += 1
+            if hit:
+                seen.add(hit.id)
+                served.append(skill)
+                yield skill, hit
+        waiting = served
+
+
+def _by_score(skills: Sequence[Skill], lists: RankedLists) -> Iterator[Turn]:
+    """A merge of sorted lists. A sample that several errors hit equally well goes to the first of them."""
+    seen: set[str] = set()
+    first_with = {skill.skill: skill for skill in reversed(skills)}
+    heads: list[tuple[float, str, int, int]] = []
+    owners = sorted(first_with.values(), key=skills.index)
+
+    def push(owner: int, place: int) -> None:
+        if hit := lists.get(owners[owner].skill, place):
+            heapq.heappush(heads, (-hit.score, hit.id, owner, place))
+
+    for owner in range(len(owners)):
+        push(owner, 0)
+    while heads:
+        _, id, owner, place = heapq.heappop(heads)
+        if id not in seen:
+            seen.add(id)
+            yield owners[owner], lists.get(owners[owner].skill, place)
+        push(owner, place + 1)
+
+
+MERGES: dict[str, Callable[[Sequence[Skill], RankedLists], Iterator[Turn]]] = {
+    "round_robin": _round_robin,
+    "score": _by_score,
+}
+
+
+def _selected(rank: int, skill: Skill, hit: Hit) -> Selected:
+    return Selected(
+        id=hit.id,
+        rank=rank,
+        score=hit.score,
+        skill=skill.skill,
+        error_id=skill.error_id,
+        matched_terms=hit.terms,
+        reason="retrieved",
+    )

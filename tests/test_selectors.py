@@ -1,0 +1,146 @@
+"""What every selector must do, by being in the dict."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field, fields
+
+import numpy as np
+import pytest
+
+from delamo.config import ErrorDrivenConfig, NoneConfig, RandomConfig
+from delamo.records import Sample, Skill
+from delamo.retrieval import RETRIEVERS
+from delamo.selectors import SELECTORS, Inputs
+
+SKILLS = ["count circles", "name a colour", "read a digit", "compare two sizes", "find the odd one out"]
+BY_NAME = {schema.__name__: selector for schema, selector in SELECTORS.items()}
+TUNING = {name: selector for name, selector in BY_NAME.items() if selector.tunes}
+
+
+@dataclass
+class ToyPool:
+    """The part of a pool that selectors use; ids ascend, whatever order the samples came in."""
+
+    samples: list[Sample]
+    name: str = "toy"
+    digest: str = "toy"
+    quarantined: tuple = ()
+    _by_id: dict[str, Sample] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._by_id = {sample.id: sample for sample in sorted(self.samples, key=lambda sample: sample.id)}
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def __iter__(self):
+        return iter(self._by_id.values())
+
+    def get(self, id: str) -> Sample:
+        return self._by_id[id]
+
+    def ids(self) -> list[str]:
+        return list(self._by_id)
+
+
+def toy_pool(size: int = 40, *, shuffled: bool = False) -> ToyPool:
+    samples = [Sample(id=f"p{i:03d}", instruction=SKILLS[i % 5], answer=str(i)) for i in range(size)]
+    if shuffled:
+        random.Random(1).shuffle(samples)
+    return ToyPool(samples)
+
+
+class RecordedInputs:
+    """Inputs over a toy pool that note what was called."""
+
+    def __init__(self, pool: ToyPool, folder, missing: tuple[str, ...] = ("count the circles", "read digits")) -> None:
+        self.called: set[str] = set()
+        skills = [Skill(error_id=f"v{i}", skill=skill, step=0) for i, skill in enumerate(missing)]
+        docs = ((sample.id, sample.instruction) for sample in pool)
+        makers = {
+            "missing_skills": lambda: skills,
+            "index": lambda: RETRIEVERS["rank_bm25"].build(docs, folder),
+            "validation": lambda: [Sample(id="v0", instruction="How many?", answer="2")],
+        }
+        self.inputs = Inputs(**{name: self._noting(name, make) for name, make in makers.items()})
+
+    def _noting(self, name, make):
+        return lambda: self.called.add(name) or make()
+
+
+def chosen(selector, pool, folder, num_samples, seed=0, **options):
+    recorded = RecordedInputs(pool, folder)
+    return selector.select(pool, recorded.inputs, num_samples=num_samples, rng=np.random.default_rng(seed), **options)
+
+
+@pytest.mark.parametrize("selector", TUNING.values(), ids=TUNING)
+@pytest.mark.parametrize("num_samples", [1, 7, 40])
+def test_exactly_n_distinct_samples_of_the_pool_in_order_of_rank(selector, tmp_path, num_samples):
+    pool = toy_pool()
+    selected = chosen(selector, pool, tmp_path, num_samples)
+    assert [s.rank for s in selected] == list(range(num_samples))
+    assert len({s.id for s in selected}) == num_samples
+    assert {s.id for s in selected} <= set(pool.ids())
+    assert all(s.reason for s in selected)
+
+
+@pytest.mark.parametrize("selector", BY_NAME.values(), ids=BY_NAME)
+def test_same_seed_same_selection_whatever_the_order_of_the_pool(selector, tmp_path):
+    first = chosen(selector, toy_pool(), tmp_path / "a", 12, seed=3)
+    assert first == chosen(selector, toy_pool(), tmp_path / "b", 12, seed=3)
+    assert first == chosen(selector, toy_pool(shuffled=True), tmp_path / "c", 12, seed=3)
+
+
+@pytest.mark.parametrize("selector", TUNING.values(), ids=TUNING)
+@pytest.mark.parametrize(("num_samples", "message"), [(41, "is 41, the pool has 40: choose at most that"), (0, "is 0")])
+def test_an_impossible_budget_is_an_error_before_any_work(selector, tmp_path, num_samples, message):
+    pool = toy_pool()
+    recorded = RecordedInputs(pool, tmp_path)
+    with pytest.raises(ValueError, match=f"budget.num_samples {message}"):
+        selector.select(pool, recorded.inputs, num_samples=num_samples, rng=np.random.default_rng(0))
+    assert recorded.called == set()
+
+
+@pytest.mark.parametrize("selector", BY_NAME.values(), ids=BY_NAME)
+def test_a_selector_asks_for_nothing_but_what_it_declares(selector, tmp_path):
+    pool = toy_pool()
+    recorded = RecordedInputs(pool, tmp_path)
+    selector.select(pool, recorded.inputs, num_samples=5, rng=np.random.default_rng(0))
+    assert recorded.called <= set(selector.needs) <= {field.name for field in fields(Inputs)}
+
+
+def test_none_selects_nothing(tmp_path):
+    assert chosen(SELECTORS[NoneConfig], toy_pool(), tmp_path, 5) == []
+    assert not SELECTORS[NoneConfig].tunes
+
+
+def test_random_is_uniform_and_follows_its_seed(tmp_path):
+    selector, pool = SELECTORS[RandomConfig], toy_pool(10)
+    draws = [frozenset(s.id for s in chosen(selector, pool, tmp_path, 3, seed=seed)) for seed in range(600)]
+    counts = [sum(id in draw for draw in draws) for id in pool.ids()]
+    assert len(set(draws)) > 90  # of 120 sets
+    assert max(abs(count - 180) for count in counts) < 5 * (600 * 0.3 * 0.7) ** 0.5
+
+
+def test_error_driven_by_hand(tmp_path):
+    """Two errors take turns; the eight samples of each skill come in order of id, then the fill."""
+    selected = chosen(SELECTORS[ErrorDrivenConfig], toy_pool(), tmp_path, 18)
+    assert [s.id for s in selected[:4]] == ["p000", "p002", "p005", "p007"]
+    assert [s.error_id for s in selected[:4]] == ["v0", "v1", "v0", "v1"]
+    assert [s.matched_terms for s in selected[:2]] == [("circles", "count"), ("read",)]
+    retrieved = [s for s in selected if s.reason == "retrieved"]
+    # "the" brings in the odd one out, but only after every circle.
+    assert {int(s.id[1:]) % 5 for s in retrieved} == {0, 2, 4}
+    assert [int(s.id[1:]) % 5 for s in selected if s.error_id == "v0"][:8] == [0] * 8
+
+
+def test_error_driven_by_score(tmp_path):
+    selected = chosen(SELECTORS[ErrorDrivenConfig], toy_pool(), tmp_path, 10, merge="score")
+    assert [s.score for s in selected] == sorted((s.score for s in selected), reverse=True)
+    assert [int(s.id[1:]) % 5 for s in selected] == [0] * 8 + [2] * 2
+
+
+def test_error_driven_refuses_to_fill_when_told(tmp_path):
+    with pytest.raises(ValueError, match="selector.fill=random"):
+        chosen(SELECTORS[ErrorDrivenConfig], toy_pool(), tmp_path, 40, fill="error")
