@@ -4,7 +4,7 @@ The YAML files in `conf/` hold the values, these classes hold the types: every f
 place. A structured node takes no unknown key, not even with a leading `+`. Closed choices are enums, written by name.
 
 Fields made by `label()` and `speed()` do not enter a stage's identity: a label names a choice, and a speed knob (batch
-size, device, workers) says how a result is computed, not which. `identity(node)` gives the fields that do.
+size, device, workers) says how a result is computed, not which.
 """
 
 from __future__ import annotations
@@ -12,27 +12,10 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from enum import Enum
-from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
-
-_PACKAGE = Path(__file__).resolve().parent
-
-
-def conf_dir() -> Path:
-    """Where the YAML files are: inside the installed package, or beside it in a checkout.
-
-    Raises:
-        FileNotFoundError: the installation carries no `conf`.
-    """
-    for folder in (_PACKAGE / "conf", _PACKAGE.parent / "conf"):
-        if (folder / "config.yaml").is_file():
-            return folder
-    raise FileNotFoundError(
-        f"no conf/config.yaml in {_PACKAGE} or beside it: the installation is incomplete, reinstall delamo"
-    )
 
 
 def label() -> Any:
@@ -43,24 +26,6 @@ def label() -> Any:
 def speed() -> Any:
     """A field that changes how fast a result comes, not which result: not in an identity."""
     return dataclasses.field(default=MISSING, metadata={"identity": False})
-
-
-def identity(node: Any) -> dict[str, Any]:
-    """The schema's name and the fields of `node` that decide a result, as JSON values."""
-    kept = {f.name: _plain(getattr(node, f.name)) for f in dataclasses.fields(node) if f.metadata.get("identity", True)}
-    return {"schema": type(node).__name__, **kept}
-
-
-def arguments(node: Any) -> dict[str, Any]:
-    """The fields of `node` without its name, as keyword arguments for the code that the schema stands for (enums by value)."""
-    pairs = ((f.name, getattr(node, f.name)) for f in dataclasses.fields(node) if f.name != "name")
-    return {name: value.value if isinstance(value, Enum) else value for name, value in pairs}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Enum):
-        return value.name
-    return identity(value) if dataclasses.is_dataclass(value) else value
 
 
 class Dtype(Enum):

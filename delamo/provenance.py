@@ -10,9 +10,23 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from delamo import __version__
+
 PACKAGES = (
-    "delamo torch transformers tokenizers peft pytorch-lightning numpy scipy pillow bm25s rank-bm25 pysbd litellm hydra-core omegaconf"
-).split()
+    *(
+        "torch",
+        "transformers",
+        "tokenizers",
+        "peft",
+        "pytorch-lightning",
+        "numpy",
+        "scipy",
+        "pillow",
+        "bm25s",
+        "rank-bm25",
+    ),
+    *("pysbd", "litellm", "hydra-core", "omegaconf"),
+)
 
 
 def provenance() -> dict[str, Any]:
@@ -39,7 +53,7 @@ def code_revision() -> dict[str, Any]:
         commit = _git(package.parent, "rev-parse", "HEAD")
         status = _git(package.parent, "status", "--porcelain", "--untracked-files=no")
         dirty = None if status is None else bool(status)
-    return {"version": _version("delamo"), "commit": commit, "dirty": dirty}
+    return {"version": __version__, "commit": commit, "dirty": dirty}
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

@@ -29,6 +29,7 @@ S = TypeVar("S")
 T = TypeVar("T")
 MANIFEST = "manifest.json"
 QUARANTINE = "quarantine.jsonl"
+WORK = "work"
 SCHEMA_VERSION = 1
 
 
@@ -138,6 +139,11 @@ class Draft:
     notes: dict[str, Any] = field(default_factory=dict)
     """More for the manifest: seeds, tokens, cost, counts."""
 
+    @property
+    def work(self) -> Path:
+        """A folder for shards and checkpoints, which goes away once the result is in place."""
+        return self.path / WORK
+
     def finish(self, account: Account, **notes: Any) -> None:
         """Record what became of the inputs."""
         self.account = account
@@ -240,6 +246,7 @@ class Stage:
         sync_tree(folder)
         folder.rename(final)
         _sync(final.parent)
+        shutil.rmtree(final / WORK, ignore_errors=True)
 
     def _complete(self, draft: Draft, started: float) -> None:
         if draft.account is None:

@@ -1,0 +1,88 @@
+"""From YAML to typed objects: where `conf/` lies, the composed config checked, and which of its fields decide a result."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigKeyError, MissingMandatoryValue
+
+from delamo.config import CellConfig
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def conf_dir() -> Path:
+    """Where the YAML files are: inside the installed package, or beside it in a checkout.
+
+    Raises:
+        FileNotFoundError: the installation carries no `conf`.
+    """
+    for folder in (_PACKAGE / "conf", _PACKAGE.parent / "conf"):
+        if (folder / "config.yaml").is_file():
+            return folder
+    raise FileNotFoundError(
+        f"no conf/config.yaml in {_PACKAGE} or beside it: the installation is incomplete, reinstall delamo"
+    )
+
+
+def read_cell(config: DictConfig) -> CellConfig:
+    """The composed config as typed objects.
+
+    Raises:
+        ConfigKeyError: a key that the schema does not have; Hydra lets `+key=value` through.
+        MissingMandatoryValue: a `???` that was not filled in.
+        ValueError: a number out of range.
+    """
+    _refuse_unknown(config, "")
+    missing = sorted(OmegaConf.missing_keys(config))
+    if missing:
+        raise MissingMandatoryValue(f"{missing[0]} has no value: give one, as in {missing[0]}=...")
+    cell = OmegaConf.to_object(config)
+    for key, value, least in (
+        ("iterations", cell.iterations, 1),
+        ("budget.num_samples", cell.budget.num_samples, 1),
+        ("seed", cell.seed, 0),
+    ):
+        if value < least:
+            raise ValueError(f"{key} is {value}: choose at least {least}")
+    return cell
+
+
+def identity(node: Any) -> dict[str, Any]:
+    """The schema's name and the fields of `node` that decide a result, as JSON values."""
+    kept = {f.name: _plain(getattr(node, f.name)) for f in dataclasses.fields(node) if f.metadata.get("identity", True)}
+    return {"schema": type(node).__name__, **kept}
+
+
+def arguments(node: Any) -> dict[str, Any]:
+    """The fields of `node` without its name, as keyword arguments for the code that the schema stands for (enums by value)."""
+    pairs = ((f.name, getattr(node, f.name)) for f in dataclasses.fields(node) if f.name != "name")
+    return {name: value.value if isinstance(value, Enum) else value for name, value in pairs}
+
+
+def to_plain(node: Any) -> dict[str, Any]:
+    """All fields of `node`, as JSON and YAML values."""
+    pairs = ((f.name, getattr(node, f.name)) for f in dataclasses.fields(node))
+    return {name: to_plain(value) if dataclasses.is_dataclass(value) else _plain(value) for name, value in pairs}
+
+
+def _refuse_unknown(node: DictConfig, prefix: str) -> None:
+    known = [f.name for f in dataclasses.fields(OmegaConf.get_type(node))]
+    for key in node:
+        if key not in known:
+            close = difflib.get_close_matches(str(key), known, n=1)
+            hint = f"did you mean {prefix}{close[0]}?" if close else f"there are {', '.join(known)}"
+            raise ConfigKeyError(f"{prefix}{key} is no config key: {hint}")
+        if not OmegaConf.is_missing(node, key) and isinstance(node[key], DictConfig):
+            _refuse_unknown(node[key], f"{prefix}{key}.")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Enum):
+        return value.name
+    return identity(value) if dataclasses.is_dataclass(value) else value

@@ -1,0 +1,72 @@
+"""API keys come from environment variables, by name. One that stands in config or on the command line stops the run at once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+PATTERNS = {
+    "an OpenAI, Anthropic or OpenRouter key": r"\bsk-[A-Za-z0-9_-]{12,}",
+    "a Hugging Face token": r"\bhf_[A-Za-z0-9]{16,}",
+    "an AWS access key": r"\bAKIA[0-9A-Z]{16}\b",
+    "a Google API key": r"\bAIza[0-9A-Za-z_-]{30,}",
+    "a GitHub token": r"\b(gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,})",
+    "a Groq or xAI key": r"\b(gsk_|xai-)[A-Za-z0-9]{20,}",
+    "a Slack token": r"\bxox[abprs]-[A-Za-z0-9-]{10,}",
+    "a W&B key": r"^[0-9a-f]{40}$|\bwandb_v1_[A-Za-z0-9_]{20,}",
+    "a password in a URL": r"://[^/\s:@]+:[^/\s:@]+@",
+}
+# `teacher.api_key=...` is a key whatever it looks like; `api_key_env` names a variable. Hugging Face revisions are 40 hex digits too.
+SECRET_NAME = re.compile(
+    r"(^|[._])(api_key|apikey|secret|password|passwd|access_token|auth_token|bearer)$", re.IGNORECASE
+)
+NOT_SECRET = re.compile(r"(^|[._])(revision|commit|digest)$")
+
+
+class SecretInConfigError(ValueError):
+    """A value that looks like a key; the message never holds the value."""
+
+
+def refuse_keys(pairs: Iterable[tuple[str, Any]]) -> None:
+    """Look at (key, value) pairs.
+
+    Raises:
+        SecretInConfigError: a value looks like an API key, or a key's name says that it is one.
+    """
+    for key, value in pairs:
+        found = _kind(key, value)
+        if found:
+            raise SecretInConfigError(
+                f"{key} holds what looks like {found}: nothing was written. Put it into an environment variable and name that, "
+                "e.g. teacher.api_key_env=OPENAI_API_KEY"
+            )
+
+
+def refuse_keys_in_arguments(arguments: Iterable[str]) -> None:
+    """`refuse_keys` of a command line: `key=value` overrides, and anything else as it stands."""
+    refuse_keys(
+        ((key.lstrip("+~"), value) if is_set else ("the command line", key))
+        for key, is_set, value in map(_split, arguments)
+    )
+
+
+def flatten(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The leaves of nested dicts and lists as (dotted key, value)."""
+    if isinstance(value, dict | list):
+        for key, child in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from flatten(child, f"{prefix}.{key}" if prefix else str(key))
+    else:
+        yield prefix, value
+
+
+def _split(argument: str) -> tuple[str, str, str]:
+    return argument.partition("=")
+
+
+def _kind(key: str, value: Any) -> str | None:
+    if not isinstance(value, str) or not value or NOT_SECRET.search(key):
+        return None
+    if SECRET_NAME.search(key):
+        return "a key"
+    return next((name for name, pattern in PATTERNS.items() if re.search(pattern, value)), None)

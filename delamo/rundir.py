@@ -1,0 +1,120 @@
+"""A cell's run directory: its name, its status, and whether it has been run already.
+
+`status.json` says `running`, `completed` or `failed`. A lock is held while a cell runs, so a `running` that nobody holds is a run
+that was killed, and the next attempt takes it over. Finished cells are found by the digest of their config.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from delamo.compose import identity
+from delamo.config import CellConfig
+from delamo.provenance import provenance
+from delamo.store import digest_of, locked, slug, write_json
+
+STATUS = "status.json"
+SCHEMA_VERSION = 1
+
+
+class ChangedError(ValueError):
+    """A finished run of the same config came from other code, weights or data."""
+
+
+def config_digest(config: CellConfig) -> str:
+    """Digest of everything in the config that can change a result; paths, logger, names and speed knobs are left out."""
+    return digest_of(identity(config))
+
+
+def run_folder(config: CellConfig) -> Path:
+    """`RUNS/TASK-STUDENT-SELECTOR-BUDGET-sSEED-DIGEST10`: readable, and one folder for one config."""
+    names = [config.task.name, config.student.name, config.selector.name, config.budget.name, f"s{config.seed}"]
+    return Path(config.paths.runs) / "-".join([*map(slug, names), config_digest(config)[:10]])
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One try at running a cell."""
+
+    folder: Path
+    config_digest: str
+    previous: dict[str, Any]
+    started: float = field(default_factory=time.time)
+    result: str | None = None
+    running: bool = False
+
+    def begin(self, result: str, *, force: bool) -> bool:
+        """Note that work starts now; False where a finished run of the same config, code and data is there.
+
+        Args:
+            result: digest of all that the cell's outcome follows from.
+            force: run again although a finished run came from other code, weights or data.
+
+        Raises:
+            ChangedError: one did, and `force` is false.
+        """
+        if self.previous.get("state") == "completed" and self.previous.get("result") == result:
+            return False
+        if self.previous.get("state") == "completed" and not force:
+            raise ChangedError(
+                f"{self.folder} is finished, but from other code, weights or data than now: force=true runs it again in its place, "
+                "paths.runs=DIR runs it elsewhere"
+            )
+        self.result, self.running = result, True
+        self.write("running")
+        return True
+
+    def write(self, state: str, reason: str | None = None) -> None:
+        """Write `status.json`; failed attempts before this one stay listed."""
+        earlier = self.previous.get("earlier", [])
+        if self.previous.get("state") in ("failed", "running"):
+            kept = {key: self.previous.get(key) for key in ("state", "reason", "started", "ended")}
+            earlier = [*earlier, kept | ({"state": "killed"} if kept["state"] == "running" else {})]
+        status = {
+            "schema_version": SCHEMA_VERSION,
+            "state": state,
+            "reason": reason,
+            "config": self.config_digest,
+            "result": self.result,
+            "started": self.started,
+            "ended": None if state == "running" else time.time(),
+            "earlier": earlier,
+            **provenance(),
+        }
+        write_json(self.folder / STATUS, status)
+
+
+@contextlib.contextmanager
+def attempt(folder: Path, config: CellConfig) -> Iterator[Attempt]:
+    """Hold the run directory for one try; an exception ends in a `failed` status with its reason, and goes on.
+
+    Raises:
+        RuntimeError: another process is running this cell.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(locked(folder / ".lock", wait=False))
+        except BlockingIOError as error:
+            raise RuntimeError(f"{folder} is being run by another process: wait for it, or end it") from error
+        this = Attempt(folder, config_digest(config), read_status(folder))
+        try:
+            yield this
+        except BaseException as error:
+            # A finished run is not marked as failed by a try that ended before it started.
+            if this.running or this.previous.get("state") != "completed":
+                this.write("failed", f"{type(error).__name__}: {error}")
+            raise
+        if this.running:
+            this.write("completed")
+
+
+def read_status(folder: Path) -> dict[str, Any]:
+    """`status.json` of a run directory; empty where there is none."""
+    path = folder / STATUS
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
