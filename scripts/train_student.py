@@ -145,13 +145,17 @@ def train_tower(model: LlavaForConditionalGeneration, *, steps: int, batch_size:
             hidden = tower(pixels(examples), output_hidden_states=True).hidden_states[-1][:, 1:]
             side = IMAGE_SIZE // PATCH
             grid = hidden.view(batch_size, 2, side // 2, 2, side // 2, -1).mean((2, 4)).flatten(1, 2)
-            losses = [cross_entropy(h(grid).flatten(0, 1).float(), labels[..., i].flatten()) for i, h in enumerate(heads)]
+            losses = [
+                cross_entropy(h(grid).flatten(0, 1).float(), labels[..., i].flatten()) for i, h in enumerate(heads)
+            ]
         optimizer.zero_grad()
         sum(losses).backward()
         optimizer.step()
         schedule.step()
         if step % 100 == 99:
-            right = [(h(grid).argmax(-1) == labels[..., i])[labels[..., i] >= 0].float().mean() for i, h in enumerate(heads)]
+            right = [
+                (h(grid).argmax(-1) == labels[..., i])[labels[..., i] >= 0].float().mean() for i, h in enumerate(heads)
+            ]
             print(f"tower {step + 1} {time.time() - start:.0f}s", *(f"{float(x):.2f}" for x in right), flush=True)
 
 

@@ -41,8 +41,12 @@ TARGETS: dict[str, Target] = {
     "surfaces": Target("Paint desk: look at the samples.", {"colour_of": 0.2, "shape_of_colour": 0.3, "fill_of": 0.5}),
     "frames": Target("Gallery wall: look at the exhibits.", {"place_of": 0.25, "count_all": 0.25, "frame_of": 0.5}),
     "layout": Target("Floor plan: look at the layout.", {"horizontal": 0.3, "place_of": 0.2, "vertical": 0.5}),
-    "numbers": Target("Number cards: look at the cards.", {"digit_value": 0.3, "compare_numbers": 0.2, "parity_of": 0.5}),
-    "compare": Target("Sorting game: look at the pieces.", {"same_colour": 0.25, "odd_one_out": 0.25, "compare_sizes": 0.5}),
+    "numbers": Target(
+        "Number cards: look at the cards.", {"digit_value": 0.3, "compare_numbers": 0.2, "parity_of": 0.5}
+    ),
+    "compare": Target(
+        "Sorting game: look at the pieces.", {"same_colour": 0.25, "odd_one_out": 0.25, "compare_sizes": 0.5}
+    ),
     "open": Target(
         "Quick quiz: look at the picture.",
         {"colour_of": 0.2, "digit_value": 0.2, "count_all": 0.1, "size_of": 0.25, "fill_of": 0.25},

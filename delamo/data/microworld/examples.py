@@ -22,6 +22,8 @@ from delamo.data.microworld.questions import KINDS, Draft, Kind
 from delamo.data.microworld.scene import Scene
 
 LETTERS = "ABCDEFGHIJ"
+WORLD_VERSION = 1
+"""Raised with every change of what an address stands for, so that stored results of the old world are not taken for new."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,9 @@ def example_at(locator: str) -> Example:
             return pool_example(int(seed), int(index))
         case [target, split, seed, index] if target in TARGETS and split in ("val", "test"):
             return target_example(target, split, int(seed), int(index))
-    raise ValueError(f"{locator!r} is no address of the microworld: micro:pool/SEED/INDEX or micro:TARGET/val|test/SEED/INDEX")
+    raise ValueError(
+        f"{locator!r} is no address of the microworld: micro:pool/SEED/INDEX or micro:TARGET/val|test/SEED/INDEX"
+    )
 
 
 def split_of(locator: str) -> str:

@@ -1,0 +1,117 @@
+"""Reader of the embedded microworld: its pool and its seven targets as plain samples, planted truth left behind."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+
+from delamo.data import Task
+from delamo.data.microworld.catalogue import TARGETS
+from delamo.data.microworld.examples import (
+    WORLD_VERSION,
+    pool_example,
+    pool_instruction,
+    target_example,
+    target_question,
+    worked_answer,
+)
+from delamo.records import Quarantined, Sample
+
+
+class MicroPool:
+    """The microworld's pool: sample `pool-0000042` is made when it is asked for, so any size costs nothing to open."""
+
+    quarantined: Sequence[Quarantined] = ()
+
+    def __init__(self, num_samples: int, surface_overlap: float, seed: int) -> None:
+        self.name = "micro"
+        self.digest = _digest("pool", num_samples, surface_overlap, seed)
+        self._num_samples, self._surface_overlap, self._seed = num_samples, surface_overlap, seed
+
+    def __len__(self) -> int:
+        return self._num_samples
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (self._sample(index) for index in range(self._num_samples))
+
+    def ids(self) -> Sequence[str]:
+        return [_pool_id(index) for index in range(self._num_samples)]
+
+    def get(self, id: str) -> Sample:
+        head, _, digits = id.partition("-")
+        if head != "pool" or not digits.isdigit() or int(digits) >= self._num_samples or id != _pool_id(int(digits)):
+            raise KeyError(
+                f"{id!r} is not in the pool: its ids run from {_pool_id(0)} to {_pool_id(self._num_samples - 1)}"
+            )
+        return self._sample(int(digits))
+
+    def _sample(self, index: int) -> Sample:
+        locator = f"micro:pool/{self._seed}/{index}"
+        example = pool_example(self._seed, index)
+        return Sample(
+            id=_pool_id(index),
+            instruction=pool_instruction(example, locator, self._surface_overlap),
+            answer=worked_answer(example),
+            image=locator,
+            source=example.family,
+        )
+
+
+def read_pool(*, num_samples: int, surface_overlap: float, seed: int) -> MicroPool:
+    """The pool of the microworld.
+
+    Args:
+        surface_overlap: in [0, 1]: how often a sample that trains a target's skill is worded as the target is. The
+            other way round, samples that train something else wear a target's words with probability
+            1 - surface_overlap.
+
+    Raises:
+        ValueError: a value out of range, named by its key.
+    """
+    if not 0 <= surface_overlap <= 1:
+        raise ValueError(f"pool.surface_overlap is {surface_overlap}: choose a number from 0 to 1")
+    if not 0 < num_samples <= 10_000_000:
+        raise ValueError(f"pool.num_samples is {num_samples}: choose a number from 1 to 10,000,000")
+    return MicroPool(num_samples, surface_overlap, seed)
+
+
+def read_task(*, target: str, num_val_samples: int, num_test_samples: int, seed: int) -> Task:
+    """A target of the microworld: validation and test samples share no scene, and no handwritten digit with each other or the pool.
+
+    Raises:
+        ValueError: an unknown target or a size below 1, named by its key.
+    """
+    if target not in TARGETS:
+        raise ValueError(f"task.target is {target!r}: choose one of {', '.join(TARGETS)}")
+    for key, number in (("num_val_samples", num_val_samples), ("num_test_samples", num_test_samples)):
+        if number < 1:
+            raise ValueError(f"task.{key} is {number}: choose at least 1")
+    return Task(
+        name=f"micro/{target}",
+        validation=[_task_sample(target, "val", seed, index) for index in range(num_val_samples)],
+        test=[_task_sample(target, "test", seed, index) for index in range(num_test_samples)],
+        digest=_digest(target, num_val_samples, num_test_samples, seed),
+    )
+
+
+def _task_sample(target: str, split: str, seed: int, index: int) -> Sample:
+    locator = f"micro:{target}/{split}/{seed}/{index}"
+    example = target_example(target, split, seed, index)
+    return Sample(
+        id=f"{target}-{split}-{index:04d}",
+        instruction=target_question(example, locator),
+        answer=example.draft.answer,
+        options=example.options,
+        gold=example.gold,
+        image=locator,
+        source=target,
+    )
+
+
+def _pool_id(index: int) -> str:
+    return f"pool-{index:07d}"
+
+
+def _digest(*parts: object) -> str:
+    return hashlib.sha256(json.dumps([WORLD_VERSION, *parts]).encode()).hexdigest()
