@@ -277,7 +277,7 @@ def _parity_of(rng: Random) -> Draft:
 
 
 def _two_digits(rng: Random) -> tuple[Scene, list[Thing], str, str]:
-    scene, things = _scene(rng, (0, 2), (2, 2))
+    scene, _ = _scene(rng, (0, 2), (2, 2))
     digits = [thing for thing in scene.cells if thing is not None and thing.digit]
     small, large = sorted(thing.digit or "" for thing in digits)
     return scene, digits, small, large

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from functools import lru_cache
+from functools import cache
 from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw
@@ -100,7 +100,7 @@ def _paste_digit(canvas: Image.Image, thing: Thing, centre: tuple[float, float],
     canvas.paste(Image.new("RGB", (side, side), RGB[thing.colour]), corner, ink)
 
 
-@lru_cache(maxsize=None)
+@cache
 def digit_glyphs(split: str) -> dict[int, list[np.ndarray]]:
     """Handwritten digits of one split: value -> list of (8, 8) uint8 ink masks.
 
