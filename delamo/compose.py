@@ -11,7 +11,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, MissingMandatoryValue
 
-from delamo.config import CellConfig
+from delamo.config import CellConfig, ReportConfig
 
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -38,10 +38,7 @@ def read_cell(config: DictConfig) -> CellConfig:
         MissingMandatoryValue: a `???` that was not filled in.
         ValueError: a number out of range.
     """
-    _refuse_unknown(config, "")
-    missing = sorted(OmegaConf.missing_keys(config))
-    if missing:
-        raise MissingMandatoryValue(f"{missing[0]} has no value: give one, as in {missing[0]}=...")
+    _check_keys(config, "")
     cell = OmegaConf.to_object(config)
     for key, value, least in (
         ("iterations", cell.iterations, 1),
@@ -51,6 +48,12 @@ def read_cell(config: DictConfig) -> CellConfig:
         if value < least:
             raise ValueError(f"{key} is {value}: choose at least {least}")
     return cell
+
+
+def read_report(config: DictConfig) -> ReportConfig:
+    """Likewise for `delamo report`. Raises ConfigKeyError for an unknown key."""
+    _check_keys(config, "")
+    return OmegaConf.to_object(config)
 
 
 def identity(node: Any) -> dict[str, Any]:
@@ -71,15 +74,19 @@ def to_plain(node: Any) -> dict[str, Any]:
     return {name: to_plain(value) if dataclasses.is_dataclass(value) else _plain(value) for name, value in pairs}
 
 
-def _refuse_unknown(node: DictConfig, prefix: str) -> None:
+def _check_keys(node: DictConfig, prefix: str) -> None:
     known = [f.name for f in dataclasses.fields(OmegaConf.get_type(node))]
     for key in node:
         if key not in known:
             close = difflib.get_close_matches(str(key), known, n=1)
             hint = f"did you mean {prefix}{close[0]}?" if close else f"there are {', '.join(known)}"
             raise ConfigKeyError(f"{prefix}{key} is no config key: {hint}")
-        if not OmegaConf.is_missing(node, key) and isinstance(node[key], DictConfig):
-            _refuse_unknown(node[key], f"{prefix}{key}.")
+        if OmegaConf.is_interpolation(node, key):
+            continue
+        if OmegaConf.is_missing(node, key):
+            raise MissingMandatoryValue(f"{prefix}{key} has no value: give one, as in {prefix}{key}=...")
+        if OmegaConf.is_dict(node[key]):
+            _check_keys(node[key], f"{prefix}{key}.")
 
 
 def _plain(value: Any) -> Any:

@@ -6,6 +6,7 @@ done, without loading a model. Asking for a step's result computes what is missi
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -82,3 +83,44 @@ class Graph:
         """
         identity = {"reads": reads, "inputs": {role: step.digest for role, step in inputs.items()}}
         return Step(name, self.store.stage(name, label, identity, version), inputs, make, resumable, self.computed)
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One iteration: what the selector is given, what it chooses, what comes of it."""
+
+    inputs: dict[str, Step]
+    selection: Step
+    adapter: Step
+
+
+@dataclass(slots=True)
+class Plan:
+    """The steps of one cell, nothing computed yet."""
+
+    task: Step
+    pretrained: Step
+    """The untuned student's evaluation."""
+    evaluation: Step
+    """The tuned student's; `pretrained` itself where nothing is tuned."""
+    rounds: list[Round] = field(default_factory=list)
+    """One for each iteration."""
+    answers_after: Step | None = None
+    """The tuned student's answers to the validation samples, where the selector learned from them."""
+
+    def steps(self, *, with_pretrained: bool) -> dict[str, Step]:
+        """All steps by name, inputs first; in the second iteration, a name gets `@2`.
+
+        Args:
+            with_pretrained: whether a tuned cell is compared with the untuned student (`evaluation_before`).
+        """
+        named = {"task": self.task}
+        seen: Counter[str] = Counter()
+        for step in self.evaluation.walk():
+            seen[step.name] += 1
+            named[step.name if seen[step.name] == 1 else f"{step.name}@{seen[step.name]}"] = step
+        if with_pretrained and self.rounds:
+            named["evaluation_before"] = self.pretrained
+        if self.answers_after:
+            named["answers_after"] = self.answers_after
+        return named

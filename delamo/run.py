@@ -1,19 +1,64 @@
-"""The Hydra entry of `delamo run`: compose, validate, hand over."""
+"""The Hydra entries of `delamo run` and `delamo report`: compose, validate, hand over."""
 
 from __future__ import annotations
 
-import hydra
-from omegaconf import DictConfig
+import contextlib
+import sys
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
 
-from delamo.compose import conf_dir, read_cell, to_plain
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import CompactHydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from delamo.compose import conf_dir, read_cell, read_report, to_plain
 from delamo.keys import flatten, refuse_keys
 
 
 @hydra.main(config_path=str(conf_dir()), config_name="config", version_base="1.3")
 def main(config: DictConfig) -> None:
     """Run one cell; with `-m`, Hydra calls this for each cell of the sweep."""
-    cell = read_cell(config)
-    refuse_keys(flatten(to_plain(cell)))
-    from delamo.pipeline import run_cell  # late: --cfg job and a refused config wait for no model library
+    with plain_errors():
+        cell = read_cell(config)
+        refuse_keys(flatten(to_plain(cell)))
+        from delamo.pipeline import run_cell  # late: --cfg job and a refused config wait for no model library
 
-    print(run_cell(cell))
+        print(run_cell(cell))
+
+
+@hydra.main(config_path=str(conf_dir()), config_name="report", version_base="1.3")
+def report(config: DictConfig) -> None:
+    """Print the table of the finished runs below a folder."""
+    with plain_errors():
+        asked = read_report(config)
+        from delamo.report.tables import report as table
+
+        print(table(Path(asked.runs), asked.format))
+
+
+@contextlib.contextmanager
+def plain_errors() -> Iterator[None]:
+    """What a user can mend is printed without a traceback; HYDRA_FULL_ERROR=1 shows that too.
+
+    A sweep goes on after a failed cell, and Hydra shows the first failure at its end: each is printed when it happens.
+    """
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        _show_in_sweep(f"delamo: {error}")
+        raise CompactHydraException(f"delamo: {error}") from error
+    except OmegaConfBaseException as error:
+        _show_in_sweep(f"delamo: {error}")
+        raise CompactHydraException(f"delamo: {error}") from None  # Hydra would print a cause of its own kind twice
+    except Exception:
+        _show_in_sweep(traceback.format_exc())
+        raise
+
+
+def _show_in_sweep(message: str) -> None:
+    if HydraConfig.get().mode is RunMode.MULTIRUN:
+        print(message, file=sys.stderr)

@@ -1,6 +1,6 @@
 """A cell's run directory: its name, its status, and whether it has been run already.
 
-`status.json` says `running`, `completed` or `failed`. A lock is held while a cell runs, so a `running` that nobody holds is a run
+`status.json` says `running`, `done` or `failed`. A lock is held while a cell runs, so a `running` that nobody holds is a run
 that was killed, and the next attempt takes it over. Finished cells are found by the digest of their config.
 """
 
@@ -49,6 +49,21 @@ class Attempt:
     result: str | None = None
     running: bool = False
 
+    @property
+    def number(self) -> int:
+        """1 for the first attempt."""
+        return len(self.earlier) + 1
+
+    @property
+    def earlier(self) -> list[dict[str, Any]]:
+        """The attempts before this one, the oldest first; one that still says `running` was killed."""
+        if not self.previous:
+            return []
+        last = {key: self.previous.get(key) for key in ("state", "reason", "started", "ended")}
+        if last["state"] == "running":
+            last["state"] = "killed"
+        return [*self.previous.get("earlier", []), last]
+
     def begin(self, result: str, *, force: bool) -> bool:
         """Note that work starts now; False where a finished run of the same config, code and data is there.
 
@@ -59,9 +74,9 @@ class Attempt:
         Raises:
             ChangedError: one did, and `force` is false.
         """
-        if self.previous.get("state") == "completed" and self.previous.get("result") == result:
+        if self.previous.get("state") == "done" and self.previous.get("result") == result:
             return False
-        if self.previous.get("state") == "completed" and not force:
+        if self.previous.get("state") == "done" and not force:
             raise ChangedError(
                 f"{self.folder} is finished, but from other code, weights or data than now: force=true runs it again in its place, "
                 "paths.runs=DIR runs it elsewhere"
@@ -71,11 +86,7 @@ class Attempt:
         return True
 
     def write(self, state: str, reason: str | None = None) -> None:
-        """Write `status.json`; failed attempts before this one stay listed."""
-        earlier = self.previous.get("earlier", [])
-        if self.previous.get("state") in ("failed", "running"):
-            kept = {key: self.previous.get(key) for key in ("state", "reason", "started", "ended")}
-            earlier = [*earlier, kept | ({"state": "killed"} if kept["state"] == "running" else {})]
+        """Write `status.json`; attempts before this one stay listed."""
         status = {
             "schema_version": SCHEMA_VERSION,
             "state": state,
@@ -84,7 +95,7 @@ class Attempt:
             "result": self.result,
             "started": self.started,
             "ended": None if state == "running" else time.time(),
-            "earlier": earlier,
+            "earlier": self.earlier,
             **provenance(),
         }
         write_json(self.folder / STATUS, status)
@@ -107,11 +118,11 @@ def attempt(folder: Path, config: CellConfig) -> Iterator[Attempt]:
             yield this
         except BaseException as error:
             # A finished run is not marked as failed by a try that ended before it started.
-            if this.running or this.previous.get("state") != "completed":
+            if this.running or this.previous.get("state") != "done":
                 this.write("failed", f"{type(error).__name__}: {error}")
             raise
         if this.running:
-            this.write("completed")
+            this.write("done")
 
 
 def read_status(folder: Path) -> dict[str, Any]:

@@ -1,0 +1,129 @@
+"""What the stages of one cell work with: its data, its models loaded once and only when asked for, and their digests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from delamo.compose import arguments
+from delamo.config import CellConfig, PoolConfig, TaskConfig
+from delamo.data import POOLS, TASKS, Pool, Task
+from delamo.graph import Graph, Step
+from delamo.records import Sample, to_dict
+from delamo.selectors import SELECTORS, Selector
+from delamo.store import Store, digest_of, file_digest
+
+if TYPE_CHECKING:
+    from delamo.models.student import Student
+    from delamo.models.teacher import Teacher
+
+
+@dataclass
+class Cell:
+    """One experiment cell, opened: the data is read, the models are not."""
+
+    config: CellConfig
+    graph: Graph
+    task: Task
+    pool: Pool
+    logger: Any = None
+    """Lightning's logger, for curves of tuning."""
+    _student: dict[str | None, Student] = field(default_factory=dict, repr=False)
+
+    @property
+    def selector(self) -> Selector:
+        """The method, by the type of its config."""
+        return SELECTORS[type(self.config.selector)]
+
+    @cached_property
+    def student_digest(self) -> str:
+        """Identity of the untuned student's weights, tokenizer and prompt."""
+        from delamo.models.student import student_digest
+
+        student = self.config.student
+        return student_digest(student.path, revision=student.revision, prompt=student.prompt.value)
+
+    @cached_property
+    def teacher_digest(self) -> str:
+        """Identity of the teacher's model."""
+        from delamo.models.teacher import teacher_digest
+
+        return teacher_digest(self.config.teacher)
+
+    def teacher_reads(self, template: str) -> dict[str, Any]:
+        """What decides a teacher's replies to one kind of prompt: the model and the template's text."""
+        from delamo.models import prompts
+
+        return {"teacher": self.teacher_digest, "prompt": prompts.digest(self.config.teacher.prompts.value, template)}
+
+    def label(self, *roles: str) -> str:
+        """The names of those choices, for a folder that people can read."""
+        return "-".join(getattr(self.config, role).name for role in roles)
+
+    @cached_property
+    def samples_digests(self) -> dict[str, str]:
+        """Identity of the validation and of the test samples."""
+        return {"validation": samples_digest(self.task.validation), "test": samples_digest(self.task.test)}
+
+    def student(self, adapter: Step | None) -> Student:
+        """The student, tuned or not; the last one asked for stays loaded."""
+        key = adapter.digest if adapter else None
+        if key not in self._student:
+            from delamo.models.student import Student
+
+            student = self.config.student
+            self._student.clear()
+            self._student[key] = Student.load(
+                student.path,
+                adapter=adapter.stage.path / "adapter" if adapter else None,
+                revision=student.revision,
+                dtype=student.dtype.value,
+                device=student.device,
+                attn=student.attn.value,
+                prompt=student.prompt.value,
+            )
+        return self._student[key]
+
+    @cached_property
+    def teacher(self) -> Teacher:
+        """The teacher, loaded."""
+        from delamo.models.teacher import load_teacher
+
+        return load_teacher(self.config.teacher)
+
+
+def open_cell(config: CellConfig) -> Cell:
+    """Read the cell's task and pool.
+
+    Raises:
+        ValueError: the budget is above the pool, so that nothing is answered, asked or tuned in vain.
+    """
+    task, pool = read_task(config.task), read_pool(config.pool)
+    cell = Cell(config, Graph(Store(Path(config.paths.store))), task, pool)
+    if cell.selector.tunes and config.budget.num_samples > len(pool):
+        raise ValueError(
+            f"budget.num_samples is {config.budget.num_samples}, the pool has {len(pool)}: choose at most that"
+        )
+    return cell
+
+
+def read_task(config: TaskConfig) -> Task:
+    """The task, by the reader of its config's type."""
+    return TASKS[type(config)](**arguments(config))
+
+
+def read_pool(config: PoolConfig) -> Pool:
+    """The pool, by the reader of its config's type."""
+    return POOLS[type(config)](**arguments(config))
+
+
+def samples_digest(samples: list[Sample] | tuple[Sample, ...]) -> str:
+    """Identity of samples by their content: texts, and the bytes of picture files wherever they lie."""
+    return digest_of([to_dict(sample) | {"image": _picture(sample.image)} for sample in samples])
+
+
+def _picture(locator: str | None) -> str | None:
+    path = Path(locator) if locator else None
+    return file_digest(path) if path and path.is_absolute() and path.is_file() else locator

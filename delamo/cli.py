@@ -1,0 +1,105 @@
+"""The `delamo` command. Verbs that compute are composed by Hydra; look-ups take an id. Heavy imports wait for the verb."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+
+from delamo import __version__
+
+USAGE = """\
+delamo: find where a multimodal model's reasoning breaks, and tune it on samples that train what is missing
+
+  delamo run [KEY=VALUE ...]              run one experiment cell; `delamo run --help` lists groups and options
+  delamo run -m KEY=A,B [KEY=VALUE ...]   run a sweep; finished cells are skipped
+  delamo report [runs=DIR] [format=F]     the table of all finished runs below DIR: markdown, json, csv or latex
+  delamo why POOL_ID [runs=DIR]           which error, step, skill, score and rank brought this pool sample in
+  delamo trace VAL_ID [runs=DIR]          one validation sample: rationale, step probabilities, mistake, skill, hits
+  delamo --help | --version
+
+Runs go to runs/ and stage results to store/ below the current directory, unless paths.runs and paths.store say otherwise.
+"""
+HELP_FLAGS = ("-h", "--help")
+
+
+def main() -> None:
+    """The console script; leaves with status 2 for a wrong command line and 1 for a failed run or look-up."""
+    verb, *arguments = sys.argv[1:] or ["--help"]
+    if verb in HELP_FLAGS:
+        print(USAGE, end="")
+    elif verb == "--version":
+        print(f"delamo {__version__}")
+    elif verb in VERBS:
+        _guarded(VERBS[verb], arguments)
+    else:
+        print(f"delamo: there is no verb {verb!r}\n\n{USAGE}", end="", file=sys.stderr)
+        raise SystemExit(2)
+
+
+def _guarded(verb: Callable[[list[str]], None], arguments: list[str]) -> None:
+    from delamo.keys import refuse_keys_in_arguments
+
+    try:
+        refuse_keys_in_arguments(arguments)
+        verb(arguments)
+    except (ValueError, OSError, KeyError) as error:
+        # What a user can mend: the message says how, and a traceback would hide it.
+        message = error.args[0] if isinstance(error, KeyError) and error.args else error
+        print(f"delamo: {message}", file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+def _run(arguments: list[str]) -> None:
+    if _wants_help(arguments):
+        from delamo.groups import describe
+
+        print(describe(), end="")
+        return
+    sys.argv = ["delamo run", *arguments]
+    from delamo.run import main as run
+
+    run()
+
+
+def _report(arguments: list[str]) -> None:
+    if _wants_help(arguments):
+        print("delamo report [runs=DIR] [format=markdown|json|csv|latex]\n\nruns defaults to runs, format to markdown")
+        return
+    sys.argv = ["delamo report", *arguments]
+    from delamo.run import report
+
+    report()
+
+
+def _why(arguments: list[str]) -> None:
+    if _wants_help(arguments):
+        print("delamo why POOL_ID [runs=DIR]")
+        return
+    from delamo.report.lookups import why
+
+    print(why(*_id_and_runs("why POOL_ID", arguments)))
+
+
+def _trace(arguments: list[str]) -> None:
+    if _wants_help(arguments):
+        print("delamo trace VAL_ID [runs=DIR]")
+        return
+    from delamo.report.lookups import trace
+
+    print(trace(*_id_and_runs("trace VAL_ID", arguments)))
+
+
+def _wants_help(arguments: Sequence[str]) -> bool:
+    return any(flag in arguments for flag in HELP_FLAGS)
+
+
+def _id_and_runs(form: str, arguments: Sequence[str]) -> tuple[str, str]:
+    """The id and the folder of runs. Ids may hold any character, `=` too: only a leading `runs=` is an option."""
+    ids = [argument for argument in arguments if not argument.startswith("runs=")]
+    folders = [argument.removeprefix("runs=") for argument in arguments if argument.startswith("runs=")]
+    if len(ids) != 1 or len(folders) > 1:
+        raise ValueError(f"expected `delamo {form} [runs=DIR]`, got {' '.join(arguments) or 'no id'}")
+    return ids[0], (folders or ["runs"])[0]
+
+
+VERBS: dict[str, Callable[[list[str]], None]] = {"run": _run, "report": _report, "why": _why, "trace": _trace}

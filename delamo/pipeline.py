@@ -1,0 +1,356 @@
+"""One experiment cell: the stages in order, and the iteration. Start reading here.
+
+    answers -> mistakes -> skills -+
+                                   +-> selection -> tuning -> evaluation
+    pool -> pool skills -> index --+
+
+Each function below `plan_cell` is one stage: what decides its result (config fields, digests, earlier steps), and how it is
+computed. Planning computes nothing; asking the last step for its result computes what the store lacks, and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from delamo.cell import Cell, open_cell
+from delamo.compose import arguments, identity
+from delamo.config import CellConfig
+from delamo.graph import Plan, Round, Step
+from delamo.records import Answer, ItemScore, Mistake, PoolSkills, Quarantined, Sample, Skill
+from delamo.rundir import attempt, run_folder
+from delamo.selectors import Inputs
+from delamo.store import Account, Draft, append_shards, write_rows
+
+T = TypeVar("T")
+
+# Raise a number when the stage's code gives another result for the same inputs: its old results are then left aside.
+VERSIONS = {
+    "task": 1,
+    "answers": 1,
+    "mistakes": 1,
+    "skills": 1,
+    "pool_skills": 1,
+    "index": 1,
+    "selection": 1,
+    "tuning": 1,
+    "evaluation": 1,
+}
+
+
+def run_cell(config: CellConfig) -> Path:
+    """Run what is missing of one cell and write its run directory; returns the directory.
+
+    Raises:
+        ValueError: a budget above the pool, data that cannot be used, or a finished run of other code or data.
+        RuntimeError: another process is running the same cell.
+    """
+    from delamo.loggers import open_logger
+    from delamo.results import write_results
+
+    folder = run_folder(config)
+    with attempt(folder, config) as this:
+        cell = open_cell(config)
+        plan = plan_cell(cell)
+        if this.begin(plan.evaluation.digest, force=config.force):
+            with open_logger(config, folder, this.number) as cell.logger:
+                write_results(folder, cell, plan)
+    return folder
+
+
+def plan_cell(cell: Cell) -> Plan:
+    """The loop of the paper (section 3): collect errors, find mistakes, name skills, retrieve, tune; then evaluate."""
+    pretrained = evaluate(cell, None)
+    plan = Plan(keep_task(cell), pretrained, pretrained)
+    adapter: Step | None = None
+    for iteration in range(cell.config.iterations if cell.selector.tunes else 0):
+        inputs = {need: INPUTS[need](cell, adapter) for need in cell.selector.needs if need in INPUTS}
+        selection = select(cell, inputs, iteration)
+        adapter = tune(cell, [*(done.selection for done in plan.rounds), selection], adapter)
+        plan.rounds.append(Round(inputs, selection, adapter))
+        plan.evaluation = evaluate(cell, adapter)
+    if "missing_skills" in cell.selector.needs:
+        plan.answers_after = collect_answers(cell, adapter)
+    return plan
+
+
+def missing_skills(cell: Cell, adapter: Step | None) -> Step:
+    """What the student lacks, by its errors on the validation samples."""
+    answers = collect_answers(cell, adapter)
+    mistakes = find_mistakes(cell, answers)
+    return name_skills(cell, mistakes)
+
+
+def index_of_pool(cell: Cell, adapter: Step | None) -> Step:
+    """What the pool can teach: the same for every task, budget and iteration."""
+    pool_skills = annotate_pool(cell)
+    return build_index(cell, pool_skills)
+
+
+INPUTS: dict[str, Callable[[Cell, Step | None], Step]] = {"missing_skills": missing_skills, "index": index_of_pool}
+"""The steps behind the names that a selector declares in `needs`; `validation` is no step, the samples are at hand."""
+
+
+def keep_task(cell: Cell) -> Step:
+    """The task's samples as they were read, so that look-ups need neither the reader nor its data."""
+    task = cell.task
+
+    def make(draft: Draft) -> None:
+        write_rows(draft.path / "validation.jsonl", task.validation)
+        write_rows(draft.path / "test.jsonl", task.test)
+        num_ok = len(task.validation) + len(task.test)
+        draft.finish(Account(num_in=num_ok + len(task.quarantined), num_ok=num_ok, quarantined=task.quarantined))
+
+    # The task's own digest covers its quarantined rows too; the samples' digests cover the bytes of their pictures.
+    return step(cell, "task", cell.config.task.name, {"task": task.digest, "samples": cell.samples_digests}, {}, make)
+
+
+def collect_answers(cell: Cell, adapter: Step | None) -> Step:
+    """Error collection: the student's rationale and answer for every validation sample (paper, section 3.2)."""
+
+    def make(draft: Draft) -> None:
+        from delamo.stages.answers import collect_answers
+
+        student, options = cell.student(adapter), generation(cell)
+        in_shards(
+            draft,
+            "answers",
+            cell.task.validation,
+            Answer,
+            work=lambda batch: collect_answers(student, batch, batch_size=cell.config.student.batch_size, **options),
+            shard_size=cell.config.student.shard_size,
+        )
+
+    return ask_student(cell, "answers", "validation", adapter, make)
+
+
+def find_mistakes(cell: Cell, answers: Step) -> Step:
+    """The step at which each wrong rationale goes wrong (paper, section 3.3)."""
+    method = arguments(cell.config.mistakes)
+    include_unparsed = method.pop("include_unparsed")
+
+    def make(draft: Draft) -> None:
+        from delamo.stages.mistakes import find_mistakes
+
+        rows = answers.stage.rows(Answer)
+        cases = error_cases(cell.task.validation, rows, include_unparsed=include_unparsed)
+        found, bad = find_mistakes(cases, cell.teacher, **method)
+        write_rows(draft.path / "mistakes.jsonl", found)
+        skipped = {"no error": len(rows) - len(cases)}
+        draft.finish(Account(num_in=len(rows), num_ok=len(found), quarantined=bad, skipped=skipped))
+
+    reads = cell.teacher_reads("mistake_step") | {"mistakes": identity(cell.config.mistakes)}
+    return step(cell, "mistakes", cell.label("task", "student", "teacher"), reads, {"answers": answers}, make)
+
+
+def name_skills(cell: Cell, mistakes: Step) -> Step:
+    """The one skill that each mistake shows to be missing (paper, section 3.4)."""
+    teacher = cell.config.teacher
+    options = {"max_new_tokens": teacher.skill_max_new_tokens}
+
+    def make(draft: Draft) -> None:
+        from delamo.stages.skills import name_skills
+
+        rows = mistakes.stage.rows(Mistake)
+        images = {sample.id: sample.image for sample in cell.task.validation} if teacher.sees_images else None
+        skills = name_skills(rows, cell.teacher, images=images, **options)
+        write_rows(draft.path / "skills.jsonl", skills)
+        draft.finish(Account(num_in=len(rows), num_ok=len(skills)))
+
+    reads = cell.teacher_reads("skill") | options | {"sees_images": teacher.sees_images}
+    return step(cell, "skills", cell.label("task", "student", "teacher"), reads, {"mistakes": mistakes}, make)
+
+
+def annotate_pool(cell: Cell) -> Step:
+    """The skills that each pool sample needs: once for a pool, a teacher and a prompt (paper, section 3.5)."""
+    teacher = cell.config.teacher
+    options = {"max_new_tokens": teacher.pool_skills_max_new_tokens}
+
+    def make(draft: Draft) -> None:
+        from delamo.stages.skills import annotate_pool
+
+        in_shards(
+            draft,
+            "pool_skills",
+            cell.pool,
+            PoolSkills,
+            work=lambda batch: (list(annotate_pool(batch, cell.teacher, batch_size=teacher.batch_size, **options)), []),
+            shard_size=teacher.shard_size,
+        )
+
+    reads = cell.teacher_reads("pool_skills") | options | {"pool": cell.pool.digest}
+    return step(cell, "pool_skills", cell.label("pool", "teacher"), reads, {}, make, resumable=True)
+
+
+def build_index(cell: Cell, pool_skills: Step) -> Step:
+    """BM25 over the pool: a sample's document is all of its skills, joined."""
+    options = arguments(cell.config.retriever)
+    backend = options.pop("backend")
+
+    def make(draft: Draft) -> None:
+        from delamo.retrieval import RETRIEVERS
+
+        rows = pool_skills.stage.rows(PoolSkills)
+        RETRIEVERS[backend].build(((row.id, " ".join(row.skills)) for row in rows), draft.path / "index", **options)
+        draft.finish(Account(num_in=len(rows), num_ok=len(rows)))
+
+    reads = {"retriever": identity(cell.config.retriever)}
+    return step(cell, "index", cell.label("pool", "teacher", "retriever"), reads, {"pool_skills": pool_skills}, make)
+
+
+def select(cell: Cell, inputs: dict[str, Step], iteration: int) -> Step:
+    """Exactly N distinct pool samples, by the selector; see `delamo.selectors`."""
+    num_samples, chance = cell.config.budget.num_samples, [cell.config.seeds.selection, iteration]
+    needs_validation = "validation" in cell.selector.needs
+
+    def make(draft: Draft) -> None:
+        from delamo.retrieval import RETRIEVERS
+
+        given = Inputs(
+            missing_skills=lambda: inputs["missing_skills"].result().rows(Skill),
+            index=lambda: RETRIEVERS[cell.config.retriever.backend.value].load(inputs["index"].result().path / "index"),
+            validation=lambda: cell.task.validation,
+        )
+        method, rng = arguments(cell.config.selector), np.random.default_rng(chance)
+        chosen = cell.selector.select(cell.pool, given, num_samples=num_samples, rng=rng, **method)
+        write_rows(draft.path / "selection.jsonl", chosen)
+        write_rows(draft.path / "selected_samples.jsonl", (cell.pool.get(row.id) for row in chosen))
+        skipped = {"not selected": len(cell.pool) - len(chosen)}
+        draft.finish(Account(num_in=len(cell.pool), num_ok=len(chosen), skipped=skipped), seed=chance)
+
+    reads = {
+        "pool": cell.pool.digest,
+        "selector": identity(cell.config.selector),
+        "num_samples": num_samples,
+        "seed": chance,
+    }
+    if needs_validation:
+        reads["validation"] = cell.samples_digests["validation"]
+    names = ("task", "pool", "selector", "budget") if cell.selector.needs else ("pool", "selector", "budget")
+    return step(cell, "selection", cell.label(*names), reads, inputs, make)
+
+
+def tune(cell: Cell, selections: Sequence[Step], adapter: Step | None) -> Step:
+    """LoRA on the last selection from the last adapter, or on the union of all from the base (paper, section 3.6)."""
+    restart = cell.config.iterate_from.value == "restart"
+    chosen = selections if restart else selections[-1:]
+    start_from = None if restart else adapter
+    student, seed = cell.config.student, cell.config.seeds.training
+
+    def make(draft: Draft) -> None:
+        from delamo.stages.tuning import tune
+
+        samples = {row.id: row for selection in chosen for row in selection.stage.rows(Sample, "selected_samples")}
+        start = start_from.stage.path / "adapter" if start_from else None
+        options = arguments(cell.config.tuning)
+        result = tune(
+            student.path,
+            list(samples.values()),
+            draft.path / "adapter",
+            start_from=start,
+            seed=seed,
+            logger=cell.logger,
+            **options,
+        )
+        num_ok = len(samples) - len(result.quarantined)
+        notes = {"seed": seed, "steps": result.steps, "loss": result.loss, "trainable": result.trainable}
+        draft.finish(Account(num_in=len(samples), num_ok=num_ok, quarantined=result.quarantined), **notes)
+
+    inputs = {f"selection_{number}": selection for number, selection in enumerate(chosen)}
+    if start_from:
+        inputs["start_from"] = start_from
+    reads = {"student": cell.student_digest, "tuning": identity(cell.config.tuning), "seed": seed}
+    names = ("task", "student", "selector", "budget") if cell.selector.needs else ("student", "selector", "budget")
+    return step(cell, "tuning", cell.label(*names), reads, inputs, make, resumable=True)
+
+
+def evaluate(cell: Cell, adapter: Step | None) -> Step:
+    """The student's answers to the test samples, which nothing before this has seen."""
+
+    def make(draft: Draft) -> None:
+        from delamo.stages.evaluation import evaluate
+
+        student, options = cell.student(adapter), generation(cell)
+        in_shards(
+            draft,
+            "items",
+            cell.task.test,
+            ItemScore,
+            work=lambda batch: evaluate(student, batch, batch_size=cell.config.student.batch_size, **options),
+            shard_size=cell.config.student.shard_size,
+        )
+
+    return ask_student(cell, "evaluation", "test", adapter, make)
+
+
+def ask_student(cell: Cell, name: str, split: str, adapter: Step | None, make: Callable[[Draft], None]) -> Step:
+    """A step in which the student, tuned or not, answers one split of the task."""
+    student = cell.config.student
+    numerics = {"dtype": student.dtype.value, "attn": student.attn.value}
+    reads = {"student": cell.student_digest, "samples": cell.samples_digests[split], **numerics, **generation(cell)}
+    inputs = {"adapter": adapter} if adapter else {}
+    return step(cell, name, cell.label("task", "student"), reads, inputs, make, resumable=True)
+
+
+def generation(cell: Cell) -> dict[str, Any]:
+    """How the student decodes. A greedy reply does not depend on the seed, so that all seeds share it."""
+    student = cell.config.student
+    seed = cell.config.seeds.decoding if student.temperature > 0 else 0
+    return {"max_new_tokens": student.max_new_tokens, "temperature": student.temperature, "seed": seed}
+
+
+def error_cases(samples: Sequence[Sample], answers: Sequence[Answer], *, include_unparsed: bool) -> list[Any]:
+    """The wrong answers and, flagged, those that could not be read (the paper is silent on them)."""
+    from delamo.stages.mistakes import ErrorCase
+
+    by_id = {sample.id: sample for sample in samples}
+    wrong = [row for row in answers if (include_unparsed if row.correct is None else not row.correct)]
+    return [
+        ErrorCase(
+            id=row.id,
+            question=by_id[row.id].instruction,
+            options=by_id[row.id].options,
+            gold=by_id[row.id].gold,
+            wrong=row.prediction,
+            rationale=row.rationale,
+            unparsed=row.correct is None,
+        )
+        for row in wrong
+    ]
+
+
+def in_shards(
+    draft: Draft,
+    name: str,
+    items: Sequence[Sample],
+    cls: type[T],
+    *,
+    work: Callable[[list[Sample]], tuple[list[T], list[Quarantined]]],
+    shard_size: int,
+) -> None:
+    """Work through samples shard by shard, so that a kill loses one shard at most, and write the rows as `NAME.jsonl`."""
+    rows: list[T] = []
+    bad: list[Quarantined] = []
+    shards = append_shards(draft.work / name, items, cls, key=lambda item: item.id, work=work, shard_size=shard_size)
+    for good_of_shard, bad_of_shard in shards:
+        rows += good_of_shard
+        bad += bad_of_shard
+    write_rows(draft.path / f"{name}.jsonl", rows)
+    draft.finish(Account(num_in=len(items), num_ok=len(rows), quarantined=bad))
+
+
+def step(
+    cell: Cell,
+    name: str,
+    label: str,
+    reads: dict[str, Any],
+    inputs: dict[str, Step],
+    make: Callable[[Draft], None],
+    *,
+    resumable: bool = False,
+) -> Step:
+    """A step of this cell's graph; see `Graph.step`."""
+    return cell.graph.step(name, label, reads, inputs, make, version=VERSIONS[name], resumable=resumable)

@@ -1,0 +1,167 @@
+"""What a finished cell leaves in its run directory; `delamo/report/collect.py` documents the files."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from delamo.cell import Cell
+from delamo.compose import to_plain
+from delamo.config import MicroPoolConfig, MicroTaskConfig
+from delamo.graph import Plan, Step
+from delamo.provenance import provenance
+from delamo.records import Answer, ItemScore, Mistake, Quarantined, Sample, Selected, Skill
+from delamo.store import QUARANTINE, write_json, write_rows, write_text
+
+SCHEMA_VERSION = 1
+
+
+def write_results(folder: Path, cell: Cell, plan: Plan) -> None:
+    """Compute what is missing of the plan and write the run directory, `metrics.json` last."""
+    steps = plan.steps(with_pretrained=_is_planted(cell))
+    stages = {name: _computed(step) for name, step in steps.items()}
+    quarantined = _quarantined(cell, steps)
+    selected = [row for done in plan.rounds for row in done.selection.stage.rows(Selected)]
+    scores = plan.evaluation.stage.rows(ItemScore, "items")
+    metrics = {
+        "schema_version": SCHEMA_VERSION,
+        "cell": _names(cell),
+        "test": _test(scores),
+        "validation": _validation(steps),
+        "selection": {"num_samples": len(selected), "reasons": dict(Counter(row.reason for row in selected))},
+        "planted": _planted(cell, plan, steps, scores, selected) if _is_planted(cell) else None,
+        "seconds": {name: entry["seconds"] for name, entry in stages.items()},
+        "quarantined": dict(Counter(row.reason for row in quarantined)),
+        "cost": _cost(steps),
+    }
+    write_text(folder / "config.yaml", _yaml(to_plain(cell.config)))
+    write_json(folder / "manifest.json", _manifest(cell, stages))
+    write_json(folder / "stages.json", stages)
+    write_rows(folder / "items.jsonl", scores)
+    write_rows(folder / "selection.jsonl", selected)
+    write_rows(folder / QUARANTINE, quarantined)
+    _link_adapter(plan, folder / "adapter")
+    write_json(folder / "metrics.json", metrics)
+    if cell.logger is not None:
+        test = metrics["test"]
+        cell.logger.log_metrics({"test/accuracy": test["accuracy"], "test/unparsed": test["unparsed"] / test["n"]})
+
+
+def _computed(step: Step) -> dict[str, Any]:
+    """Where a step's result lies, computed now or found; `seconds` as it took when it was computed."""
+    stage = step.result()
+    reused = step.digest not in step.computed
+    return {"path": str(stage.path), "digest": step.digest, "seconds": stage.manifest()["seconds"], "reused": reused}
+
+
+def _names(cell: Cell) -> dict[str, Any]:
+    config = cell.config
+    names = {role: getattr(config, role).name for role in ("task", "student", "teacher", "pool", "selector", "budget")}
+    return names | {"num_samples": config.budget.num_samples, "seed": config.seed, "iterations": config.iterations}
+
+
+def _test(scores: Sequence[ItemScore]) -> dict[str, Any]:
+    from delamo.report.statistics import wilson
+
+    if not scores:
+        raise ValueError("no test sample could be answered: quarantine.jsonl of the evaluation stage says why")
+    correct = sum(bool(row.correct) for row in scores)
+    interval = wilson(correct / len(scores), len(scores))
+    return {
+        "n": len(scores),
+        "correct": correct,
+        "unparsed": sum(not row.parsed for row in scores),
+        "accuracy": correct / len(scores),
+        "wilson_low": interval.low,
+        "wilson_high": interval.high,
+    }
+
+
+def _validation(steps: Mapping[str, Step]) -> dict[str, Any] | None:
+    """The untuned student on the validation samples; None where the selector did not look at its answers."""
+    if "answers" not in steps:
+        return None
+    rows = steps["answers"].stage.rows(Answer)
+    correct = sum(bool(row.correct) for row in rows)
+    errors = steps["mistakes"].stage.manifest()["accounting"]
+    return {
+        "n": len(rows),
+        "correct": correct,
+        "unparsed": sum(row.correct is None for row in rows),
+        "errors": errors["in"] - errors["skipped"]["no error"],
+        "accuracy": correct / len(rows) if rows else None,
+    }
+
+
+def _is_planted(cell: Cell) -> bool:
+    """Whether there is planted truth to compare with: the microworld is the pool or the task."""
+    return isinstance(cell.config.task, MicroTaskConfig) or isinstance(cell.config.pool, MicroPoolConfig)
+
+
+def _planted(
+    cell: Cell, plan: Plan, steps: Mapping[str, Step], scores: Sequence[ItemScore], selected: Sequence[Selected]
+) -> dict[str, Any]:
+    from delamo.models.student import resolve
+    from delamo.report import planted
+
+    def rows(name: str, cls: type) -> list[Any]:
+        return steps[name].stage.rows(cls) if name in steps else []
+
+    return planted.measure(
+        missing=planted.missing_skills(Path(resolve(cell.config.student.path))),
+        validation=cell.task.validation,
+        test=cell.task.test,
+        before=plan.pretrained.stage.rows(ItemScore, "items"),
+        after=scores,
+        selected=selected,
+        selected_samples=[row for done in plan.rounds for row in done.selection.stage.rows(Sample, "selected_samples")],
+        mistakes=rows("mistakes", Mistake),
+        skills=rows("skills", Skill),
+    )
+
+
+def _quarantined(cell: Cell, steps: Mapping[str, Step]) -> list[Quarantined]:
+    """Rows held back while reading the pool and by every stage, the task's reading among them."""
+    return [*cell.pool.quarantined, *(row for step in steps.values() for row in step.stage.quarantined())]
+
+
+def _cost(steps: Mapping[str, Step]) -> dict[str, Any]:
+    """What the teacher's calls took, by stage, as recorded when the stage was computed; reused results cost nothing again."""
+    manifests = {name: step.stage.manifest() for name, step in steps.items()}
+    return {name: manifest["spent"] for name, manifest in manifests.items() if manifest.get("spent")}
+
+
+def _manifest(cell: Cell, stages: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "config": to_plain(cell.config),
+        "inputs": {"task": cell.task.digest, "pool": cell.pool.digest, "student": cell.student_digest},
+        "stages": {name: entry["digest"] for name, entry in stages.items()},
+        "seeds": to_plain(cell.config.seeds),
+        "seconds": sum(entry["seconds"] for entry in stages.values() if not entry["reused"]),
+        **provenance(),
+    }
+
+
+def _link_adapter(plan: Plan, folder: Path) -> None:
+    """The last adapter, hard-linked where the file system can: adapters of large models are not kept twice."""
+    shutil.rmtree(folder, ignore_errors=True)
+    if plan.rounds:
+        shutil.copytree(plan.rounds[-1].adapter.stage.path / "adapter", folder, copy_function=_link_or_copy)
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another file system, or one without hard links
+        shutil.copy2(source, target)
+
+
+def _yaml(value: Any) -> str:
+    import yaml
+
+    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True)
