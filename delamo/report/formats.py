@@ -1,0 +1,188 @@
+"""Lays out tables as aligned Markdown, LaTeX and CSV. All text that comes from data is escaped here."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import textwrap
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+WIDTH = 120
+"""Columns of the terminal that a Markdown table should fit."""
+
+# marks that mean something wherever they stand; the others only before what makes a tag, an entity or emphasis of them
+_MARKDOWN = re.compile(r"[\\`*\[\]|~]|<(?=[a-zA-Z/!?])|&(?=[a-zA-Z#])|^>|(?<!\w)_|_(?!\w)")
+_LATEX = {
+    **{c: f"\\{c}" for c in "&%$#_{}"},
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """A title; level 1 is the document's."""
+
+    text: str
+    level: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Prose, one line each; printed as a list where there are several and `bullets` is set."""
+
+    lines: Sequence[str]
+    bullets: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """Commands to copy, verbatim."""
+
+    lines: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Cells as text; the first `num_text` columns are aligned left, the others, numbers, right."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    num_text: int = 1
+
+
+Block = Heading | Lines | Code | Table
+
+
+def markdown(blocks: Iterable[Block]) -> str:
+    """The blocks as Markdown that also reads well in a terminal."""
+    return "\n\n".join(_markdown_block(block) for block in blocks) + "\n"
+
+
+def latex(blocks: Iterable[Block]) -> str:
+    """The blocks as a LaTeX fragment; tables are plain `tabular`s, for which no package is needed."""
+    return "\n\n".join(_latex_block(block) for block in blocks) + "\n"
+
+
+def csv_text(columns: Sequence[str], rows: Iterable[Sequence[str | int | float | None]]) -> str:
+    """Comma-separated values with a header; None is an empty cell, and text that a spreadsheet would run as a formula
+    starts with an apostrophe."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([escape_csv(column) for column in columns])
+    writer.writerows([escape_csv(cell) if isinstance(cell, str) else cell for cell in row] for row in rows)
+    return text.getvalue()
+
+
+def escape_markdown(text: str) -> str:
+    """Text as it stands, on one line: nothing in it is taken for a column, a tag, a link or emphasis."""
+    return _MARKDOWN.sub(lambda match: "\\" + match[0], one_line(text))
+
+
+def escape_latex(text: str) -> str:
+    """Text as it stands, on one line: nothing in it is taken for a command."""
+    return "".join(_LATEX.get(character, character) for character in one_line(text))
+
+
+def escape_csv(text: str) -> str:
+    """Text that no spreadsheet takes for a formula."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else text
+
+
+def one_line(text: str) -> str:
+    """The text with control characters (terminal escapes among them) and line breaks as single spaces."""
+    return re.sub(
+        r" {2,}", " ", "".join(" " if unicodedata.category(c) in ("Cc", "Cf", "Zl", "Zp") else c for c in text)
+    )
+
+
+def fitting(widths: Sequence[int], fixed: int, width: int = WIDTH) -> list[slice]:
+    """Cut columns of these widths into runs that, with `fixed` for the first column, fit a Markdown table of `width`."""
+    cuts, start, used = [], 0, fixed
+    for index, column in enumerate(widths):
+        if index > start and used + column + 3 > width:
+            cuts.append(slice(start, index))
+            start, used = index, fixed
+        used += column + 3
+    return [*cuts, slice(start, len(widths))]
+
+
+def _markdown_block(block: Block) -> str:
+    match block:
+        case Heading(text, level):
+            return f"{'#' * level} {escape_markdown(text)}"
+        case Lines(lines, bullets):
+            return "\n".join(_wrapped(escape_markdown(line), bullets) for line in lines)
+        case Code(lines):
+            return "\n".join(f"    {one_line(line)}" for line in lines)
+        case Table(columns, rows, num_text):
+            return _markdown_table(columns, rows, num_text)
+
+
+def _wrapped(line: str, bullet: bool) -> str:
+    """A line of prose cut at spaces, never inside a path or an option."""
+    return textwrap.fill(
+        line,
+        WIDTH,
+        initial_indent="- " if bullet else "",
+        subsequent_indent="  " if bullet else "",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]], num_text: int) -> str:
+    cells = [[_cell(text) for text in row] for row in (columns, *rows)]
+    widths = [max(3, *(_width(row[i]) for row in cells)) for i in range(len(columns))]
+    ruler = ["-" * w if i < num_text else "-" * (w - 1) + ":" for i, w in enumerate(widths)]
+    lines = [cells[0], ruler, *cells[1:]]
+    return "\n".join("| " + " | ".join(_padded(row, widths, num_text)) + " |" for row in lines)
+
+
+def _cell(text: str) -> str:
+    # leading spaces are ours: they indent a method's single runs
+    return " " * (len(text) - len(text.lstrip(" "))) + escape_markdown(text.lstrip(" "))
+
+
+def _padded(row: Sequence[str], widths: Sequence[int], num_text: int) -> list[str]:
+    pads = [" " * (width - _width(text)) for text, width in zip(row, widths, strict=True)]
+    return [text + pad if i < num_text else pad + text for i, (text, pad) in enumerate(zip(row, pads, strict=True))]
+
+
+def _width(text: str) -> int:
+    """Terminal columns: East Asian wide characters take two, combining ones none."""
+    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def _latex_block(block: Block) -> str:
+    match block:
+        case Heading(text, level):
+            return f"\\{('section', 'subsection', 'subsubsection')[min(level, 3) - 1]}*{{{escape_latex(text)}}}"
+        case Lines(lines, bullets):
+            if not bullets:
+                return "\n".join(escape_latex(line) for line in lines)
+            items = "\n".join(f"  \\item {escape_latex(line)}" for line in lines)
+            return f"\\begin{{itemize}}\n{items}\n\\end{{itemize}}"
+        case Code(lines):
+            return "\n".join(f"\\texttt{{{escape_latex(line)}}}\\\\" for line in lines)
+        case Table(columns, rows, num_text):
+            return _latex_table(columns, rows, num_text)
+
+
+def _latex_table(columns: Sequence[str], rows: Sequence[Sequence[str]], num_text: int) -> str:
+    layout = "l" * num_text + "r" * (len(columns) - num_text)
+    # a row that starts with [ would be taken for the optional argument of the line break before it
+    lines = [
+        " & ".join(f"{{}}{escape_latex(c)}" if c.startswith("[") else escape_latex(c) for c in r) + r" \\" for r in rows
+    ]
+    head = " & ".join(map(escape_latex, columns)) + r" \\"
+    return "\n".join(
+        [f"\\begin{{tabular}}{{{layout}}}", r"\hline", head, r"\hline", *lines, r"\hline", r"\end{tabular}"]
+    )

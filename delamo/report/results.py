@@ -1,0 +1,255 @@
+"""Runs arranged as a reader asks for them: budget, target, method, and ours against random. Numbers only, no layout."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from delamo.report import statistics
+from delamo.report.collect import Collected, Run, Unfinished
+from delamo.report.statistics import Comparison, Interval, SeedSummary
+from delamo.report.variants import PRETRAINED, RANDOM, group, newest, same_setting
+
+ALPHA = 0.05
+BOOTSTRAP_SEED = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Method:
+    """One method on one target: a row of a table. Shares are fractions of 1."""
+
+    label: str
+    selector: str
+    seeds: tuple[int, ...]
+    n: int
+    """Test items."""
+    accuracy: SeedSummary
+    interval: Interval
+    """Wilson, 95 %, of the mean over runs and `n` items."""
+    unparsed: SeedSummary
+    versus_random: Comparison | None
+    """None for random itself, and where no random run has the same settings."""
+    p_holm: float | None
+    """`versus_random.p` by Holm over the targets of the budget; None for the pretrained student."""
+    planted: dict[str, Any] | None
+    """The planted metrics, averaged over the runs."""
+    runs: tuple[Run, ...]
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the table judges it against random."""
+        return self.selector not in (PRETRAINED, RANDOM)
+
+    @property
+    def beats_random(self) -> bool:
+        """Ahead, p after Holm below 0.05, and the interval over items and runs above zero."""
+        found, p = self.versus_random, self.p_holm
+        return found is not None and p is not None and p < ALPHA and found.interval.low > 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """One target task at one budget."""
+
+    task: str
+    methods: list[Method]
+    """Pretrained, random, then the others by label."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """One table: everything tuned on the same number of samples of one pool, by one student."""
+
+    student: str
+    pool: str | None
+    budget: str | None
+    """None where nothing but the pretrained student was run."""
+    num_samples: int | None
+    targets: list[Target]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageTime:
+    """One kind of stage over all runs."""
+
+    stage: str
+    computed: int
+    """Runs that computed it."""
+    reused: int
+    """Runs that found it in the store."""
+    seconds: float
+    """Of the distinct results, as measured when they were computed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuarantineCount:
+    """Rows held back for one reason at one stage."""
+
+    stage: str
+    reason: str
+    rows: int
+    """Distinct rows: one that several cells met counts once."""
+    runs: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Results:
+    """The whole report."""
+
+    root: Path
+    runs: list[Run]
+    budgets: list[Budget]
+    superseded: list[Run]
+    """Finished runs of a cell that a newer run replaces."""
+    unfinished: list[Unfinished]
+    stages: list[StageTime]
+    quarantined: list[QuarantineCount]
+
+
+def arrange(found: Collected) -> Results:
+    """Compute everything that the report says.
+
+    Raises:
+        ValueError: a run's items contradict its metrics.
+    """
+    kept, superseded = _without_superseded(found.runs)
+    return Results(
+        root=found.root,
+        runs=kept,
+        budgets=[_budget(key, runs) for key, runs in _by_budget(kept)],
+        superseded=superseded,
+        unfinished=found.unfinished,
+        stages=stage_times(kept),
+        quarantined=quarantine_counts(kept),
+    )
+
+
+def stage_times(runs: Sequence[Run]) -> list[StageTime]:
+    """Computed and reused counts and seconds of each stage, in the order in which the cells list them."""
+    stages: dict[str, dict[str, float]] = {}
+    reused: Counter[str] = Counter()
+    computed: Counter[str] = Counter()
+    for run in runs:
+        for name, stage in run.stages.items():
+            stages.setdefault(name, {})[stage["digest"]] = stage["seconds"]
+            (reused if stage["reused"] else computed)[name] += 1
+    return [
+        StageTime(stage=name, computed=computed[name], reused=reused[name], seconds=sum(seconds.values()))
+        for name, seconds in stages.items()
+    ]
+
+
+def quarantine_counts(runs: Sequence[Run]) -> list[QuarantineCount]:
+    """Distinct quarantined rows by stage and reason, the most frequent first."""
+    rows: dict[tuple[str, str], set[tuple[str, str]]] = defaultdict(set)
+    concerned: dict[tuple[str, str], set[Path]] = defaultdict(set)
+    for run in runs:
+        for row in run.quarantined:
+            rows[row.stage, row.reason].add((row.id, row.detail))
+            concerned[row.stage, row.reason].add(run.path)
+    order = sorted(rows, key=lambda key: (-len(rows[key]), key))
+    return [
+        QuarantineCount(stage=stage, reason=reason, rows=len(rows[stage, reason]), runs=len(concerned[stage, reason]))
+        for stage, reason in order
+    ]
+
+
+def mean_planted(runs: Sequence[Run]) -> dict[str, Any] | None:
+    """The planted metrics averaged number by number over the runs that have them; a count must be the same in all."""
+    found = [run.metrics["planted"] for run in runs if run.metrics["planted"]]
+    return _mean_of(found) if found else None
+
+
+def _mean_of(values: list[Any]) -> Any:
+    values = [value for value in values if value is not None]
+    if not values:
+        return None
+    first = values[0]
+    if isinstance(first, dict):
+        return {key: _mean_of([value.get(key) for value in values]) for key in first}
+    if isinstance(first, bool) or all(value == first for value in values):
+        return first
+    return statistics.mean(values)
+
+
+def _without_superseded(runs: list[Run]) -> tuple[list[Run], list[Run]]:
+    kept, superseded = [], []
+    cells: dict[tuple[Any, ...], list[Run]] = defaultdict(list)
+    for run in runs:
+        cells[tuple(run.cell.get(key) for key in ("task", "student", "pool", "budget"))].append(run)
+    for same in cells.values():
+        for _, method in group(same):
+            new, old = newest(method)
+            kept += new
+            superseded += old
+    return kept, superseded
+
+
+def _by_budget(runs: list[Run]) -> list[tuple[tuple[Any, ...], list[Run]]]:
+    """Runs by (student, pool, budget, num_samples); the pretrained runs of a student stand in each of its tables."""
+    tables: dict[tuple[Any, ...], list[Run]] = defaultdict(list)
+    untuned: dict[str, list[Run]] = defaultdict(list)
+    for run in runs:
+        cell = run.cell
+        if cell["selector"] == PRETRAINED:
+            untuned[cell["student"]].append(run)
+        else:
+            tables[cell["student"], cell["pool"], cell["budget"], cell["num_samples"]].append(run)
+    for student, same in untuned.items():
+        own = [key for key in tables if key[0] == student] or [(student, None, None, None)]
+        for key in own:
+            tasks = {run.cell["task"] for run in tables[key]} or {run.cell["task"] for run in same}
+            tables[key] = [*tables[key], *(run for run in same if run.cell["task"] in tasks)]
+    return sorted(tables.items(), key=lambda item: (item[0][0], str(item[0][1]), item[0][3] or 0, str(item[0][2])))
+
+
+def _budget(key: tuple[Any, ...], runs: list[Run]) -> Budget:
+    student, pool, budget, num_samples = key
+    tasks = sorted({run.cell["task"] for run in runs})
+    targets = [Target(task=task, methods=_methods([r for r in runs if r.cell["task"] == task])) for task in tasks]
+    judged = [m for target in targets for m in target.methods if m.is_ours and m.versus_random]
+    adjusted = dict(zip(map(id, judged), statistics.holm([m.versus_random.p for m in judged]), strict=True))
+    targets = [
+        replace(target, methods=[replace(m, p_holm=adjusted.get(id(m))) for m in target.methods]) for target in targets
+    ]
+    return Budget(student=student, pool=pool, budget=budget, num_samples=num_samples, targets=targets)
+
+
+def _methods(runs: list[Run]) -> list[Method]:
+    methods = [(label, newest(same)[0]) for label, same in group(runs)]
+    order = {PRETRAINED: 0, RANDOM: 1}
+    methods.sort(key=lambda pair: (order.get(pair[1][0].cell["selector"], 2), pair[0]))
+    baselines = [same for _, same in methods if same[0].cell["selector"] == RANDOM]
+    return [_method(label, same, baselines) for label, same in methods]
+
+
+def _method(label: str, runs: list[Run], baselines: list[list[Run]]) -> Method:
+    selector, n = runs[0].cell["selector"], min(len(run.outcomes) for run in runs)
+    accuracy = statistics.over_seeds([statistics.accuracy(run.scores) for run in runs])
+    return Method(
+        label="pretrained" + label.removeprefix(PRETRAINED) if selector == PRETRAINED else label,
+        selector=selector,
+        seeds=tuple(run.cell["seed"] for run in runs),
+        n=n,
+        accuracy=accuracy,
+        interval=statistics.wilson(accuracy.mean, n),
+        unparsed=statistics.over_seeds([statistics.unparsed_rate(run.scores) for run in runs]),
+        versus_random=None if selector == RANDOM else _versus(runs, baselines),
+        p_holm=None,
+        planted=mean_planted(runs),
+        runs=tuple(runs),
+    )
+
+
+def _versus(runs: list[Run], baselines: list[list[Run]]) -> Comparison | None:
+    """The comparison with the one random baseline of the same settings; None where there is none, or no telling which."""
+    import numpy as np
+
+    matching = [baseline for baseline in baselines if same_setting(runs[0], baseline[0])]
+    if len(matching) != 1:
+        return None
+    rng = np.random.default_rng(BOOTSTRAP_SEED)
+    return statistics.compare([run.outcomes for run in runs], [run.outcomes for run in matching[0]], rng=rng)

@@ -1,0 +1,83 @@
+"""Which runs are runs of one method: those that differ in the seed only.
+
+A cell's names (task, student, selector, budget) do not tell an ablation from the default. The resolved configs do: where
+runs of the same names differ in a key that matters to them, the key becomes part of the method's label.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+from delamo.config import SCHEMAS
+from delamo.report.collect import Run
+
+PRETRAINED, RANDOM = "none", "random"
+UNUSED = {
+    PRETRAINED: ("teacher.", "pool.", "budget.", "retriever.", "mistakes.", "tuning.", "iterations", "iterate_from"),
+    RANDOM: ("teacher.", "retriever.", "mistakes."),
+}
+"""Config that a selector does not read: two runs that differ in it alone are runs of the same method."""
+
+
+def group(runs: Sequence[Run]) -> list[tuple[str, list[Run]]]:
+    """Sort the runs of one task, student and budget into methods: (label, its runs in seed order), in order of the labels.
+
+    A label is the selector's name, with the keys in which its runs differ: `error_driven (retriever=rank_bm25)`.
+    """
+    by_selector: dict[str, list[Run]] = defaultdict(list)
+    for run in runs:
+        by_selector[run.cell["selector"]].append(run)
+    methods: dict[str, list[Run]] = defaultdict(list)
+    for selector, same in by_selector.items():
+        keys = _differing(same)
+        for run in same:
+            said = [f"{key.removesuffix('.name')}={run.config.get(key)}" for key in keys]
+            methods[f"{selector} ({', '.join(said)})" if said else selector].append(run)
+    return [(label, sorted(methods[label], key=lambda run: run.cell["seed"])) for label in sorted(methods)]
+
+
+def same_setting(one: Run, other: Run) -> bool:
+    """Whether the runs agree in all config that both read, the seed and the selector's own apart."""
+    selectors = one.cell["selector"], other.cell["selector"]
+    return _settings(one, *selectors) == _settings(other, *selectors)
+
+
+def newest(runs: Sequence[Run]) -> tuple[list[Run], list[Run]]:
+    """One run for each seed, the last one written, and the others."""
+    kept: dict[int, Run] = {}
+    for run in sorted(runs, key=lambda run: (run.path / "metrics.json").stat().st_mtime):
+        kept[run.cell["seed"]] = run
+    return [kept[seed] for seed in sorted(kept)], [run for run in runs if kept[run.cell["seed"]] is not run]
+
+
+def _differing(runs: Sequence[Run]) -> list[str]:
+    """Keys with more than one value; where a group's name is among them it stands for the group's other keys."""
+    selector = runs[0].cell["selector"]
+    own = [{k: v for k, v in run.config.items() if k.startswith("selector.")} for run in runs]
+    seen = [{**_settings(run, selector), **chosen} for run, chosen in zip(runs, own, strict=True)]
+    keys = {key for keys in seen for key in keys}
+    differing = sorted(key for key in keys if len({repr(one.get(key)) for one in seen}) > 1)
+    named = [key.removesuffix("name") for key in differing if key.endswith(".name")]
+    return [key for key in differing if key.endswith(".name") or not key.startswith(tuple(named))]
+
+
+def _settings(run: Run, *selectors: str) -> dict[str, Any]:
+    """The config keys that decide the result under all of the selectors; the seeds and the selector's own are left out."""
+    unused = [key for selector in selectors for key in UNUSED.get(selector, ())]
+    unused += ["seed", "selector.", "paths.", "logger.", "force"]
+    silent = _no_identity()
+    return {k: v for k, v in run.config.items() if not k.startswith(tuple(unused)) and k not in silent}
+
+
+def _no_identity() -> set[str]:
+    """Keys that say how fast a result comes, not which: `student.batch_size`, ..."""
+    found = set()
+    for path, schema in SCHEMAS.items():
+        prefix, _, variant = path.partition("/")
+        for field in dataclasses.fields(schema):
+            if variant and field.name != "name" and not field.metadata.get("identity", True):
+                found.add(f"{prefix}.{field.name}")
+    return found
