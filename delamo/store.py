@@ -46,8 +46,8 @@ def file_digest(path: Path) -> str:
 
 
 def slug(text: str) -> str:
-    """`text` as part of a file name: anything but letters, digits, dot, underscore and plus becomes an underscore."""
-    return re.sub(r"[^A-Za-z0-9._+]+", "_", text).strip("_") or "_"
+    """`text` as part of a file name: anything but letters, digits and ._+- becomes an underscore."""
+    return re.sub(r"[^A-Za-z0-9._+-]+", "_", text).strip("_") or "_"
 
 
 def write_text(path: Path, text: str) -> None:

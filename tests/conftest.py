@@ -1,0 +1,56 @@
+"""What every test runs under: no network, no GPU telemetry, one thread for each worker."""
+
+from __future__ import annotations
+
+import os
+
+# Before any library reads them, in workers of pytest-xdist too.
+os.environ |= {
+    "HF_HUB_OFFLINE": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+    "WANDB_MODE": "offline",
+    "WANDB_SILENT": "true",
+}
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+import functools
+import socket
+from collections.abc import Callable
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from delamo.compose import conf_dir, read_cell
+from delamo.config import CellConfig
+
+LOOPBACK = ("127.", "::1", "localhost")
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connections leave this machine for nobody; loopback and Unix sockets are free."""
+    for name in ("connect", "connect_ex"):
+        monkeypatch.setattr(socket.socket, name, _guarded(getattr(socket.socket, name)))
+
+
+def _guarded(connect: Callable) -> Callable:
+    def guarded(self: socket.socket, address: object) -> object:
+        if self.family in (socket.AF_INET, socket.AF_INET6) and not str(address[0]).startswith(LOOPBACK):
+            raise OSError(f"tests run without a network, and this one connects to {address}")
+        return connect(self, address)
+
+    return guarded
+
+
+@pytest.fixture(scope="session")
+def cell_config() -> Callable[..., CellConfig]:
+    """Overrides, as on the command line, to a cell's typed config; shared, so not to be changed."""
+
+    @functools.cache  # composing takes a third of a second
+    def read(*overrides: str) -> CellConfig:
+        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            return read_cell(compose("config", overrides=list(overrides)))
+
+    return read
