@@ -1,0 +1,88 @@
+"""A sample as chat text, by the model's own chat template: the same words for generating and for tuning."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class SampleError(ValueError):
+    """A sample that this model cannot take: `reason` is short and countable, `detail` says what to change."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+    def __reduce__(self):  # crosses the process border of a loader's worker
+        return type(self), (self.reason, self.detail)
+
+
+def prompt_text(processor: Any, user: str, *, has_image: bool) -> str:
+    """One user turn, ready for the reply; the picture's placeholder comes first, not yet expanded.
+
+    Raises:
+        SampleError: no text, or the text holds one of the model's special tokens, which would be read as one.
+    """
+    return processor.apply_chat_template(
+        _user_turn(processor, user, has_image), add_generation_prompt=True, tokenize=False
+    )
+
+
+def example_texts(processor: Any, user: str, reply: str, *, has_image: bool) -> tuple[str, str]:
+    """A user turn and its reply as (prompt, completion); tuning learns exactly the completion.
+
+    The completion ends with the end-of-sequence token, which some published templates leave out (LLaVA-1.5's writes a blank
+    instead): a model tuned without it never stops.
+
+    Raises:
+        SampleError: as `prompt_text`.
+        ValueError: the template does not write a conversation as its prompt and then the reply.
+    """
+    _check_text(processor, reply, "reply")
+    turns = _user_turn(processor, user, has_image)
+    prompt = processor.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
+    answer = {"role": "assistant", "content": [{"type": "text", "text": reply}]}
+    whole = processor.apply_chat_template([*turns, answer], tokenize=False)
+    if not whole.startswith(prompt):
+        raise ValueError(
+            f"the chat template does not continue its own prompt: {prompt[-60:]!r} is not how {whole[:200]!r} begins; "
+            "the reply cannot be told from the question"
+        )
+    completion, stop = whole[len(prompt) :], processor.tokenizer.eos_token
+    kept = completion.partition(stop)[0] if stop in completion else completion.rstrip()
+    return prompt, kept + stop
+
+
+def adds_special_tokens(processor: Any, text: str) -> bool:
+    """Whether the tokenizer is to add its own start token: not where the template has written one."""
+    start = processor.tokenizer.bos_token
+    return not (start and text.startswith(start))
+
+
+def special_tokens(processor: Any) -> list[str]:
+    """Every token of the tokenizer and the processor that must not occur in a sample's text."""
+    tokens = set(processor.tokenizer.all_special_tokens)
+    tokens |= {
+        token for name in ("image_token", "video_token") if isinstance(token := getattr(processor, name, None), str)
+    }
+    return sorted(tokens)
+
+
+def _user_turn(processor: Any, user: str, has_image: bool) -> list[dict[str, Any]]:
+    _check_text(processor, user, "instruction")
+    if not processor.chat_template:
+        raise ValueError(
+            f"{type(processor).__name__} has no chat template: save one with the checkpoint (chat_template.jinja)"
+        )
+    picture = [{"type": "image"}] if has_image else []
+    return [{"role": "user", "content": [*picture, {"type": "text", "text": user}]}]
+
+
+def _check_text(processor: Any, text: str, field: str) -> None:
+    if not text.strip():
+        raise SampleError("no text", f"the {field} is empty")
+    for token in special_tokens(processor):
+        if token in text:
+            raise SampleError(
+                "special token in text", f"the {field} holds {token!r}, which the model reads as a control token"
+            )

@@ -1,0 +1,272 @@
+"""A causal language model on this machine as a teacher.
+
+The probabilities after every prefix of a rationale come from one forward pass: the rationale once, then one copy of the
+prompt's tail for each prefix, side by side. A 4-D attention mask lets each copy see its own prefix and itself; its position ids go on
+from that prefix. The result is that of one pass for each prefix, to rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+
+from delamo.models.teacher import OptionScores, PrefixPrompt, Refusal
+from delamo.records import LETTERS
+
+if TYPE_CHECKING:
+    import torch
+
+TOKENS_PER_BATCH = 12_288  # padded; bounds the memory of masks and activations
+TOLERANCE = 1e-4  # of the self-check that decides whether the shared pass may be used
+
+
+@dataclass(frozen=True, slots=True)
+class _Tree:
+    """A rationale's token ids and where its prefixes end."""
+
+    ids: list[int]
+    ends: list[int]
+    tail: list[int]
+
+    def __len__(self) -> int:
+        return len(self.ids) + len(self.ends) * len(self.tail)
+
+
+@dataclass(slots=True)
+class LocalTeacher:
+    """Any `AutoModelForCausalLM`. Make one with `LocalTeacher.load`."""
+
+    model: Any
+    tokenizer: Any
+    prompts: str = "micro"
+    batch_size: int = 64
+    shared: bool = True
+    """Whether all prefixes of a rationale share one pass; False where the model takes no 4-D mask."""
+
+    @classmethod
+    def load(
+        cls,
+        path: str,
+        *,
+        revision: str | None = None,
+        dtype: str = "float32",
+        device: str = "auto",
+        prompts: str = "micro",
+        batch_size: int = 64,
+    ) -> LocalTeacher:
+        """Load a folder, a hub id or `package:NAME`, and check on a short rationale that the shared pass is exact.
+
+        Raises:
+            FileNotFoundError: no such folder or packaged weights.
+        """
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        from delamo.models.student import choose_device, quiet, resolve
+
+        place = resolve(path, key="teacher.path")
+        options = {"revision": revision, "trust_remote_code": False}
+        with quiet():
+            tokenizer = AutoTokenizer.from_pretrained(place, **options)
+            model = AutoModelForCausalLM.from_pretrained(
+                place, dtype=getattr(torch, dtype), use_safetensors=True, **options
+            )
+        if tokenizer.pad_token_id is None:
+            tokenizer.pad_token = tokenizer.eos_token
+        teacher = cls(model.to(choose_device(device)).eval(), tokenizer, prompts, batch_size)
+        teacher.shared = teacher._shared_pass_is_exact()
+        return teacher
+
+    @property
+    def max_length(self) -> int:
+        """Tokens of context."""
+        return min(self.model.config.max_position_embeddings, self.tokenizer.model_max_length)
+
+    # Option probabilities.
+
+    def option_probabilities(self, prompts: Sequence[PrefixPrompt]) -> list[OptionScores | Refusal]:
+        """See `Teacher.option_probabilities`. A prompt over the context length is refused, never cut."""
+        results: list[OptionScores | Refusal | None] = [None] * len(prompts)
+        trees: dict[int, _Tree] = {}
+        for index, prompt in enumerate(prompts):
+            tokens = self._tokenize(prompt.prefixes())
+            if max(map(len, tokens)) > self.max_length:
+                detail = f"{max(map(len, tokens))} tokens, the teacher takes {self.max_length}"
+                results[index] = Refusal("too long", detail)
+            elif self.shared and (tree := self._tree(prompt, tokens)) is not None:
+                trees[index] = tree
+            else:
+                results[index] = self._scores(self._plain_logits(tokens), prompt.num_options)
+        with tqdm(total=len(trees), desc="read rationales", delay=5, unit="rationale") as bar:
+            for batch in _by_tokens(trees):
+                logits = self._tree_logits([trees[index] for index in batch])
+                for index, rows in zip(batch, logits, strict=True):
+                    results[index] = self._scores(rows, prompts[index].num_options)
+                bar.update(len(batch))
+        return results
+
+    def _tree(self, prompt: PrefixPrompt, tokens: list[list[int]]) -> _Tree | None:
+        """The shared layout, or None where a prefix's tokens are not those of the whole rationale cut short."""
+        tail = self._tokenize([prompt.tail], special=False)[0]
+        ids = tokens[-1][: len(tokens[-1]) - len(tail)]
+        ends = [len(row) - len(tail) for row in tokens]
+        exact = all(row == ids[:end] + tail for row, end in zip(tokens, ends, strict=True))
+        return _Tree(ids, ends, tail) if exact else None
+
+    def _tree_logits(self, trees: list[_Tree]) -> list[torch.Tensor]:
+        """For each tree the logits after every prefix: (num_prefixes, vocabulary)."""
+        import torch
+
+        inputs, reads = tree_batch(trees, self.tokenizer.pad_token_id, self.model.dtype)
+        device = self.model.device
+        with torch.inference_mode():
+            inputs = {name: tensor.to(device) for name, tensor in inputs.items()}
+            hidden = self.model.base_model(**inputs, use_cache=False).last_hidden_state
+            rows, places = zip(*reads, strict=True)
+            logits = self.model.lm_head(hidden[list(rows), list(places)]).float().cpu()
+        return list(logits.split([len(tree.ends) for tree in trees]))
+
+    def _plain_logits(self, tokens: list[list[int]]) -> torch.Tensor:
+        """The same by one plain row for each prefix: (num_prefixes, vocabulary)."""
+        import torch
+
+        with torch.inference_mode():
+            rows = [self.model(torch.tensor([row], device=self.model.device)).logits[0, -1] for row in tokens]
+        return torch.stack(rows).float().cpu()
+
+    def _scores(self, logits: torch.Tensor, num_options: int) -> OptionScores:
+        """Renormalised over the option letters; spellings of one letter (`A`, ` A`, `(A`) count together."""
+        import torch
+
+        probabilities = logits.double().softmax(-1)
+        spellings = [self._spellings(letter) for letter in LETTERS[:num_options]]
+        mass = torch.stack([probabilities[:, ids].sum(-1) for ids in spellings], dim=-1)
+        inside = mass.sum(-1, keepdim=True)
+        rows = (mass / inside.clamp_min(1e-300)).tolist()
+        outside = (1 - inside[:, 0]).clamp(0, 1).tolist()
+        return OptionScores(tuple(map(tuple, rows)), tuple(outside))
+
+    def _spellings(self, letter: str) -> list[int]:
+        """Ids of the single tokens that spell an option letter."""
+        rows = self._tokenize([letter, f" {letter}", f"({letter}", f" ({letter}"], special=False)
+        ids = sorted({row[0] for row in rows if len(row) == 1})
+        if not ids:
+            raise ValueError(f"the teacher's tokenizer has no single token for the option letter {letter!r}")
+        return ids
+
+    def _shared_pass_is_exact(self) -> bool:
+        import torch
+
+        prompt = PrefixPrompt("Question: 1 or 2?\nRationale:", (" One.", " So it is two."), "\nThe answer is", 2)
+        tokens = self._tokenize(prompt.prefixes())
+        tree = self._tree(prompt, tokens)
+        if tree is None:
+            return True  # nothing to compare; every prompt is checked again when it comes
+        try:
+            shared = self._tree_logits([tree])[0]
+        except (ValueError, RuntimeError, TypeError, AttributeError):  # a model without 4-D masks says so in many ways
+            return False
+        tolerance = TOLERANCE if self.model.dtype == torch.float32 else 0.05
+        return bool((shared.softmax(-1) - self._plain_logits(tokens).softmax(-1)).abs().max() < tolerance)
+
+    # Completions.
+
+    def complete(
+        self, prompts: Sequence[str], *, max_new_tokens: int, images: Sequence[str | None] | None = None
+    ) -> list[str | Refusal]:
+        """See `Teacher.complete`. Equal prompts are asked once; a reply ends at the first line break.
+
+        Raises:
+            ValueError: images were given; this teacher reads text only.
+        """
+        if images is not None and any(image is not None for image in images):
+            raise ValueError(
+                "teacher.sees_images is true, but a local causal language model reads text only: set it to false"
+            )
+        distinct = list(dict.fromkeys(prompts))
+        tokens = self._tokenize(distinct)
+        replies: dict[str, str | Refusal] = {}
+        limit = self.max_length - max_new_tokens
+        for prompt, row in zip(distinct, tokens, strict=True):
+            if len(row) > limit:
+                replies[prompt] = Refusal("too long", f"{len(row)} tokens, at most {limit} leave room for the reply")
+        order = sorted((i for i, row in enumerate(tokens) if len(row) <= limit), key=lambda i: -len(tokens[i]))
+        with tqdm(total=len(order), desc="ask the teacher", delay=5, unit="prompt") as bar:
+            for start in range(0, len(order), self.batch_size):
+                batch = order[start : start + self.batch_size]
+                for i, text in zip(batch, self._generate([tokens[i] for i in batch], max_new_tokens), strict=True):
+                    replies[distinct[i]] = text
+                bar.update(len(batch))
+        return [replies[prompt] for prompt in prompts]
+
+    def _generate(self, rows: list[list[int]], max_new_tokens: int) -> list[str]:
+        import torch
+
+        from delamo.models.decoding import Decoder
+
+        length = max(map(len, rows))
+        pad = self.tokenizer.pad_token_id
+        ids = torch.tensor([[pad] * (length - len(row)) + row for row in rows])
+        mask = torch.tensor([[0] * (length - len(row)) + [1] * len(row) for row in rows])
+        newline = [row[0] for row in self._tokenize(["\n"], special=False) if len(row) == 1]
+        decoder = Decoder({*newline, self.tokenizer.eos_token_id} - {None})
+        device = self.model.device
+        with torch.inference_mode():
+            out = self.model.generate(
+                input_ids=ids.to(device),
+                attention_mask=mask.to(device),
+                max_new_tokens=max_new_tokens,
+                pad_token_id=pad,
+                custom_generate=decoder,
+            )
+        texts = self.tokenizer.batch_decode(out[:, length:], skip_special_tokens=True)
+        return [text.partition("\n")[0].strip() for text in texts]
+
+    def _tokenize(self, texts: list[str], *, special: bool = True) -> list[list[int]]:
+        return self.tokenizer(texts, add_special_tokens=special).input_ids
+
+
+def tree_batch(
+    trees: Sequence[_Tree], pad_token: int, dtype: torch.dtype
+) -> tuple[dict[str, torch.Tensor], list[tuple[int, int]]]:
+    """Model inputs for a batch of trees, and the (row, position) at which each prefix's answer is read.
+
+    Shapes: input_ids and position_ids (batch, length), attention_mask (batch, 1, length, length), additive.
+    """
+    import torch
+
+    length = max(map(len, trees))
+    ids = torch.full((len(trees), length), pad_token)
+    positions = torch.zeros(len(trees), length, dtype=torch.long)
+    visible = torch.eye(length, dtype=torch.bool).repeat(len(trees), 1, 1)  # padding sees itself: no empty softmax
+    reads: list[tuple[int, int]] = []
+    for row, tree in enumerate(trees):
+        start, width = len(tree.ids), len(tree.tail)
+        ids[row, :start] = torch.tensor(tree.ids)
+        positions[row, :start] = torch.arange(start)
+        visible[row, :start, :start] = torch.ones(start, start, dtype=torch.bool).tril()
+        for end in tree.ends:
+            stop = start + width
+            ids[row, start:stop] = torch.tensor(tree.tail)
+            positions[row, start:stop] = torch.arange(end, end + width)
+            visible[row, start:stop, :end] = True
+            visible[row, start:stop, start:stop] = torch.ones(width, width, dtype=torch.bool).tril()
+            reads.append((row, stop - 1))
+            start = stop
+    mask = torch.zeros(visible.shape, dtype=dtype).masked_fill(~visible, torch.finfo(dtype).min)
+    return {"input_ids": ids, "position_ids": positions, "attention_mask": mask[:, None]}, reads
+
+
+def _by_tokens(trees: dict[int, _Tree]) -> Iterable[list[int]]:
+    """Batches of like length within the token budget."""
+    batch: list[int] = []
+    for index in sorted(trees, key=lambda i: -len(trees[i])):
+        if batch and (len(batch) + 1) * len(trees[batch[0]]) > TOKENS_PER_BATCH:
+            yield batch
+            batch = []
+        batch.append(index)
+    if batch:
+        yield batch

@@ -1,0 +1,160 @@
+"""Mistake identification by answer switch (paper, section 3.3): the step from which the teacher follows the wrong answer.
+
+The teacher answers the question without its picture, under a prior on the gold answer, after 0, 1, .. n steps of the student's
+rationale. The mistake step is the first whose reading puts the wrong answer ahead by `delta`, for good.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from delamo.models import prompts
+from delamo.models.parsing import same_answer
+from delamo.models.teacher import OptionScores, PrefixPrompt, Refusal, Teacher
+from delamo.records import LETTERS, Mistake, Quarantined
+from delamo.stages.steps import split_steps
+
+STAGE = "mistakes"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorCase:
+    """A validation sample that the student answered wrongly, or unreadably."""
+
+    id: str
+    question: str
+    options: tuple[str, ...]
+    """Empty when the question is not multiple-choice."""
+    gold: int | None
+    answer: str
+    """The text of the gold answer."""
+    wrong: str | None
+    """The student's answer: a letter, or a text where there are no options; None if unparsed."""
+    rationale: str
+    unparsed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """A case as the teacher is asked it: options, the gold one, the wrong one (None where unparsed)."""
+
+    options: tuple[str, ...]
+    gold: int
+    wrong: int | None
+
+
+def find_mistakes(
+    cases: Sequence[ErrorCase],
+    teacher: Teacher,
+    *,
+    delta: float = 0.2,
+    persistence: int = 12,
+    window: str = "inclusive",
+    prior: float = 0.6,
+    fallback: bool = True,
+    seed: int = 0,
+) -> tuple[list[Mistake], list[Quarantined]]:
+    """Find the mistake step of every case; in order.
+
+    Args:
+        delta: probability by which the wrong answer must lead (paper: 0.2).
+        persistence: the paper's lambda, over how many further steps the lead must hold (12), cut at the last step.
+        window: `inclusive` checks steps i .. i + lambda; `literal` checks j = 0 .. lambda - 1 as printed, which is empty
+            at lambda = 0 and then takes the first step whatever the probabilities.
+        prior: probability of the gold answer that the prompt states.
+        fallback: where no step qualifies take the one with the largest lead and mark it (the paper is silent).
+        seed: decides the order of the two options that an open question becomes.
+    """
+    bad: list[Quarantined] = []
+    asked: list[tuple[ErrorCase, _Question, tuple[str, ...], PrefixPrompt]] = []
+    for case in cases:
+        question = _question(case, seed)
+        steps = split_steps(case.rationale)
+        if isinstance(question, Quarantined):
+            bad.append(question)
+        elif not case.rationale.strip():
+            bad.append(Quarantined(id=case.id, stage=STAGE, reason="empty rationale", detail="no step to judge"))
+        else:
+            words = dict(question=case.question, options=question.options, gold=question.gold, prior=prior, steps=steps)
+            asked.append((case, question, steps, prompts.mistake_step(teacher.prompts, **words)))
+    found: list[Mistake] = []
+    results = teacher.option_probabilities([prompt for *_, prompt in asked])
+    for (case, question, steps, _), result in zip(asked, results, strict=True):
+        if isinstance(result, Refusal):
+            bad.append(Quarantined(id=case.id, stage=STAGE, reason=result.reason, detail=result.detail))
+        else:
+            gaps = lead_of_wrong(result, question.gold, question.wrong)
+            step, fell_back = mistake_step(gaps, delta, persistence, window, fallback)
+            found.append(_mistake(case, question, steps, result, step, fell_back))
+    return found, bad
+
+
+def mistake_step(
+    gaps: Sequence[float], delta: float, persistence: int, window: str, fallback: bool
+) -> tuple[int | None, bool]:
+    """(0-based step, whether it is a fallback) from the leads P(wrong) - P(gold) after 0 .. n steps.
+
+    A step is blamed, never the bare question: where the wrong answer leads before any step, the first step is the earliest
+    that can be found.
+    """
+    num_steps = len(gaps) - 1
+    length = persistence + 1 if window == "inclusive" else persistence
+    for i in range(1, num_steps + 1):
+        if all(gap >= delta for gap in gaps[i : min(i + length, num_steps + 1)]):
+            return i - 1, False
+    if not fallback or num_steps == 0:
+        return None, False
+    return max(range(num_steps), key=lambda step: (gaps[step + 1], -step)), True
+
+
+def lead_of_wrong(scores: OptionScores, gold: int, wrong: int | None) -> list[float]:
+    """P(wrong) - P(gold) after 0 .. n steps; for an unparsed answer the strongest other option stands for the wrong one."""
+    leads = []
+    for row in scores.probabilities:
+        other = row[wrong] if wrong is not None else max(p for i, p in enumerate(row) if i != gold)
+        leads.append(other - row[gold])
+    return leads
+
+
+def _question(case: ErrorCase, seed: int) -> _Question | Quarantined:
+    if not case.options:
+        return _two_options(case, seed)
+    if case.gold is None or not 0 <= case.gold < len(case.options):
+        detail = f"gold is {case.gold!r}, there are {len(case.options)} options"
+        return Quarantined(id=case.id, stage=STAGE, reason="gold not among options", detail=detail)
+    wrong = LETTERS.index(case.wrong) if case.wrong is not None else None
+    return _Question(case.options, case.gold, wrong)
+
+
+def _two_options(case: ErrorCase, seed: int) -> _Question | Quarantined:
+    """An open question as gold answer against wrong answer (paper, footnote 3); the letters are drawn, so they tell nothing."""
+    if case.wrong is None or same_answer(case.wrong, case.answer):
+        detail = f"the student's answer is {case.wrong!r}, gold is {case.answer!r}: no second option"
+        return Quarantined(id=case.id, stage=STAGE, reason="open question without a wrong answer", detail=detail)
+    first = hashlib.sha256(f"{seed}\0{case.id}".encode()).digest()[0] % 2
+    return _Question((case.wrong, case.answer) if first else (case.answer, case.wrong), first, 1 - first)
+
+
+def _mistake(
+    case: ErrorCase,
+    question: _Question,
+    steps: tuple[str, ...],
+    scores: OptionScores,
+    step: int | None,
+    fell_back: bool,
+) -> Mistake:
+    return Mistake(
+        id=case.id,
+        question=case.question,
+        options=question.options,
+        gold=question.gold,
+        wrong=question.wrong,
+        steps=steps,
+        probabilities=scores.probabilities,
+        outside_mass=scores.outside_mass,
+        step=step,
+        fallback=fell_back,
+        unparsed=case.unparsed,
+    )

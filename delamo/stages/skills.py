@@ -1,0 +1,81 @@
+"""Skill analysis (paper, section 3.4) and the annotation of the pool with skills (section 3.5)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from delamo.models import prompts
+from delamo.models.teacher import Refusal, Teacher
+from delamo.records import Mistake, PoolSkills, Quarantined, Sample, Skill
+
+
+def name_skills(
+    mistakes: Sequence[Mistake],
+    teacher: Teacher,
+    *,
+    max_new_tokens: int,
+    images: Mapping[str, str | None] | None = None,
+) -> tuple[list[Skill], list[Quarantined]]:
+    """One missing skill for every mistake; in order. An empty or refused reply is quarantined.
+
+    Args:
+        images: validation id -> locator, for a teacher that sees.
+    """
+    asked = [
+        prompts.skill(
+            teacher.prompts,
+            question=mistake.question,
+            options=mistake.options,
+            answer=mistake.options[mistake.gold],
+            steps=mistake.steps,
+            step=mistake.step,
+        )
+        for mistake in mistakes
+    ]
+    locators = [images.get(mistake.id) for mistake in mistakes] if images is not None else None
+    replies = teacher.complete(asked, max_new_tokens=max_new_tokens, images=locators)
+    skills: list[Skill] = []
+    bad: list[Quarantined] = []
+    for mistake, reply in zip(mistakes, replies, strict=True):
+        text = reply if isinstance(reply, Refusal) else one_line(reply)
+        if isinstance(text, Refusal) or not text:
+            bad.append(_quarantined(mistake.id, "skills", text))
+        else:
+            skills.append(Skill(error_id=mistake.id, skill=text, step=mistake.step))
+    return skills, bad
+
+
+def annotate_pool(
+    samples: Iterable[Sample], teacher: Teacher, *, max_new_tokens: int
+) -> tuple[list[PoolSkills], list[Quarantined]]:
+    """The skills that each sample's answer needs; in order. An empty or refused reply is quarantined."""
+    samples = list(samples)
+    asked = [prompts.pool_skills(teacher.prompts, instruction=s.instruction, answer=s.answer) for s in samples]
+    locators = [sample.image for sample in samples] if getattr(teacher, "sees_images", False) else None
+    replies = teacher.complete(asked, max_new_tokens=max_new_tokens, images=locators)
+    rows: list[PoolSkills] = []
+    bad: list[Quarantined] = []
+    for sample, reply in zip(samples, replies, strict=True):
+        skills = () if isinstance(reply, Refusal) else split_skills(reply)
+        if skills:
+            rows.append(PoolSkills(id=sample.id, skills=skills))
+        else:
+            bad.append(_quarantined(sample.id, "pool_skills", reply))
+    return rows, bad
+
+
+def split_skills(reply: str) -> tuple[str, ...]:
+    """`a; b; a.` as `("a", "b")`: distinct, in order, without outer blanks, bullets and full stops."""
+    return tuple(dict.fromkeys(skill for part in one_line(reply).split(";") if (skill := part.strip(" .-*\t"))))
+
+
+def one_line(reply: str) -> str:
+    """The first line that says something, without quotes, bullets and a full stop at the end."""
+    lines = [line.strip().strip("\"'`*-. ") for line in reply.splitlines()]
+    return next((line for line in lines if line), "")
+
+
+def _quarantined(id: str, stage: str, reply: str | Refusal) -> Quarantined:
+    if isinstance(reply, Refusal):
+        return Quarantined(id=id, stage=stage, reason=reply.reason, detail=reply.detail)
+    return Quarantined(id=id, stage=stage, reason="no skill named", detail=f"the teacher replied {reply!r}")
