@@ -66,8 +66,8 @@ def test_image_token_is_taken_out(tmp_path, question):
         (record("x", image=""), "image missing"),
         (record("x", image=["a.png", "b.png"]), "not text"),
         (record("x", "<image> one <image> two", image="a.png"), "several images"),
-        (record("x", image="../outside.png"), "image outside image_root"),
-        (record("x", image="/etc/hostname"), "image outside image_root"),
+        (record("x", image="../outside.png"), "image outside root"),
+        (record("x", image="/etc/hostname"), "image outside root"),
         (record("x", image="http://example.org/a.png"), "image is a URL"),
         (record("x", image="data:image/png;base64," + "A" * 200_000), "image is a URL"),
         (record("x", image="n" * 5000), "image missing"),
@@ -110,7 +110,7 @@ def test_link_out_of_the_image_root_is_refused(tmp_path):
     (root / "up").symlink_to(tmp_path)
     path = write(tmp_path, [record("good"), record("a", image="link.png"), record("b", image="up/secret.png")])
     pool = read_pool(annotation=path, image_root=root)
-    assert count_reasons(pool.quarantined) == {"image outside image_root": 2}
+    assert count_reasons(pool.quarantined) == {"image outside root": 2}
 
 
 def test_name_that_unzip_rewrote_is_found(tmp_path):

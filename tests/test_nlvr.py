@@ -58,7 +58,7 @@ def test_bad_statements_are_quarantined(root):
         "duplicate id": 1,
         "gold not among options": 1,
         "image missing": 1,
-        "image outside image_root": 1,
+        "image outside root": 1,
         "no text": 1,
         "not JSON": 1,
         "not a record": 1,

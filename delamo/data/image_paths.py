@@ -39,12 +39,12 @@ class ImageRoot:
         as `#U00e9`.
 
         Raises:
-            BadRow: `image is a URL`, `image outside image_root`, `image missing`, `image not a file`.
+            BadRow: `image is a URL`, `image outside root`, `image missing`, `image not a file`.
         """
         if "://" in name or name.startswith("data:"):
             raise BadRow("image is a URL", "image", name, "pictures are read from image_root only")
         if os.path.isabs(name) or "\0" in name:
-            raise BadRow("image outside image_root", "image", name, f"expected a path relative to {self.root}")
+            raise BadRow("image outside root", "image", name, f"expected a path relative to {self.root}")
         name = os.path.normpath(name)
         for candidate in dict.fromkeys((name, _unzipped(name))):
             found = self._regular_file(candidate)
@@ -76,7 +76,7 @@ class ImageRoot:
 
     def _check_inside(self, path: str, name: str) -> None:
         if os.path.commonpath((self.root, os.path.abspath(path))) != self.root:
-            raise BadRow("image outside image_root", "image", name, f"it leads out of {self.root}")
+            raise BadRow("image outside root", "image", name, f"it leads out of {self.root}")
 
 
 def _unzipped(name: str) -> str:

@@ -44,7 +44,7 @@ COLUMNS = (
 def json_text(results: Results) -> str:
     """The results as one JSON object; a run is named by its path, a missing number is null."""
     plain = {"schema_version": SCHEMA_VERSION, **_plain(results)}
-    return json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False)
 
 
 def csv_table(results: Results) -> str:

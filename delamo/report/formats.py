@@ -23,6 +23,7 @@ _LATEX = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
+    "†": r"\dag{}",
 }
 
 
@@ -63,12 +64,12 @@ Block = Heading | Lines | Code | Table
 
 def markdown(blocks: Iterable[Block]) -> str:
     """The blocks as Markdown that also reads well in a terminal."""
-    return "\n\n".join(_markdown_block(block) for block in blocks) + "\n"
+    return "\n\n".join(_markdown_block(block) for block in blocks)
 
 
 def latex(blocks: Iterable[Block]) -> str:
     """The blocks as a LaTeX fragment; tables are plain `tabular`s, for which no package is needed."""
-    return "\n\n".join(_latex_block(block) for block in blocks) + "\n"
+    return "\n\n".join(_latex_block(block) for block in blocks)
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Sequence[str | int | float | None]]) -> str:
@@ -78,7 +79,7 @@ def csv_text(columns: Sequence[str], rows: Iterable[Sequence[str | int | float |
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([escape_csv(column) for column in columns])
     writer.writerows([escape_csv(cell) if isinstance(cell, str) else cell for cell in row] for row in rows)
-    return text.getvalue()
+    return text.getvalue().removesuffix("\n")
 
 
 def escape_markdown(text: str) -> str:
@@ -92,8 +93,9 @@ def escape_latex(text: str) -> str:
 
 
 def escape_csv(text: str) -> str:
-    """Text that no spreadsheet takes for a formula."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else text
+    """Text on one line that no spreadsheet takes for a formula."""
+    plain = one_line(text)
+    return f"'{plain}" if plain.lstrip().startswith(("=", "+", "-", "@")) else plain
 
 
 def one_line(text: str) -> str:
@@ -178,11 +180,12 @@ def _latex_block(block: Block) -> str:
 
 def _latex_table(columns: Sequence[str], rows: Sequence[Sequence[str]], num_text: int) -> str:
     layout = "l" * num_text + "r" * (len(columns) - num_text)
+    head, *lines = [" & ".join(map(_latex_cell, row)) + r" \\" for row in (columns, *rows)]
+    begin = [f"\\begin{{tabular}}{{{layout}}}", r"\hline", head, r"\hline"]
+    return "\n".join([*begin, *lines, r"\hline", r"\end{tabular}"])
+
+
+def _latex_cell(text: str) -> str:
     # a row that starts with [ would be taken for the optional argument of the line break before it
-    lines = [
-        " & ".join(f"{{}}{escape_latex(c)}" if c.startswith("[") else escape_latex(c) for c in r) + r" \\" for r in rows
-    ]
-    head = " & ".join(map(escape_latex, columns)) + r" \\"
-    return "\n".join(
-        [f"\\begin{{tabular}}{{{layout}}}", r"\hline", head, r"\hline", *lines, r"\hline", r"\end{tabular}"]
-    )
+    lead = r"\quad " if text.startswith(" ") else "{}" if text.startswith("[") else ""
+    return lead + escape_latex(text.lstrip(" "))

@@ -42,7 +42,7 @@ def why(pool_id: str, runs: Path) -> str:
     lines += ["", f"Selected by {len({run.path for run, _, _ in hits})} of {len(found)} runs."]
     for run, r, row in hits:
         lines += ["", _run_title(run, r), *_arrival(run, r, row)]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)
 
 
 def trace(val_id: str, runs: Path) -> str:
@@ -64,7 +64,7 @@ def trace(val_id: str, runs: Path) -> str:
         lines += [*_question(chain.validation_samples(of_task[0])[val_id]), ""]
         for run in of_task:
             lines += [*_trace_run(run, val_id, found), ""]
-    return "\n".join(lines)
+    return "\n".join(lines[:-1])
 
 
 def _trace_run(run: Run, val_id: str, runs: Sequence[Run]) -> list[str]:

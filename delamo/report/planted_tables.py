@@ -13,9 +13,9 @@ from delamo.report.statistics import mean
 from delamo.report.variants import PRETRAINED
 
 NOTE = """
-Precision at N: share of the N selected samples that need a skill which the target asks for and the student lacks. Mistake step: share \
-of errors whose step is the first false sentence; within 3: or where that lies in the three steps before it. Skill: share of errors \
-whose named skill is a missing one that the question needs.
+Precision at N: share of the N selected samples that need a skill which the target asks for and the student lacks. Step: share of the \
+errors whose mistake step is the first false sentence; recall@3: or where that lies in the three steps before it. Skill: share of the \
+errors whose named skill is a missing one that the question needs.
 By skill: test accuracy before tuning, and its change in points. Gain: unweighted mean change over the missing skills; forgetting: \
 over the known ones, negative where tuning did harm.
 """.strip().splitlines()
@@ -39,18 +39,7 @@ def gain(by_skill: dict[str, dict[str, Any]], *, missing: bool) -> float | None:
 
 
 def _quality_table(budget: Budget) -> Table:
-    columns = [
-        "target",
-        "method",
-        "precision at N %",
-        "mistake step %",
-        "within 3 %",
-        "n",
-        "skill %",
-        "n",
-        "gain",
-        "forgetting",
-    ]
+    columns = ["target", "method", "precision %", "step %", "recall@3 %", "n", "skill %", "n", "gain", "forgetting"]
     rows = []
     for target in budget.targets:
         for method in target.methods:

@@ -1,0 +1,236 @@
+"""The report on runs made by hand: to the letter in Markdown, parsed again in the other formats, escaped in all."""
+
+import csv
+import io
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from fake_runs import planted, write_example, write_rows, write_run
+from hypothesis import given
+from hypothesis import strategies as st
+
+from delamo.records import Quarantined
+from delamo.report import formats
+from delamo.report.collect import collect
+from delamo.report.formats import Code, Heading, Lines, Table, latex, markdown
+from delamo.report.planted_tables import gain
+from delamo.report.results import arrange
+from delamo.report.tables import report, verdicts
+
+GOLDEN = Path(__file__).parent / "golden" / "report.md"
+HALF = "10" * 20
+
+
+@pytest.fixture
+def runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return write_example(tmp_path).relative_to(tmp_path)
+
+
+def test_report_to_the_letter(runs):
+    assert report(runs) + "\n" == GOLDEN.read_text(encoding="utf-8")
+
+
+def test_report_fits_a_terminal(runs):
+    assert max(map(len, report(runs).splitlines())) <= 120
+
+
+def test_second_report_is_the_same(runs):
+    assert report(runs) == report(runs)
+
+
+def test_many_targets_are_cut_into_tables_that_fit(tmp_path):
+    for number in range(9):
+        for selector in ("none", "random"):
+            write_run(tmp_path, task=f"micro/a_long_target_{number}", selector=selector, seed=0, bits=HALF)
+    text = report(tmp_path)
+    rows = [line for line in text.split("## Runs")[0].splitlines() if line.startswith("|")]
+    assert max(map(len, rows)) <= 120
+    assert sum(line.startswith("| accuracy %") for line in rows) == 3 and "| mean |" in text
+
+
+def test_json_holds_everything(runs):
+    found = json.loads(report(runs, "json"))
+    easy, hard = found["budgets"][0]["targets"]
+    assert [method["label"] for method in easy["methods"]] == ["pretrained", "random", "error_driven"]
+    assert [m["beats_random"] for m in easy["methods"]] == [None, None, True] and hard["methods"][2][
+        "beats_random"
+    ] is False
+    ours = easy["methods"][2]
+    assert ours["accuracy"] == {"mean": 0.9, "sd": None, "runs": [0.9]} and len(ours["versus_random"]["pairs"][0]) == 3
+    assert found["unfinished"][0]["why"] == "status is 'failed'" and len(found["runs"]) == 10
+    assert found["stages"][1] == {"stage": "answers", "computed": 1, "reused": 0, "seconds": 1.5}
+
+
+def test_csv_has_a_row_for_each_run_and_each_mean(runs):
+    rows = list(csv.DictReader(io.StringIO(report(runs, "csv"))))
+    assert len(rows) == 2 * (1 + 4 + 1)
+    assert [row["seed"] for row in rows[:6]] == ["0", "mean", "0", "1", "2", "0"]
+    assert float(rows[5]["accuracy"]) == 0.9 and rows[5]["beats_random"] == "1" and rows[5]["run"].startswith("runs/")
+
+
+def test_unknown_format_and_empty_folders_are_clear_errors(runs, tmp_path):
+    with pytest.raises(ValueError, match="format is 'html': choose one of markdown, json, csv, latex"):
+        report(runs, "html")
+    with pytest.raises(FileNotFoundError, match="no such folder"):
+        report(tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="no finished run under"):
+        report(tmp_path / "empty")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "why"),
+    [
+        ("status.json", '{"state": "running"}', "status is 'running'"),
+        ("status.json", "{", "status is 'damaged'"),
+        ("metrics.json", "{", "metrics.json is damaged"),
+        ("metrics.json", '{"schema_version": 2}', "schema_version 2, this delamo reads 1"),
+        ("metrics.json", '{"schema_version": 1, "cell": {}}', "lacks test, validation"),
+        ("metrics.json", None, "no metrics.json"),
+    ],
+)
+def test_unfinished_run_is_named_and_not_counted(tmp_path, name, text, why):
+    write_run(tmp_path / "good", task="a", selector="none", seed=0, bits=HALF)
+    path = write_run(tmp_path, task="b", selector="none", seed=0, bits=HALF)
+    (path / name).unlink() if text is None else (path / name).write_text(text)
+    found = collect(tmp_path)
+    assert [run.cell["task"] for run in found.runs] == ["a"]
+    assert found.unfinished[0].path == path and why in found.unfinished[0].why
+    assert "Not in the tables: 1 unfinished runs." in report(tmp_path) and path.name in report(tmp_path)
+
+
+def test_items_that_contradict_the_metrics_are_an_error(tmp_path):
+    path = write_run(tmp_path, task="a", selector="none", seed=0, bits="1100")
+    lines = (path / "items.jsonl").read_text().splitlines()
+    (path / "items.jsonl").write_text("\n".join(lines[:2]) + "\n")
+    with pytest.raises(ValueError, match=r"items\.jsonl gives accuracy 1\.000000, metrics\.json states 0\.500000"):
+        report(tmp_path)
+    (path / "items.jsonl").unlink()
+    with pytest.raises(ValueError, match="has no items.jsonl"):
+        report(tmp_path)
+
+
+def test_hidden_folders_and_stores_inside_runs_are_not_searched(tmp_path):
+    path = write_run(tmp_path, task="a", selector="none", seed=0, bits=HALF)
+    shutil.copytree(path, tmp_path / ".partial" / "run")
+    shutil.copytree(path, path / "inner")
+    assert len(collect(tmp_path).runs) == 1
+
+
+def test_ablation_is_a_method_of_its_own(tmp_path):
+    for rate in (0.1, 0.2):
+        tuned = {"tuning": {"learning_rate": rate}, "teacher": {"name": "t", "batch_size": rate}}
+        for selector, bits in (("random", HALF), ("error_driven", "1" * 40)):
+            write_run(tmp_path, task="a", selector=selector, seed=0, bits=bits, config=tuned, digest=f"{rate}")
+    tuned = {"tuning": {"learning_rate": 0.1}, "retriever": {"name": "other", "k1": 3}, "teacher": {"name": "t"}}
+    write_run(tmp_path, task="a", selector="error_driven", seed=0, bits="1" * 40, config=tuned, digest="c")
+    (target,) = arrange(collect(tmp_path)).budgets[0].targets
+    compared = {m.label: m.versus_random is not None for m in target.methods if m.is_ours}
+    assert compared == {
+        "error_driven (retriever=None, tuning.learning_rate=0.1)": True,
+        "error_driven (retriever=None, tuning.learning_rate=0.2)": True,
+        "error_driven (retriever=other, tuning.learning_rate=0.1)": True,
+    }
+
+
+def test_random_with_other_settings_is_no_baseline(tmp_path):
+    for selector, epochs in (("random", 1), ("error_driven", 2)):
+        write_run(tmp_path, task="a", selector=selector, seed=0, bits=HALF, config={"tuning": {"epochs": epochs}})
+    (budget,) = arrange(collect(tmp_path)).budgets
+    assert verdicts(budget) == ["a: error_driven has no random run with the same settings to compare with."]
+
+
+def test_newer_run_of_a_cell_replaces_the_older(tmp_path):
+    import os
+
+    old = write_run(tmp_path / "1", task="a", selector="random", seed=0, bits="0" * 40)
+    new = write_run(tmp_path / "2", task="a", selector="random", seed=0, bits="1" * 40)
+    os.utime(old / "metrics.json", (1, 1))
+    found = arrange(collect(tmp_path))
+    assert [run.path for run in found.runs] == [new] and [run.path for run in found.superseded] == [old]
+    assert "1 runs of a cell that has a newer run" in report(tmp_path)
+
+
+def test_worse_than_random_is_said(tmp_path):
+    write_run(tmp_path, task="a", selector="random", seed=0, bits="1" * 40)
+    write_run(tmp_path, task="a", selector="error_driven", seed=0, bits="0" * 40)
+    (budget,) = arrange(collect(tmp_path)).budgets
+    assert verdicts(budget)[0].startswith("a: error_driven is WORSE than random: -100.0 points")
+
+
+def test_pretrained_alone_has_a_table(tmp_path):
+    write_run(tmp_path, task="a", selector="none", seed=0, bits=HALF)
+    assert "## Student micro, not tuned" in report(tmp_path)
+
+
+def test_pretrained_stands_in_each_budget_of_its_tasks(tmp_path):
+    write_run(tmp_path, task="a", selector="none", seed=0, bits=HALF, budget="x")
+    for budget, count in (("x", 10), ("y", 20)):
+        write_run(tmp_path, task="a", selector="random", seed=0, bits=HALF, budget=budget, num_samples=count)
+    budgets = arrange(collect(tmp_path)).budgets
+    assert [b.num_samples for b in budgets] == [10, 20]
+    assert [[m.label for m in b.targets[0].methods] for b in budgets] == [["pretrained", "random"]] * 2
+
+
+def test_stages_and_quarantine_count_a_shared_result_once(tmp_path):
+    row = Quarantined(id="p1", stage="pool", reason="no text", detail="d")
+    for seed in (0, 1):
+        path = write_run(tmp_path, task="a", selector="random", seed=seed, bits=HALF)
+        stages = {"index": {"path": "", "digest": "same", "seconds": 4.0, "reused": seed == 1}}
+        (path / "stages.json").write_text(json.dumps(stages))
+        write_rows(path / "quarantine.jsonl", [row])
+    found = arrange(collect(tmp_path))
+    assert (found.stages[0].computed, found.stages[0].reused, found.stages[0].seconds) == (1, 1, 4.0)
+    assert (found.quarantined[0].rows, found.quarantined[0].runs) == (1, 2)
+
+
+def test_gain_and_forgetting_by_hand():
+    skills = planted(0.5, 0.7)["by_skill"]
+    assert gain(skills, missing=True) == pytest.approx(0.5) and gain(skills, missing=False) == pytest.approx(-0.1)
+    assert gain({}, missing=True) is None
+
+
+def test_runs_without_planted_truth_have_no_planted_tables(tmp_path):
+    nothing = {"precision_at_n": None, "mistake_step": None, "skill_agreement": None, "by_skill": {}}
+    write_run(tmp_path, task="a", selector="random", seed=0, bits=HALF, planted=nothing)
+    assert "Planted truth" not in report(tmp_path)
+
+
+NASTY = "a|b\n<script>alert(1)</script> `x` *y* [l](javascript:z) _e_ a_b &lt; \x1b[31m ~s~ 50% $m$ #h {g} ^c \\d"
+
+
+def test_markdown_escapes():
+    assert formats.escape_markdown(NASTY) == (
+        r"a\|b \<script>alert(1)\</script> \`x\` \*y\* \[l\](javascript:z) \_e\_ a_b \&lt; \[31m \~s\~ 50% $m$ #h {g} ^c \\d"
+    )
+    (row,) = [line for line in markdown([Table(["x"], [[NASTY]])]).splitlines() if "script" in line]
+    assert row.count("|") == 3 and row.count(r"\|") == 1
+
+
+def test_latex_escapes():
+    found = latex([Heading(NASTY), Lines([NASTY], True), Code([NASTY]), Table(["%"], [["[x]"], [NASTY]])])
+    for line in found.splitlines():
+        assert not line.startswith("[")
+    assert r"50\% \$m\$ \#h \{g\} \textasciicircum{}c \textbackslash{}d" in found and "{}[x]" in found
+
+
+@given(st.text(max_size=30))
+def test_latex_leaves_no_command_in_data(text):
+    plain = formats.escape_latex(text)
+    for known in (*formats._LATEX.values(),):
+        plain = plain.replace(known, "")
+    assert not set("\\%$#_{}~^&") & set(plain)
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", " =1"])
+def test_csv_formula_is_text(text):
+    (_, row) = csv.reader(io.StringIO(formats.csv_text(["x", "y"], [[text, -1.5]]), newline=""))
+    assert row == ["'" + text.replace("\t", " ").replace("\r", " "), "-1.5"]
+
+
+def test_wide_characters_are_aligned():
+    lines = markdown([Table(["name", "n"], [["物体", "1"], ["é", "22"]])]).splitlines()
+    assert {formats._width(line) for line in lines} == {14}
