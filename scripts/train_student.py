@@ -46,7 +46,7 @@ NOUNS = ("empty", *SHAPES, *(f"digit {d}" for d in range(10)))
 CELL_LABELS = (NOUNS, COLOURS, SIZES, FRAMES, FILLS)
 SETTINGS = [spec.setting for spec in (*TARGETS.values(), *FAMILIES.values())]
 KNOWN = [k for k in KINDS.values() if not set(k.skills) & set(MISSING)]
-WEIGHTS = [6.0 if k.name == "describe" else 1.5 if "count" in k.skills else 1.0 for k in KNOWN]
+WEIGHTS = [2.0 if k.name == "describe" else 1.5 if "count" in k.skills else 1.0 for k in KNOWN]
 
 
 def draw_example(index: int, seed: int) -> tuple[Example, str, str]:
@@ -54,7 +54,7 @@ def draw_example(index: int, seed: int) -> tuple[Example, str, str]:
     rng = Random(f"pretrain/{seed}/{index}")
     kind = rng.choices(KNOWN, WEIGHTS)[0]
     draft = kind.draw(rng)
-    options = draw_options(rng, draft) if draft.domain and rng.random() < 0.8 else ()
+    options = draw_options(rng, draft) if draft.domain and rng.random() < 0.9 else ()
     example = Example(kind, draft, "", options)
     question = f"{rng.choice(SETTINGS)} {ask(rng, example, plain=rng.random() < 0.5)}"
     return example, question + options_line(options), worked_answer(example)
@@ -228,6 +228,7 @@ def main() -> None:
     parser.add_argument("--tower-steps", type=int, default=1500)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--rate", type=float, default=6e-4)
+    parser.add_argument("--continue-from", type=Path, help="weights to go on from: stage 2 only")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
@@ -235,6 +236,8 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     tokenizer = AutoTokenizer.from_pretrained(args.tokenizer)
     model = build_model(tokenizer, args.seed)
+    if args.continue_from:
+        model = LlavaForConditionalGeneration.from_pretrained(args.continue_from, dtype=torch.float32)
     print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters")
 
     def save() -> None:
@@ -242,7 +245,8 @@ def main() -> None:
         model.save_pretrained(args.out, state_dict=half)
         build_processor(tokenizer).save_pretrained(args.out)
 
-    train_tower(model, steps=args.tower_steps, batch_size=128, seed=args.seed)
+    if not args.continue_from:
+        train_tower(model, steps=args.tower_steps, batch_size=128, seed=args.seed)
     samples = train_language(
         model, tokenizer, minutes=args.minutes, batch_size=args.batch_size, seed=args.seed, rate=args.rate, save=save
     )

@@ -390,6 +390,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--batch-size", type=int, default=48)
     parser.add_argument("--rate", type=float, default=6e-4)
+    parser.add_argument("--continue-from", type=Path, help="weights to go on from")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
@@ -397,6 +398,8 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     tokenizer = AutoTokenizer.from_pretrained(args.tokenizer)
     model = build_model(tokenizer, args.seed)
+    if args.continue_from:
+        model = LlamaForCausalLM.from_pretrained(args.continue_from, dtype=torch.float32)
     print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters")
 
     def save() -> None:

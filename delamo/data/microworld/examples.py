@@ -160,4 +160,5 @@ def worked_answer(example: Example) -> str:
 
 
 def verdict(index: int, text: str, fits: bool) -> str:
-    return f"Option {LETTERS[index]}, {text}, {'fits' if fits else 'does not fit'}."
+    """One step of the walk, in the words of the options line, so that finding the letter is copying."""
+    return f"({LETTERS[index]}) {text} {'fits' if fits else 'does not fit'}."

@@ -6,7 +6,7 @@ answer and the wrong options. Every worked answer has the same shape, so that a 
     The top left has a big red hollow framed circle. [one sentence a cell]
     The circle is big.                               [the reasoning of the kind]
     So the answer is big.
-    Option A, big, fits. Option B, small, does not fit.
+    (A) big fits. (B) small does not fit.
     The final answer is (A).
 """
 

@@ -145,7 +145,7 @@ def _checks() -> list[tuple[re.Pattern[str], Callable[..., bool | None]]]:
         ),
         (r"The (\w+) (?:is|looks) (\w+)\.", lambda e, noun, v: None if v == "bigger" else _is_attribute(e, noun, v)),
         (r"So the answer is (.+)\.", lambda e, answer: answer == e.draft.answer),
-        (r"Option ([A-J]), (.+), (fits|does not fit)\.", _fits),
+        (r"\(([A-J])\) (.+?) (fits|does not fit)\.", _fits),
         (r"The final answer is (.+)\.", _final),
     ]
     return [(re.compile(pattern), check) for pattern, check in table]
