@@ -104,7 +104,7 @@ def keep_task(cell: Cell) -> Step:
         num_ok = len(task.validation) + len(task.test)
         draft.finish(Account(num_in=num_ok + len(task.quarantined), num_ok=num_ok, quarantined=task.quarantined))
 
-    # The task's own digest covers its quarantined rows too; the samples' digests cover the bytes of their pictures.
+    # The samples' digests cover the bytes of their pictures, the task's digest does not.
     return step(cell, "task", cell.config.task.name, {"task": task.digest, "samples": cell.samples_digests}, {}, make)
 
 
@@ -156,9 +156,9 @@ def name_skills(cell: Cell, mistakes: Step) -> Step:
 
         rows = mistakes.stage.rows(Mistake)
         images = {sample.id: sample.image for sample in cell.task.validation} if teacher.sees_images else None
-        skills = name_skills(rows, cell.teacher, images=images, **options)
+        skills, bad = name_skills(rows, cell.teacher, images=images, **options)
         write_rows(draft.path / "skills.jsonl", skills)
-        draft.finish(Account(num_in=len(rows), num_ok=len(skills)))
+        draft.finish(Account(num_in=len(rows), num_ok=len(skills), quarantined=bad))
 
     reads = cell.teacher_reads("skill") | options | {"sees_images": teacher.sees_images}
     return step(cell, "skills", cell.label("task", "student", "teacher"), reads, {"mistakes": mistakes}, make)
@@ -177,11 +177,11 @@ def annotate_pool(cell: Cell) -> Step:
             "pool_skills",
             cell.pool,
             PoolSkills,
-            work=lambda batch: (list(annotate_pool(batch, cell.teacher, batch_size=teacher.batch_size, **options)), []),
+            work=lambda batch: annotate_pool(batch, cell.teacher, **options),
             shard_size=teacher.shard_size,
         )
 
-    reads = cell.teacher_reads("pool_skills") | options | {"pool": cell.pool.digest}
+    reads = cell.teacher_reads("pool_skills") | options | {"pool": cell.pool.digest, "sees_images": teacher.sees_images}
     return step(cell, "pool_skills", cell.label("pool", "teacher"), reads, {}, make, resumable=True)
 
 
@@ -251,6 +251,7 @@ def tune(cell: Cell, selections: Sequence[Step], adapter: Step | None) -> Step:
             list(samples.values()),
             draft.path / "adapter",
             start_from=start,
+            checkpoints=draft.work / "checkpoints",
             seed=seed,
             logger=cell.logger,
             **options,
@@ -314,6 +315,7 @@ def error_cases(samples: Sequence[Sample], answers: Sequence[Answer], *, include
             question=by_id[row.id].instruction,
             options=by_id[row.id].options,
             gold=by_id[row.id].gold,
+            answer=by_id[row.id].answer,
             wrong=row.prediction,
             rationale=row.rationale,
             unparsed=row.correct is None,

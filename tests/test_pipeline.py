@@ -1,0 +1,427 @@
+"""One cell, with stages that count how often they are called instead of loading models."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from delamo import pipeline
+from delamo.cell import open_cell, samples_digest
+from delamo.data.microworld.catalogue import TARGETS
+from delamo.pipeline import VERSIONS, error_cases, plan_cell, run_cell
+from delamo.records import Answer, ItemScore, Mistake, PoolSkills, Quarantined, Sample, Selected, Skill
+from delamo.rundir import ChangedError, read_status, run_folder
+from delamo.store import locked, read_rows
+
+SMALL = (
+    "budget=custom",
+    "budget.num_samples=6",
+    "pool.num_samples=40",
+    "task.num_val_samples=8",
+    "task.num_test_samples=5",
+)
+TASKS = [f"task=micro/{target}" for target in sorted(TARGETS)][:2]
+
+
+class Calls(Counter):
+    """How often each fake stage ran, and what the student was when it answered."""
+
+    def __init__(self):
+        super().__init__()
+        self.adapters: list[Path | None] = []
+
+
+@pytest.fixture
+def calls(monkeypatch, tmp_path) -> Calls:
+    """Fake models and model stages: the untuned student errs on every second sample and cannot be read on every fourth."""
+    calls = Calls()
+
+    def load(path, *, adapter, **options):
+        calls["load student"] += 1
+        calls.adapters.append(adapter)
+        return SimpleNamespace(tuned=adapter is not None)
+
+    def collect_answers(student, samples, **options):
+        calls["answers"] += 1
+        return [answer(sample, i, student.tuned) for i, sample in enumerate(samples)], []
+
+    def evaluate(student, samples, **options):
+        calls["evaluation"] += 1
+        return [score(sample, student.tuned) for sample in samples], []
+
+    def find_mistakes(cases, teacher, **options):
+        calls["mistakes"] += 1
+        bad = [
+            Quarantined(id=case.id, stage="mistakes", reason="empty rationale") for case in cases if not case.rationale
+        ]
+        return [mistake(case) for case in cases if case.rationale], bad
+
+    def name_skills(mistakes, teacher, **options):
+        calls["skills"] += 1
+        return [Skill(error_id=row.id, skill="count red circles", step=0) for row in mistakes], []
+
+    def annotate_pool(samples, teacher, **options):
+        calls["pool_skills"] += 1
+        return [
+            PoolSkills(id=s.id, skills=("count circles" if int(s.id[-1]) % 3 else "read digits",)) for s in samples
+        ], []
+
+    def tune(path, samples, out_dir, *, start_from, seed, **options):
+        calls["tuning"] += 1
+        calls["tuned samples"] = len(samples)
+        calls["tuned from an adapter"] += start_from is not None
+        out_dir.mkdir()
+        (out_dir / "adapter_config.json").write_text("{}")
+        return SimpleNamespace(steps=1, loss=0.5, trainable={"language_model": 10}, quarantined=[], seconds=0.0)
+
+    def load_teacher(config):
+        calls["load teacher"] += 1
+        return SimpleNamespace()
+
+    def teacher_digest(config):
+        calls["teacher digest"] += 1
+        return f"teacher {config.name}"
+
+    resolve = lambda path: str(tmp_path)
+    digest = lambda path, **options: "student"
+    student = SimpleNamespace(Student=SimpleNamespace(load=load), student_digest=digest, resolve=resolve)
+    stages = {
+        "delamo.models.student": student,
+        "delamo.models.teacher": SimpleNamespace(load_teacher=load_teacher, teacher_digest=teacher_digest),
+        "delamo.models.prompts": SimpleNamespace(digest=lambda prompt_set, name: f"{prompt_set}/{name}"),
+        "delamo.stages.answers": SimpleNamespace(collect_answers=collect_answers),
+        "delamo.stages.evaluation": SimpleNamespace(evaluate=evaluate),
+        "delamo.stages.mistakes": SimpleNamespace(find_mistakes=find_mistakes, ErrorCase=SimpleNamespace),
+        "delamo.stages.skills": SimpleNamespace(name_skills=name_skills, annotate_pool=annotate_pool),
+        "delamo.stages.tuning": SimpleNamespace(tune=tune),
+    }
+    for name, module in stages.items():
+        monkeypatch.setitem(sys.modules, name, module)
+        parent, _, child = name.rpartition(".")
+        monkeypatch.setattr(
+            sys.modules.get(parent) or __import__(parent, fromlist=[child]), child, module, raising=False
+        )
+    return calls
+
+
+def answer(sample: Sample, i: int, tuned: bool) -> Answer:
+    correct = None if i % 4 == 3 else tuned or i % 2 == 0
+    text = "The top left is empty. The final answer is (A)."
+    return Answer(
+        id=sample.id,
+        text=text,
+        rationale=text[:22],
+        prediction=None if correct is None else "A",
+        correct=correct,
+        num_tokens=9,
+    )
+
+
+def score(sample: Sample, tuned: bool) -> ItemScore:
+    return ItemScore(
+        id=sample.id, text="", prediction="A", gold="A", parsed=True, correct=tuned or sample.id.endswith("0")
+    )
+
+
+def mistake(case) -> Mistake:
+    return Mistake(
+        id=case.id,
+        question=case.question,
+        options=case.options or ("a", "b"),
+        gold=case.gold or 0,
+        wrong=None,
+        steps=(case.rationale,),
+        probabilities=((0.5, 0.5), (0.4, 0.6)),
+        outside_mass=(0.0, 0.0),
+        step=0,
+        fallback=False,
+        unparsed=case.unparsed,
+    )
+
+
+@pytest.fixture
+def run(calls, cell_config, tmp_path):
+    """Run a small cell; returns its run directory."""
+
+    def run(*overrides: str) -> Path:
+        return run_cell(cell_config(*SMALL, f"paths.runs={tmp_path}/runs", f"paths.store={tmp_path}/store", *overrides))
+
+    return run
+
+
+def stages_of(folder: Path) -> dict:
+    return json.loads((folder / "stages.json").read_text())
+
+
+def metrics_of(folder: Path) -> dict:
+    return json.loads((folder / "metrics.json").read_text())
+
+
+def test_a_cell_leaves_everything_that_a_reader_needs(run):
+    folder = run()
+    names = {path.name for path in folder.iterdir()} - {".lock"}
+    assert names == {
+        *("config.yaml", "manifest.json", "status.json", "metrics.json", "stages.json"),
+        *("items.jsonl", "selection.jsonl", "quarantine.jsonl", "adapter"),
+    }
+    assert read_status(folder)["state"] == "done"
+    selected = read_rows(Selected, folder / "selection.jsonl")
+    assert len({row.id for row in selected}) == len(selected) == 6
+    assert len(read_rows(ItemScore, folder / "items.jsonl")) == 5
+    assert (folder / "adapter/adapter_config.json").is_file()
+    stages = stages_of(folder)
+    order = ["task", "answers", "mistakes", "skills", "pool_skills", "index", "selection", "tuning", "evaluation"]
+    assert list(stages) == [*order, "evaluation_before", "answers_after"]
+    for entry in stages.values():
+        assert Path(entry["path"], "manifest.json").is_file() and entry["seconds"] >= 0 and not entry["reused"]
+
+
+def test_metrics_have_the_documented_shape(run):
+    metrics = metrics_of(run())
+    assert metrics["schema_version"] == 1
+    assert set(metrics["cell"]) == {
+        *("task", "student", "teacher", "pool", "selector", "budget"),
+        *("num_samples", "seed", "iterations"),
+    }
+    assert metrics["test"]["n"] == metrics["test"]["correct"] == 5 and metrics["test"]["accuracy"] == 1
+    assert 0 < metrics["test"]["wilson_low"] < metrics["test"]["wilson_high"] <= 1
+    assert metrics["validation"] == {"n": 8, "correct": 4, "unparsed": 2, "errors": 4, "accuracy": 0.5}
+    assert metrics["selection"]["num_samples"] == 6 == sum(metrics["selection"]["reasons"].values())
+    assert set(metrics["planted"]) >= {"precision_at_n", "mistake_step", "skill_agreement", "by_skill"}
+
+
+def test_a_finished_cell_is_not_run_again(run, calls):
+    run()
+    before = (Counter(calls), list(calls.adapters))
+    run()
+    assert Counter(calls) - before[0] == Counter({"teacher digest": 1}) and calls.adapters == before[1]
+
+
+def test_another_budget_asks_the_teacher_nothing_and_the_student_only_after_tuning(run, calls):
+    run()
+    before = Counter(calls)
+    folder = run("budget.num_samples=9")
+    new = Counter(calls) - before
+    assert not {"mistakes", "skills", "pool_skills", "load teacher"} & set(new)
+    assert new["tuning"] == 1 and new["answers"] == 1 and new["evaluation"] == 1
+    reused = {name for name, entry in stages_of(folder).items() if entry["reused"]}
+    assert reused == {"task", "answers", "mistakes", "skills", "pool_skills", "index", "evaluation_before"}
+
+
+def test_random_needs_no_teacher_and_is_shared_by_all_tasks(run, calls):
+    first, second = (run("selector=random", task) for task in TASKS)
+    assert not {"load teacher", "teacher digest", "answers", "mistakes", "skills", "pool_skills"} & set(calls)
+    assert calls["tuning"] == 1
+    for name in ("selection", "tuning"):
+        assert stages_of(first)[name]["path"] == stages_of(second)[name]["path"]
+    assert stages_of(first)["evaluation"]["path"] != stages_of(second)["evaluation"]["path"]
+    assert metrics_of(first)["validation"] is None
+
+
+def test_random_seeds_differ_and_each_is_itself_again(run, tmp_path):
+    chosen = [
+        [row.id for row in read_rows(Selected, run("selector=random", f"seed={seed}") / "selection.jsonl")]
+        for seed in (0, 1)
+    ]
+    assert chosen[0] != chosen[1]
+    again = run("selector=random", f"paths.store={tmp_path}/other", f"paths.runs={tmp_path}/others")
+    assert [row.id for row in read_rows(Selected, again / "selection.jsonl")] == chosen[0]
+
+
+def test_the_pretrained_student_is_evaluated_once_for_all(run, calls):
+    for seed in (0, 1):
+        folder = run("selector=none", f"seed={seed}")
+        assert not (folder / "adapter").exists() and read_rows(Selected, folder / "selection.jsonl") == []
+    run("selector=none", "budget.num_samples=9")
+    assert calls["evaluation"] == 1 and calls["tuning"] == 0
+    run()
+    assert calls["evaluation"] == 2  # the tuned one
+
+
+def test_the_pool_is_annotated_once_for_all_tasks(run, calls):
+    for task in TASKS:
+        run(task)
+    assert calls["pool_skills"] == 1 and calls["mistakes"] == 2
+
+
+def test_a_sampled_reply_depends_on_the_seed_and_a_greedy_one_does_not(cell_config, calls, tmp_path):
+    def digest(*overrides: str) -> str:
+        return plan_cell(
+            open_cell(cell_config(*SMALL, "selector=none", f"paths.store={tmp_path}", *overrides))
+        ).evaluation.digest
+
+    assert digest("seed=0") == digest("seed=1")
+    warm = "student.temperature=0.7"
+    assert len({digest("seed=0"), digest(warm, "seed=0"), digest(warm, "seed=1")}) == 3
+
+
+@pytest.mark.parametrize(
+    ("override", "changed"),
+    [
+        ("student.batch_size=2", []),
+        ("mistakes.delta=0.5", ["mistakes", "skills", "selection", "tuning", "evaluation", "answers_after"]),
+        ("retriever.k1=1.1", ["index", "selection", "tuning", "evaluation", "answers_after"]),
+        ("selector.merge=score", ["selection", "tuning", "evaluation", "answers_after"]),
+        ("tuning.epochs=7", ["tuning", "evaluation", "answers_after"]),
+        ("seeds.training=3", ["tuning", "evaluation", "answers_after"]),
+        ("teacher.skill_max_new_tokens=5", ["skills", "selection", "tuning", "evaluation", "answers_after"]),
+    ],
+)
+def test_a_stage_depends_on_the_config_that_it_reads_and_on_nothing_else(
+    cell_config, calls, tmp_path, override, changed
+):
+    def digests(*overrides: str) -> dict[str, str]:
+        plan = plan_cell(open_cell(cell_config(*SMALL, f"paths.store={tmp_path}", *overrides)))
+        return {name: step.digest for name, step in plan.steps(with_pretrained=True).items()}
+
+    before, after = digests(), digests(override)
+    assert [name for name in after if after[name] != before[name]] == changed
+
+
+def test_planning_computes_nothing(cell_config, calls, tmp_path):
+    plan_cell(open_cell(cell_config(*SMALL, f"paths.store={tmp_path}/store")))
+    assert set(calls) == {"teacher digest"} and not (tmp_path / "store").exists()
+
+
+def test_the_second_iteration_answers_with_the_adapter_and_tunes_it_on(run, calls):
+    folder = run("iterations=2")
+    stages = stages_of(folder)
+    assert {"answers@2", "mistakes@2", "skills@2", "selection@2", "tuning@2"} <= set(stages)
+    assert not {"pool_skills@2", "index@2"} & set(stages)
+    assert [adapter and str(adapter) for adapter in calls.adapters[:2]] == [None, stages["tuning"]["path"] + "/adapter"]
+    assert calls["tuned from an adapter"] == 1 and calls["tuned samples"] == 6
+    assert calls["answers"] == 3 and len(read_rows(Selected, folder / "selection.jsonl")) == 12
+
+
+def test_a_restart_tunes_the_base_on_the_union(run, calls):
+    folder = run("iterations=2", "iterate_from=restart", "selector=random")
+    union = {row.id for row in read_rows(Selected, folder / "selection.jsonl")}
+    assert calls["tuned from an adapter"] == 0 and calls["tuned samples"] == len(union) > 6
+
+
+def test_the_first_iteration_of_two_is_found_by_a_cell_of_one(run, calls):
+    run("iterations=2")
+    before = Counter(calls)
+    run()
+    assert not {"tuning", "answers", "mistakes", "skills"} & set(Counter(calls) - before)
+
+
+def test_a_budget_above_the_pool_is_an_error_before_anything_is_done(run, calls, tmp_path):
+    with pytest.raises(ValueError, match=r"budget\.num_samples is 41, the pool has 40: choose at most that"):
+        run("budget.num_samples=41")
+    assert not calls and not (tmp_path / "store").exists()
+    run("budget.num_samples=41", "selector=none")
+
+
+def test_unparsed_answers_are_errors_with_a_flag_or_none(cell_config, calls):
+    samples = open_cell(cell_config(*SMALL)).task.validation
+    answers = [answer(sample, i, tuned=False) for i, sample in enumerate(samples)]
+    flags = {case.id: case.unparsed for case in error_cases(samples, answers, include_unparsed=True)}
+    assert flags == {samples[1].id: False, samples[3].id: True, samples[5].id: False, samples[7].id: True}
+    assert [case.id for case in error_cases(samples, answers, include_unparsed=False)] == [samples[1].id, samples[5].id]
+
+
+def test_quarantined_rows_are_kept_and_counted(run, monkeypatch):
+    def no_rationale(sample, i, tuned):
+        found = answer(sample, i, tuned)
+        return Answer(
+            **{name: getattr(found, name) for name in found.__slots__}
+            | {"rationale": "" if i == 1 else found.rationale}
+        )
+
+    stage = sys.modules["delamo.stages.answers"]
+    monkeypatch.setattr(
+        stage, "collect_answers", lambda s, rows, **o: ([no_rationale(r, i, s.tuned) for i, r in enumerate(rows)], [])
+    )
+    folder = run()
+    assert metrics_of(folder)["quarantined"] == {"empty rationale": 1}
+    assert len(read_rows(Quarantined, folder / "quarantine.jsonl")) == 1
+
+
+def test_a_failed_run_keeps_its_reason_and_is_run_again(run, calls, monkeypatch, cell_config, tmp_path):
+    tuning = sys.modules["delamo.stages.tuning"]
+    good = tuning.tune
+    monkeypatch.setattr(tuning, "tune", lambda *a, **o: (_ for _ in ()).throw(RuntimeError("out of memory")))
+    with pytest.raises(RuntimeError):
+        run()
+    (folder,) = (tmp_path / "runs").iterdir()
+    status = read_status(folder)
+    assert status["state"] == "failed" and status["reason"] == "RuntimeError: out of memory"
+    assert not (folder / "metrics.json").exists()
+    monkeypatch.setattr(tuning, "tune", good)
+    before = Counter(calls)
+    run()
+    status = read_status(folder)
+    assert status["state"] == "done" and [one["reason"] for one in status["earlier"]] == ["RuntimeError: out of memory"]
+    assert not {"mistakes", "pool_skills"} & set(Counter(calls) - before)
+
+
+def test_a_killed_run_is_taken_over(run, tmp_path, cell_config):
+    folder = run()
+    status = read_status(folder)
+    (folder / "status.json").write_text(json.dumps(status | {"state": "running", "ended": None}))
+    run()
+    status = read_status(folder)
+    assert status["state"] == "done" and status["earlier"][-1]["state"] == "killed"
+
+
+def test_a_cell_that_another_process_runs_is_left_alone(run, cell_config, tmp_path):
+    folder = run()
+    with locked(folder / ".lock"), pytest.raises(RuntimeError, match="another process"):
+        run()
+
+
+def test_results_of_other_code_are_refused_unless_forced(run, monkeypatch):
+    folder = run()
+    monkeypatch.setitem(VERSIONS, "evaluation", 99)
+    with pytest.raises(ChangedError, match="force=true"):
+        run()
+    assert read_status(folder)["state"] == "done"
+    run("force=true")
+    assert len(read_status(folder)["earlier"]) == 1
+
+
+def test_config_and_paths_are_recorded(run):
+    import yaml
+
+    folder = run("seed=3", "selector=random")
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    assert config["seeds"] == {"selection": 3, "training": 3, "decoding": 3} and config["iterate_from"] == "continue"
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert {"argv", "code", "packages", "config", "inputs", "stages", "seeds", "seconds"} <= set(manifest)
+
+
+def test_a_picture_counts_by_its_bytes_wherever_it_lies(tmp_path):
+    def digest(path: Path) -> str:
+        return samples_digest([Sample(id="1", instruction="q", answer="a", image=str(path))])
+
+    for name, content in (("a", b"x"), ("b", b"x"), ("c", b"y")):
+        (tmp_path / name).write_bytes(content)
+    assert digest(tmp_path / "a") == digest(tmp_path / "b") != digest(tmp_path / "c")
+
+
+def test_selectors_get_only_steps_that_exist():
+    from delamo.selectors import SELECTORS
+
+    for selector in SELECTORS.values():
+        assert set(selector.needs) <= {*pipeline.INPUTS, "validation"}
+
+
+def test_csv_logger_writes_into_the_run_directory(run):
+    folder = run("logger=csv", "selector=none")
+    assert "test/accuracy" in (folder / "curves/attempt_1/metrics.csv").read_text()
+
+
+def test_two_cells_of_one_process_are_two_wandb_runs(run, cell_config):
+    folders = [run("logger=wandb", "selector=none", task) for task in TASKS]
+    ids = [[path.name for path in (folder / "wandb").glob("offline-run-*")] for folder in folders]
+    assert [len(found) for found in ids] == [1, 1] and ids[0] != ids[1]
+
+
+def test_the_folder_is_found_by_the_config_alone(run, cell_config, tmp_path):
+    assert run("selector=none") == run_folder(cell_config(*SMALL, f"paths.runs={tmp_path}/runs", "selector=none"))
