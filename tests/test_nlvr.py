@@ -1,5 +1,6 @@
 """NLVR as a task: the real folder where it is there, and a small one of the same format everywhere."""
 
+import importlib.util
 import json
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from delamo.data.nlvr import read_task
 from delamo.data.quarantine import count_reasons
 
+SCRIPT = Path(__file__).parent.parent / "scripts" / "nlvr.py"
 NLVR = Path(__file__).parent.parent.parent / "shared" / "data" / "nlvr"
 
 
@@ -88,3 +90,16 @@ def test_real_nlvr():
     assert (len(task.validation), len(task.test), len(task.quarantined)) == (100, 990, 0)
     assert len({sample.id for sample in task.test}) == 990
     assert sum(sample.gold == 0 for sample in task.test) == 556
+
+
+def test_script_calls_commands_that_compose(root, cell_config):
+    spec = importlib.util.spec_from_file_location("nlvr_script", SCRIPT)
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    odd = root.rename(root.with_name("a, b={c}"))
+    args = script.parse_args([str(odd), "--test", "1", "--seeds", "2", "--set", "tuning.epochs=7"])
+    first, second, last = script.commands(args)
+    assert second[-2:] == ["selector=random", "seed=0,1"] and last == ["report", 'runs="runs/nlvr"']
+    config = cell_config(*first[2:-1])
+    assert (config.task.root, config.task.num_test_samples) == (str(odd), 1)
+    assert (config.budget.num_samples, config.tuning.epochs, config.pool.num_samples) == (500, 7, 10_000)
