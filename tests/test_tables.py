@@ -179,7 +179,7 @@ def test_stages_and_quarantine_count_a_shared_result_once(tmp_path):
     row = Quarantined(id="p1", stage="pool", reason="no text", detail="d")
     for seed in (0, 1):
         path = write_run(tmp_path, task="a", selector="random", seed=seed, bits=HALF)
-        stages = {"index": {"path": "", "digest": "same", "seconds": 4.0, "reused": seed == 1}}
+        stages = {"index": {"path": "store/index/x-1", "digest": "same", "seconds": 4.0, "reused": seed == 1}}
         (path / "stages.json").write_text(json.dumps(stages))
         write_rows(path / "quarantine.jsonl", [row])
     found = arrange(collect(tmp_path))

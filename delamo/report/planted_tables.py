@@ -13,7 +13,8 @@ from delamo.report.statistics import mean
 from delamo.report.variants import PRETRAINED
 
 NOTE = """
-Precision at N: share of the N selected samples that need a skill which the target asks for and the student lacks. Step: share of the \
+Precision at N: share of the N selected samples that need a skill which the target asks for and the student lacks; any: a skill that \
+the student lacks, asked for or not. Step: share of the \
 errors whose mistake step is the first false sentence; recall@3: or where that lies in the three steps before it. Skill: share of the \
 errors whose named skill is a missing one that the question needs.
 By skill: test accuracy before tuning, and its change in points. Gain: unweighted mean change over the missing skills; forgetting: \
@@ -39,7 +40,19 @@ def gain(by_skill: dict[str, dict[str, Any]], *, missing: bool) -> float | None:
 
 
 def _quality_table(budget: Budget) -> Table:
-    columns = ["target", "method", "precision %", "step %", "recall@3 %", "n", "skill %", "n", "gain", "forgetting"]
+    columns = [
+        "target",
+        "method",
+        "precision %",
+        "any %",
+        "step %",
+        "recall@3 %",
+        "n",
+        "skill %",
+        "n",
+        "gain",
+        "forgetting",
+    ]
     rows = []
     for target in budget.targets:
         for method in target.methods:
@@ -56,6 +69,7 @@ def _quality(planted: dict[str, Any]) -> list[str]:
     step, skill, by_skill = planted.get("mistake_step"), planted.get("skill_agreement"), planted.get("by_skill") or {}
     return [
         _percent(planted.get("precision_at_n")),
+        _percent(planted.get("precision_any")),
         *((_percent(step["accuracy"]), _percent(step["recall_at_3"]), str(step["n"])) if step else ("-", "-", "-")),
         *((_percent(skill["accuracy"]), str(skill["n"])) if skill else ("-", "-")),
         _points(gain(by_skill, missing=True)),

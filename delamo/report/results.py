@@ -77,9 +77,9 @@ class StageTime:
 
     stage: str
     computed: int
-    """Runs that computed it."""
+    """Results that a run computed."""
     reused: int
-    """Runs that found it in the store."""
+    """Results that a run found in the store."""
     seconds: float
     """Of the distinct results, as measured when they were computed."""
 
@@ -128,17 +128,21 @@ def arrange(found: Collected) -> Results:
 
 
 def stage_times(runs: Sequence[Run]) -> list[StageTime]:
-    """Computed and reused counts and seconds of each stage, in the order in which the cells list them."""
-    stages: dict[str, dict[str, float]] = {}
+    """Computed and reused counts and seconds of each kind of stage, in the order in which the cells list them.
+
+    A kind is the stage's folder in the store: the pretrained student's evaluation is one result, whether a cell calls it its own or
+    the one to compare with.
+    """
+    seconds: dict[str, dict[str, float]] = {}
     reused: Counter[str] = Counter()
     computed: Counter[str] = Counter()
-    for run in runs:
-        for name, stage in run.stages.items():
-            stages.setdefault(name, {})[stage["digest"]] = stage["seconds"]
-            (reused if stage["reused"] else computed)[name] += 1
+    for stage in (stage for run in runs for stage in run.stages.values()):
+        kind = Path(stage["path"]).parent.name
+        seconds.setdefault(kind, {})[stage["digest"]] = stage["seconds"]
+        (reused if stage["reused"] else computed)[kind] += 1
     return [
-        StageTime(stage=name, computed=computed[name], reused=reused[name], seconds=sum(seconds.values()))
-        for name, seconds in stages.items()
+        StageTime(stage=kind, computed=computed[kind], reused=reused[kind], seconds=sum(distinct.values()))
+        for kind, distinct in seconds.items()
     ]
 
 

@@ -167,6 +167,8 @@ def _verdict_blocks(budget: Budget) -> list[Block]:
         return []
     judged = [m for target in budget.targets for m in target.methods if m.is_ours and m.versus_random]
     won = sum(m.beats_random for m in judged)
+    if not judged:
+        return [Lines(lines, bullets=True)]
     return [
         Lines([f"Against random: ahead, and significantly so, in {won} of {len(judged)} comparisons."]),
         Lines(lines, bullets=True),
@@ -223,7 +225,7 @@ def _seconds_blocks(results: Results) -> list[Block]:
     rows.append(["all", f"{sum(s.seconds for s in results.stages):.1f}", "", ""])
     note = Lines(
         [
-            "Seconds: of each distinct result once, as measured when it was computed. Reused: runs that found it in the store."
+            "Seconds: of each distinct result once, as measured when it was computed. Reused: how often a run found one in the store."
         ]
     )
     return [Heading("Seconds of each stage"), Table(["stage", "seconds", "computed", "reused"], rows), note]
