@@ -215,7 +215,7 @@ class MicroPoolConfig(PoolConfig):
 
     num_samples: int = MISSING
     surface_overlap: float = MISSING
-    """0 to 1: how often wording misleads about the skill that a sample needs."""
+    """0 to 1: how often a sample that trains a target's skill is worded as the target is, and how rarely an unrelated one is."""
     seed: int = MISSING
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,7 +34,7 @@ from transformers import (
 )
 
 from delamo.data.microworld.catalogue import FAMILIES, TARGETS
-from delamo.data.microworld.examples import Example, ask, draw_options, options_line, worked_answer
+from delamo.data.microworld.examples import Example, ask, draw_options, options_line, verdict, worked_answer
 from delamo.data.microworld.questions import KINDS
 from delamo.data.microworld.render import IMAGE_SIZE, render
 from delamo.data.microworld.scene import COLOURS, FILLS, FRAMES, SHAPES, SIZES, Thing
@@ -58,6 +59,20 @@ def draw_example(index: int, seed: int) -> tuple[Example, str, str]:
     example = Example(kind, draft, "", options)
     question = f"{rng.choice(SETTINGS)} {ask(rng, example, plain=rng.random() < 0.5)}"
     return example, question + options_line(options), worked_answer(example)
+
+
+def draw_lookup(words: list[str], index: int, seed: int) -> tuple[None, str, str]:
+    """A text-only exercise in the walk over the options, with any words: only copying solves it.
+
+    The small option sets of the microworld can half be guessed, and a model that guesses never learns to look up.
+    """
+    rng = Random(f"lookup/{seed}/{index}")
+    options = rng.sample(words, rng.randint(2, 6))
+    answer = rng.choice(options)
+    question = f"{rng.choice(SETTINGS)} {rng.choice(('Which one is', 'What is called', 'Find'))} {answer}?"
+    verdicts = [verdict(i, text, text == answer) for i, text in enumerate(options)]
+    final = f"The final answer is ({'ABCDEF'[options.index(answer)]})."
+    return None, question + options_line(tuple(options)), " ".join([f"So the answer is {answer}.", *verdicts, final])
 
 
 def cell_labels(example: Example) -> list[list[int]]:
@@ -162,31 +177,36 @@ def train_tower(model: LlavaForConditionalGeneration, *, steps: int, batch_size:
 def encode(tokenizer, rows: list[tuple[Example, str, str]]) -> dict[str, torch.Tensor]:
     """Pad a batch on the right; loss on the reply and its end-of-sequence token."""
     ids, labels = [], []
-    for _, question, reply in rows:
-        head = tokenizer(f"<s>USER: {'<image>' * NUM_PATCHES}\n{question} ASSISTANT:").input_ids
+    for example, question, reply in rows:
+        picture = "<image>" * NUM_PATCHES + "\n" if example else ""
+        head = tokenizer(f"<s>USER: {picture}{question} ASSISTANT:").input_ids
         tail = tokenizer(f" {reply}</s>").input_ids
         ids.append(torch.tensor(head + tail))
         labels.append(torch.tensor([-100] * len(head) + tail))
     padded = nn.utils.rnn.pad_sequence(ids, True, tokenizer.pad_token_id)
-    return {
+    batch = {
         "input_ids": padded,
         "attention_mask": (padded != tokenizer.pad_token_id).long(),
         "labels": nn.utils.rnn.pad_sequence(labels, True, -100),
-        "pixel_values": pixels([row[0] for row in rows]),
     }
+    pictured = [row[0] for row in rows if row[0]]
+    return batch | {"pixel_values": pixels(pictured)} if pictured else batch
 
 
 def length_grouped(tokenizer, batch_size: int, seed: int, num_batches: int = 16) -> Iterator[dict[str, torch.Tensor]]:
     """Batches of like length, to spend little on padding; the order within each group of batches is shuffled."""
     rng, index = Random(seed), 0
+    words = [token[1:] for token in sorted(tokenizer.get_vocab()) if re.fullmatch("\u0120[a-z]{3,}", token)]
     while True:
         rows = [draw_example(index + i, seed) for i in range(batch_size * num_batches)]
         index += len(rows)
         rows.sort(key=lambda row: len(row[1]) + len(row[2]))
         starts = list(range(0, len(rows), batch_size))
         rng.shuffle(starts)
-        for start in starts:
+        for number, start in enumerate(starts):
             yield encode(tokenizer, rows[start : start + batch_size])
+            if number % 2:
+                yield encode(tokenizer, [draw_lookup(words, index + start + i, seed) for i in range(batch_size)])
 
 
 def train_language(model, tokenizer, *, minutes: float, batch_size: int, seed: int, rate: float, save) -> int:
