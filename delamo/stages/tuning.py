@@ -51,100 +51,77 @@ class TuningResult:
     quarantined: list[Quarantined]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """How to tune: the fields of `delamo.config.TuningConfig`, which says what each means."""
+
+    lora_rank: int
+    lora_alpha: int
+    lora_dropout: float
+    learning_rate: float
+    projector_learning_rate: float | None
+    batch_size: int
+    micro_batch_size: int
+    epochs: int
+    warmup_ratio: float
+    weight_decay: float
+    gradient_clip: float
+    max_length: int | None
+    precision: str
+    gradient_checkpointing: bool
+    target_modules: str
+    resume: str
+    num_workers: int
+
+    @property
+    def accumulation(self) -> int:
+        """Micro-batches per optimiser step."""
+        if self.batch_size % self.micro_batch_size:
+            raise ValueError(
+                f"tuning.batch_size is {self.batch_size}: choose a multiple of tuning.micro_batch_size, {self.micro_batch_size}"
+            )
+        return self.batch_size // self.micro_batch_size
+
+
 def tune(
     student_path: str,
     samples: Sequence[Sample],
     out_dir: Path,
     *,
+    seed: int,
     start_from: Path | None = None,
     checkpoints: Path | None = None,
-    seed: int,
-    lora_rank: int,
-    lora_alpha: int,
-    lora_dropout: float,
-    learning_rate: float,
-    projector_learning_rate: float | None,
-    batch_size: int,
-    micro_batch_size: int,
-    epochs: int,
-    warmup_ratio: float,
-    weight_decay: float,
-    gradient_clip: float,
-    max_length: int | None,
-    precision: str,
-    gradient_checkpointing: bool,
-    target_modules: str,
-    resume: str,
-    num_workers: int,
     logger: Any = None,
     callbacks: Sequence[Callback] = (),
+    **recipe: Any,
 ) -> TuningResult:
     """Tune a student on samples and write the adapter to `out_dir` in PEFT's format.
 
     Args:
         start_from: an adapter to go on from.
         checkpoints: folder for checkpoints to resume from; None keeps none.
-        batch_size: samples per optimiser step; `micro_batch_size` of them go through the model at once.
-        max_length: tokens, image tokens included; None is the model's context. A longer sample is quarantined before the
-            first step, never cut.
-        precision: `32` or `bf16` (mixed).
-        target_modules: `language_model`, or a regular expression over module names.
-        resume: `auto`, `never`, `must`, or a checkpoint's path.
+        recipe: the fields of `Recipe`. A sample longer than `max_length`, or than the model's context, is quarantined before
+            the first step, never cut.
 
     Raises:
         ValueError: nothing to train on, nothing trainable, a checkpoint that does not fit, a loss that is not finite.
     """
     started = time.perf_counter()
-    if batch_size % micro_batch_size:
-        raise ValueError(
-            f"tuning.batch_size is {batch_size}: choose a multiple of tuning.micro_batch_size, {micro_batch_size}"
-        )
+    how = Recipe(**recipe)
+    accumulation = how.accumulation
     pl.seed_everything(seed, workers=True, verbose=False)
     model, processor = load_base(student_path, revision=None, dtype="float32", device="auto")
     collator = Collator(processor)
-    limit = min(max_length or math.inf, context_length(model, processor))
+    limit = min(how.max_length or math.inf, context_length(model, processor))
     kept, lengths, bad = preflight(collator, samples, limit)
     if not kept:
         raise ValueError(f"none of the {len(samples)} selected samples can be used: {bad[0].reason}, {bad[0].detail}")
-    model = with_lora(
-        model,
-        start_from,
-        rank=lora_rank,
-        alpha=lora_alpha,
-        dropout=lora_dropout,
-        target_modules=target_modules,
-        tune_projector=projector_learning_rate is not None,
-    )
-    if gradient_checkpointing:
-        model.enable_input_require_grads()
-        model.gradient_checkpointing_enable()
-    batches = plan_batches(lengths, batch_size=micro_batch_size, epochs=epochs, seed=seed)
-    accumulation = batch_size // micro_batch_size
-    module = TunedStudent(
-        model,
-        learning_rate=learning_rate,
-        projector_learning_rate=projector_learning_rate,
-        weight_decay=weight_decay,
-        num_steps=math.ceil(len(batches) / accumulation),
-        warmup_ratio=warmup_ratio,
-    )
-    data = SelectionData(kept, batches, collator, num_workers)
+    batches = plan_batches(lengths, batch_size=how.micro_batch_size, epochs=how.epochs, seed=seed)
+    module = TunedStudent(with_lora(model, start_from, how), how, num_steps=math.ceil(len(batches) / accumulation))
+    data = SelectionData(kept, batches, collator, how.num_workers)
     with _calm():
-        trainer = pl.Trainer(
-            max_epochs=1,  # the planned batches of all epochs in one
-            accelerator="auto",
-            devices=1,
-            precision="bf16-mixed" if precision == "bf16" else "32-true",
-            accumulate_grad_batches=accumulation,
-            gradient_clip_val=gradient_clip or None,
-            logger=logger or False,
-            callbacks=[*_checkpointing(checkpoints), *callbacks],
-            enable_checkpointing=checkpoints is not None,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            log_every_n_steps=1,
-        )
-        trainer.fit(module, datamodule=data, ckpt_path=_resume_point(resume, checkpoints), weights_only=True)
+        trainer = _trainer(how, logger, checkpoints, callbacks)
+        trainer.fit(module, datamodule=data, ckpt_path=_resume_point(how.resume, checkpoints), weights_only=True)
     save_adapter(module.model, out_dir, student_path)
     if checkpoints is not None:
         shutil.rmtree(checkpoints, ignore_errors=True)
@@ -154,6 +131,23 @@ def tune(
         seconds=time.perf_counter() - started,
         trainable=count_trainable(module.model),
         quarantined=bad,
+    )
+
+
+def _trainer(how: Recipe, logger: Any, checkpoints: Path | None, callbacks: Sequence[Callback]) -> pl.Trainer:
+    return pl.Trainer(
+        max_epochs=1,  # the planned batches of all epochs in one
+        accelerator="auto",
+        devices=1,
+        precision="bf16-mixed" if how.precision == "bf16" else "32-true",
+        accumulate_grad_batches=how.accumulation,
+        gradient_clip_val=how.gradient_clip or None,
+        logger=logger or False,
+        callbacks=[*_checkpointing(checkpoints), *callbacks],
+        enable_checkpointing=checkpoints is not None,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        log_every_n_steps=1,
     )
 
 
@@ -179,16 +173,7 @@ def preflight(
     return kept, lengths, bad
 
 
-def with_lora(
-    model: Any,
-    start_from: Path | None,
-    *,
-    rank: int,
-    alpha: int,
-    dropout: float,
-    target_modules: str,
-    tune_projector: bool,
-) -> Any:
+def with_lora(model: Any, start_from: Path | None, how: Recipe) -> Any:
     """The model with a fresh LoRA, or with the adapter in `start_from` made trainable again.
 
     Raises:
@@ -200,21 +185,24 @@ def with_lora(
         tuned = load_adapter(model, start_from)
         for name, parameter in tuned.named_parameters():
             parameter.requires_grad = "lora_" in name or "modules_to_save" in name
-        return tuned.train()
-    targets = LANGUAGE_MODEL if target_modules == "language_model" else target_modules
-    _refuse_tied(model, targets)
-    config = LoraConfig(
-        r=rank,
-        lora_alpha=alpha,
-        lora_dropout=dropout,
-        target_modules=targets,
-        modules_to_save=["multi_modal_projector"] if tune_projector else None,
-        task_type="CAUSAL_LM",
-    )
-    try:
-        tuned = get_peft_model(model, config)
-    except ValueError as error:
-        raise ValueError(f"tuning.target_modules is {target_modules}: {error}") from error
+    else:
+        targets = LANGUAGE_MODEL if how.target_modules == "language_model" else how.target_modules
+        _refuse_tied(model, targets)
+        config = LoraConfig(
+            r=how.lora_rank,
+            lora_alpha=how.lora_alpha,
+            lora_dropout=how.lora_dropout,
+            target_modules=targets,
+            modules_to_save=["multi_modal_projector"] if how.projector_learning_rate is not None else None,
+            task_type="CAUSAL_LM",
+        )
+        try:
+            tuned = get_peft_model(model, config)
+        except ValueError as error:
+            raise ValueError(f"tuning.target_modules is {how.target_modules}: {error}") from error
+    if how.gradient_checkpointing:
+        tuned.enable_input_require_grads()
+        tuned.gradient_checkpointing_enable()
     return tuned.train()
 
 
@@ -260,22 +248,13 @@ def save_adapter(model: Any, out_dir: Path, base: str) -> None:
 class TunedStudent(pl.LightningModule):
     """The student under tuning: next-token loss on the reply, AdamW, cosine after a linear warm-up."""
 
-    def __init__(
-        self,
-        model: Any,
-        *,
-        learning_rate: float,
-        projector_learning_rate: float | None,
-        weight_decay: float,
-        num_steps: int,
-        warmup_ratio: float,
-    ) -> None:
+    def __init__(self, model: Any, how: Recipe, *, num_steps: int) -> None:
         super().__init__()
         self.model = model
         self.strict_loading = False  # a checkpoint holds the trainable weights alone
-        self.rates = {"lora": learning_rate, "projector": projector_learning_rate}
-        self.weight_decay, self.num_steps = weight_decay, num_steps
-        self.num_warmup = math.ceil(warmup_ratio * num_steps)
+        self.rates = {"lora": how.learning_rate, "projector": how.projector_learning_rate}
+        self.weight_decay, self.num_steps = how.weight_decay, num_steps
+        self.num_warmup = math.ceil(how.warmup_ratio * num_steps)
         self.losses: list[float] = []
         count_trainable(model)
 
