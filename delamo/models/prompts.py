@@ -48,7 +48,14 @@ def skill(
     """The mistake among all steps; asks for one missing skill (paper, section 3.4)."""
     spaced = _spaced(steps)
     mistake = " none of the steps" if step is None else " " + steps[step].strip()
-    words = dict(question=question, options=options, letters=LETTERS, answer=answer, steps=spaced, mistake=mistake)
+    words = {
+        "question": question,
+        "options": options,
+        "letters": LETTERS,
+        "answer": answer,
+        "steps": spaced,
+        "mistake": mistake,
+    }
     return _render(prompt_set, "skill", **words)
 
 

@@ -109,7 +109,7 @@ class Student:
     ) -> list[Reply]:
         """Replies in the order of the samples; raises the first sample's error (see `replies`)."""
         found: dict[int, Reply] = {}
-        options = dict(max_new_tokens=max_new_tokens, batch_size=batch_size, temperature=temperature, seed=seed)
+        options = {"max_new_tokens": max_new_tokens, "batch_size": batch_size, "temperature": temperature, "seed": seed}
         for index, reply in self.replies(samples, **options):
             if isinstance(reply, Exception):
                 raise type(reply)(reply.reason, f"sample {samples[index].id}: {reply.detail}") from reply

@@ -77,7 +77,13 @@ def find_mistakes(
         elif not case.rationale.strip():
             bad.append(Quarantined(id=case.id, stage=STAGE, reason="empty rationale", detail="no step to judge"))
         else:
-            words = dict(question=case.question, options=question.options, gold=question.gold, prior=prior, steps=steps)
+            words = {
+                "question": case.question,
+                "options": question.options,
+                "gold": question.gold,
+                "prior": prior,
+                "steps": steps,
+            }
             asked.append((case, question, steps, prompts.mistake_step(teacher.prompts, **words)))
     found: list[Mistake] = []
     results = teacher.option_probabilities([prompt for *_, prompt in asked])

@@ -348,7 +348,13 @@ def _resume_point(resume: str, folder: Path | None) -> str | None:
     for path in sorted(folder.glob("*.ckpt"), reverse=True) if folder else []:
         try:
             torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:  # a torn file fails in many ways; the one before it may be whole
+        except (
+            RuntimeError,
+            ValueError,
+            EOFError,
+            OSError,
+            KeyError,
+        ) as error:  # a torn file; UnpicklingError says the same
             warnings.warn(f"{path} cannot be read ({error}): falling back to the checkpoint before it", stacklevel=2)
             continue
         return str(path)
@@ -370,7 +376,7 @@ class _calm:
         warnings.filterwarnings("ignore", module="pytorch_lightning")
         warnings.filterwarnings("ignore", message=".*(does not have many workers|LeafSpec|Checkpoint directory).*")
 
-    def __exit__(self, *error: Any) -> None:
+    def __exit__(self, *error: object) -> None:
         self.filters.__exit__(*error)
         for logger, level in self.loggers:
             logger.setLevel(level)
