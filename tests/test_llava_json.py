@@ -282,6 +282,16 @@ def test_task_subset_is_seeded_and_nested(tmp_path):
         read_task(validation=val, test=val)
 
 
+def test_task_digest_covers_the_rows_held_back(tmp_path):
+    test = write(tmp_path, [record("t")], "test.json")
+    good = record("v", "What is there?")
+    digests = [
+        read_task(validation=write(tmp_path, rows, "val.json"), test=test).digest
+        for rows in ([good], [good, record("x", "")], [good, record("x", image="gone.png")])
+    ]
+    assert len(set(digests)) == 3
+
+
 @real_data
 def test_real_vision_flan_sample():
     pool = read_pool(annotation=VISION_FLAN / "annotation.json")

@@ -50,7 +50,7 @@ class Task:
     validation: Sequence[Sample]
     test: Sequence[Sample]
     digest: str
-    """Identity of the content, subset included."""
+    """Identity of the content: the chosen subset and the rows held back."""
     quarantined: Sequence[Quarantined] = ()
 
 

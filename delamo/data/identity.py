@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from typing import Any
 
-from delamo.records import Sample
+from delamo.records import Quarantined, Sample
 
 
 class ContentDigest:
@@ -20,9 +21,16 @@ class ContentDigest:
 
     def add(self, sample: Sample, *, part: str = "", image_name: str = "", image_size: int = 0) -> None:
         """Count one sample in; `part` tells a validation sample from a test sample."""
-        fields = [part, sample.id, sample.instruction, sample.answer, sample.options, sample.gold, sample.source]
-        line = json.dumps([*fields, image_name, image_size])
-        self._sum = (self._sum + int.from_bytes(hashlib.sha256(line.encode("ascii")).digest(), "big")) % (1 << 256)
+        text = [sample.id, sample.instruction, sample.answer, sample.options, sample.gold, sample.source]
+        self._count([part, *text, image_name, image_size])
+
+    def add_quarantined(self, row: Quarantined) -> None:
+        """Count in a row that was held back; its detail names a path and is left out."""
+        self._count(["quarantined", row.id, row.reason])
+
+    def _count(self, fields: list[Any]) -> None:
+        digest = hashlib.sha256(json.dumps(fields).encode("ascii")).digest()
+        self._sum = (self._sum + int.from_bytes(digest, "big")) % (1 << 256)
 
     def hexdigest(self) -> str:
         """64 hexadecimal digits."""

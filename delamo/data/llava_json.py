@@ -152,6 +152,8 @@ def read_task(
     for part, chosen in parts.items():
         for sample, image in chosen:
             digest.add(sample, part=part, image_name=image.name if image else "", image_size=image.size if image else 0)
+    for row in rows:
+        digest.add_quarantined(row)
     samples = {part: [sample for sample, _ in chosen] for part, chosen in parts.items()}
     return Task(name=f"llava_json/{paths[1].stem}", digest=digest.hexdigest(), quarantined=rows, **samples)
 

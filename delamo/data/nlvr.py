@@ -51,6 +51,8 @@ def read_task(
         for sample, image in chosen:
             digest.add(sample, part=part, image_name=image.name, image_size=image.size)
         samples[part] = [sample for sample, _ in chosen]
+    for row in rows:
+        digest.add_quarantined(row)
     return Task(name="nlvr", digest=digest.hexdigest(), quarantined=rows, **samples)
 
 
