@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+from tqdm import tqdm
 
 from delamo.cell import Cell, open_cell
 from delamo.compose import arguments, identity
@@ -46,7 +47,6 @@ def run_cell(config: CellConfig) -> Path:
 
     Raises:
         ValueError: a budget above the pool, data that cannot be used, or a finished run of other code or data.
-        RuntimeError: another process is running the same cell.
     """
     from delamo.loggers import open_logger
     from delamo.results import write_results
@@ -337,9 +337,11 @@ def in_shards(
     rows: list[T] = []
     bad: list[Quarantined] = []
     shards = append_shards(draft.work / name, items, cls, key=lambda item: item.id, work=work, shard_size=shard_size)
-    for good_of_shard, bad_of_shard in shards:
-        rows += good_of_shard
-        bad += bad_of_shard
+    with tqdm(total=len(items), desc=f"{name}: all shards", unit="sample", disable=len(items) <= shard_size) as bar:
+        for good_of_shard, bad_of_shard in shards:
+            rows += good_of_shard
+            bad += bad_of_shard
+            bar.update(len(good_of_shard) + len(bad_of_shard))
     write_rows(draft.path / f"{name}.jsonl", rows)
     draft.finish(Account(num_in=len(items), num_ok=len(rows), quarantined=bad))
 

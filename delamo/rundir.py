@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -105,14 +106,14 @@ class Attempt:
 def attempt(folder: Path, config: CellConfig) -> Iterator[Attempt]:
     """Hold the run directory for one try; an exception ends in a `failed` status with its reason, and goes on.
 
-    Raises:
-        RuntimeError: another process is running this cell.
+    Where another process runs the same cell, wait for it: its result is then found.
     """
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(locked(folder / ".lock", wait=False))
-        except BlockingIOError as error:
-            raise RuntimeError(f"{folder} is being run by another process: wait for it, or end it") from error
+        except BlockingIOError:
+            print(f"{folder}: another process runs this cell, waiting for it", file=sys.stderr)
+            stack.enter_context(locked(folder / ".lock"))
         this = Attempt(folder, config_digest(config), read_status(folder))
         try:
             yield this

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
@@ -370,10 +371,13 @@ def test_a_killed_run_is_taken_over(run, tmp_path, cell_config):
     assert status["state"] == "done" and status["earlier"][-1]["state"] == "killed"
 
 
-def test_a_cell_that_another_process_runs_is_left_alone(run, cell_config, tmp_path):
+def test_a_cell_that_another_process_runs_is_waited_for(run, capsys):
     folder = run()
-    with locked(folder / ".lock"), pytest.raises(RuntimeError, match="another process"):
-        run()
+    lock = locked(folder / ".lock")
+    lock.__enter__()
+    threading.Timer(0.3, lambda: lock.__exit__(None, None, None)).start()
+    assert run() == folder
+    assert "another process runs this cell" in capsys.readouterr().err
 
 
 def test_results_of_other_code_are_refused_unless_forced(run, monkeypatch):
