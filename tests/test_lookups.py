@@ -122,7 +122,7 @@ def test_trace_of_a_fallback_an_unparsed_answer_and_many_options(run):
     assert "step 1 of 3 (step with the largest gap, none met the margin, answer unparsed)" in found
     assert "unparsed: I [31m do not know" in found and "\x1b" not in found
     assert "(A) 0.50 ##...  (B) 0.10 ....." in found and "(B). [outside the options: 0.30]" in found
-    assert "missing skill not named" in found and "brought in    nothing" in found
+    assert "missing skill not named" in found and "brought in" not in found
     assert max(len(line) for line in found.splitlines() if line.startswith(" ")) <= 120
 
 
@@ -130,15 +130,24 @@ def test_trace_of_a_run_that_reads_no_validation_sample(run, tmp_path):
     other = write_run(tmp_path / "runs", task="micro/easy", selector="random", seed=0, bits="10")
     stages = json.loads((run / "stages.json").read_text())
     (other / "stages.json").write_text(json.dumps({"task": stages["task"]}))
-    assert "random reads no validation sample" in trace("v2", tmp_path / "runs")
+    assert f"Runs whose selector reads no validation sample:\n  {other}" in trace("v2", tmp_path / "runs")
+
+
+def test_what_runs_share_is_shown_once(run, tmp_path):
+    again = write_run(tmp_path / "runs", task="micro/easy", selector="error_driven", seed=1, bits="10")
+    (again / "stages.json").write_text((run / "stages.json").read_text())
+    found = trace("v2", tmp_path / "runs")
+    assert found.count("(before any step)") == 1 and found.count("rank 1, score 7.25, p7") == 2
+    assert f"skill and all before it: as in {run}" in " ".join(found.split())
 
 
 def test_second_iteration_is_shown_apart(run):
     stages = json.loads((run / "stages.json").read_text())
     for stage in ("answers", "mistakes", "skills", "selection"):
         stages[f"{stage}@2"] = stages[stage]
+    stages["skills@2"] = {**stages["skills"], "digest": "another"}
     (run / "stages.json").write_text(json.dumps(stages))
-    assert trace("v2", run.parent).count("iteration 2)") == 1
+    assert trace("v2", run.parent).count("(before any step)") == 2 and "iteration 2)" in trace("v2", run.parent)
     assert "Selected by 1 of 1 runs" in why("p7", run.parent) and why("p7", run.parent).count("rank  ") == 2
 
 

@@ -57,28 +57,41 @@ def trace(val_id: str, runs: Path) -> str:
     if not with_sample:
         known = {id for run in found for id in chain.validation_samples(run)}
         raise ValueError(_unknown("validation sample", val_id, known, f"in a task of the runs under {runs}"))
-    lines: list[str] = []
-    for task in sorted({run.cell["task"] for run in with_sample}):
-        of_task = [run for run in with_sample if run.cell["task"] == task]
-        lines += [f"Validation sample {one_line(val_id)} of {task}"]
-        lines += [*_question(chain.validation_samples(of_task[0])[val_id]), ""]
-        for run in of_task:
-            lines += [*_trace_run(run, val_id, found), ""]
-    return "\n".join(lines[:-1])
+    tasks = sorted({run.cell["task"] for run in with_sample})
+    parts = [_trace_task([run for run in with_sample if run.cell["task"] == task], val_id, found) for task in tasks]
+    return "\n".join(line for part in parts for line in part).rstrip("\n")
 
 
-def _trace_run(run: Run, val_id: str, runs: Sequence[Run]) -> list[str]:
-    using = [r for r in chain.rounds(run) if chain.answers(run, r)]
-    if not using:
-        return [_run_title(run), *_field("", f"{run.cell['selector']} reads no validation sample.")]
+def _trace_task(runs: Sequence[Run], val_id: str, others: Sequence[Run]) -> list[str]:
+    lines = [f"Validation sample {one_line(val_id)} of {runs[0].cell['task']}"]
+    lines += [*_question(chain.validation_samples(runs[0])[val_id]), ""]
+    asked = [run for run in runs if any(chain.answers(run, r) for r in chain.rounds(run))]
+    shown: dict[str, str] = {}
+    for run in asked:
+        lines += [*_trace_run(run, val_id, others, shown), ""]
+    unasked = [str(run.path) for run in runs if run not in asked]
+    if unasked:
+        lines += ["Runs whose selector reads no validation sample:", *(f"  {path}" for path in unasked), ""]
+    return lines
+
+
+def _trace_run(run: Run, val_id: str, runs: Sequence[Run], shown: dict[str, str]) -> list[str]:
+    """One run; `shown` says which results were printed for which run, as runs of several seeds or budgets share them."""
     lines = []
-    for r in using:
-        lines += [_run_title(run, r), *_trace_round(run, r, val_id)]
+    for r in chain.rounds(run):
+        lines += [_run_title(run, r)]
+        digest = run.stages.get(f"skills{r}", {}).get("digest", str(run.path))
+        if digest in shown:
+            lines += _field("skill", f"and all before it: as in {shown[digest]}")
+        else:
+            lines += _trace_round(run, r, val_id)
+            shown[digest] = str(run.path) + (f", iteration {r[1:]}" if r else "")
+        lines += _hits(run, r, val_id)
     return [*lines, *_after_tuning(run, val_id), *_flips(run, val_id, runs)]
 
 
 def _trace_round(run: Run, round: str, val_id: str) -> list[str]:
-    """One round: what the student said, where it went wrong, what that brought in."""
+    """One round: what the student said, where it went wrong, what it lacks."""
     sample, answer = chain.validation_samples(run)[val_id], chain.answers(run, round).get(val_id)
     if answer is None:
         return _field("student", "not answered: the sample is in quarantine.jsonl")
@@ -87,10 +100,9 @@ def _trace_round(run: Run, round: str, val_id: str) -> list[str]:
     if mistake is None:
         why_not = "none to look for" if answer.correct else "the sample did not go on to mistake identification"
         return lines + _field("rationale", answer.rationale or answer.text) + _field("mistake", why_not)
-    lines += ["", *_steps(mistake), ""]
     skill = chain.skills(run, round).get(val_id)
-    lines += _field("missing skill", skill.skill if skill else "not named: the sample is in quarantine.jsonl")
-    return lines + _hits(run, round, val_id)
+    said = skill.skill if skill else "not named: the sample is in quarantine.jsonl"
+    return [*lines, "", *_steps(mistake), "", *_field("missing skill", said)]
 
 
 def _steps(mistake: Mistake) -> list[str]:
@@ -125,7 +137,8 @@ def _hits(run: Run, round: str, val_id: str) -> list[str]:
     """What the error brought into the selection, the best ranks first."""
     rows = [row for row in chain.selection(run, round) if row.error_id == val_id]
     if not rows:
-        return _field("brought in", "nothing: other errors took its samples first, or nothing matched")
+        error = val_id in chain.skills(run, round)
+        return _field("brought in", "nothing: other errors took its samples first, or nothing matched") if error else []
     texts = chain.selected_samples(run, round)
     lines = _field("brought in", f"{len(rows)} of {len(chain.selection(run, round))} samples" + _first_of(len(rows)))
     for row in rows[:TOP_HITS]:
@@ -222,7 +235,7 @@ def _field(label: str, text: str) -> list[str]:
     """A labelled text, wrapped beside its label; its own line breaks stay."""
     lines = []
     for line in text.splitlines() or [""]:
-        lines += textwrap.wrap(one_line(line), WIDTH - INDENT, break_on_hyphens=False) or [""]
+        lines += textwrap.wrap(one_line(line), WIDTH - INDENT, break_on_hyphens=False, break_long_words=False) or [""]
     head = f"  {label}".ljust(INDENT)
     return [(head if i == 0 else " " * INDENT) + line for i, line in enumerate(lines)]
 
