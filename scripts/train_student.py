@@ -47,7 +47,16 @@ NOUNS = ("empty", *SHAPES, *(f"digit {d}" for d in range(10)))
 CELL_LABELS = (NOUNS, COLOURS, SIZES, FRAMES, FILLS)
 SETTINGS = [spec.setting for spec in (*TARGETS.values(), *FAMILIES.values())]
 KNOWN = [k for k in KINDS.values() if not set(k.skills) & set(MISSING)]
-WEIGHTS = [2.0 if k.name == "describe" else 1.5 if "count" in k.skills else 1.0 for k in KNOWN]
+HARD = {
+    "place_of": 3.0,
+    "horizontal": 2.5,
+    "same_colour": 2.5,
+    "odd_one_out": 2.5,
+    "shape_of_colour": 1.5,
+    "shape_at": 1.5,
+}
+WEIGHTS = [HARD.get(k.name, 1.0) for k in KNOWN]
+"""Kinds that are learned late come more often."""
 
 
 def draw_example(index: int, seed: int) -> tuple[Example, str, str]:
@@ -205,7 +214,7 @@ def length_grouped(tokenizer, batch_size: int, seed: int, num_batches: int = 16)
         rng.shuffle(starts)
         for number, start in enumerate(starts):
             yield encode(tokenizer, rows[start : start + batch_size])
-            if number % 2:
+            if number % 3 == 2:
                 yield encode(tokenizer, [draw_lookup(words, index + start + i, seed) for i in range(batch_size)])
 
 

@@ -22,7 +22,7 @@ from delamo.data.microworld.questions import KINDS, Draft, Kind
 from delamo.data.microworld.scene import Scene
 
 LETTERS = "ABCDEFGHIJ"
-WORLD_VERSION = 1
+WORLD_VERSION = 2
 """Raised with every change of what an address stands for, so that stored results of the old world are not taken for new."""
 
 
@@ -98,9 +98,12 @@ def _draw(rng: Random, kind_name: str, family: str, multiple_choice: bool) -> Ex
 
 
 def draw_options(rng: Random, draft: Draft) -> tuple[str, ...]:
-    """The answer among wrong options of its domain, shuffled."""
-    wrong = [text for text in dict.fromkeys(draft.domain) if text != draft.answer]
-    options = [draft.answer, *rng.sample(wrong, min(draft.max_options - 1, len(wrong)))]
+    """A closed set of answers (big, small) whole and in its own order; of a larger one the answer among others, shuffled."""
+    domain = tuple(dict.fromkeys(draft.domain))
+    if len(domain) <= draft.max_options:
+        return domain
+    wrong = [text for text in domain if text != draft.answer]
+    options = [draft.answer, *rng.sample(wrong, draft.max_options - 1)]
     return tuple(rng.sample(options, len(options)))
 
 

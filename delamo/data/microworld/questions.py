@@ -60,7 +60,7 @@ class Draft:
     reasoning: tuple[str, ...]
     answer: str
     domain: tuple[str, ...] = ()
-    """What the wrong options are drawn from."""
+    """All possible answers, in their natural order; the order must not tell the right one."""
     max_options: int = 4
 
 
@@ -293,7 +293,7 @@ def _compare_numbers(rng: Random) -> Draft:
     scene, digits, small, large = _two_digits(rng)
     reasoning = (f"The digits are {digits[0].digit} and {digits[1].digit}.", f"{large} is larger than {small}.")
     others = rng.sample([d for d in DIGITS if d not in (small, large)], 1)
-    return Draft(scene, {"x": "digit"}, reasoning, large, (large, small, *others), 3)
+    return Draft(scene, {"x": "digit"}, reasoning, large, tuple(sorted((large, small, *others))), 3)
 
 
 @kind(
@@ -481,7 +481,7 @@ def _odd_one_out(rng: Random) -> Draft:
         scene, changed = _with(scene, thing, colour=other if thing is odd else common)
         odd = changed if thing is odd else odd
     reasoning = tuple(f"The {thing.noun} is {thing.colour}." for thing in scene.things())
-    return Draft(scene, {"x": "object"}, reasoning, odd.noun, tuple(t.noun for t in things))
+    return Draft(scene, {"x": "object"}, reasoning, odd.noun, tuple(t.noun for t in scene.things()))
 
 
 def _bigger(rng: Random) -> tuple[Scene, Thing, Thing, tuple[str, ...], Thing]:
