@@ -8,6 +8,8 @@ from typing import Any
 
 _BULLET = r"[ \t]*(?:[-*\u2022]|\(?\d{1,2}[.)]|[Ss]tep \d{1,2}\s*[:.])"
 _MARKER = re.compile(rf"\s*{_BULLET}\s*")
+_NUMBER = re.compile(r"\d+[.)]\s*")
+_ENDED = re.compile(r"[.!?:;][\"')\]]*\s*$")
 _LINE = re.compile(r"[^\n]*\n+|[^\n]+$")
 
 
@@ -26,7 +28,20 @@ def _sentences(line: str) -> list[str]:
     if not re.search(r"[.!?].*\S", line):
         return [line]
     pieces = _segmenter().segment(line)
-    return pieces if "".join(pieces) == line else [line]
+    return _mend_numbers(pieces) if "".join(pieces) == line else [line]
+
+
+def _mend_numbers(pieces: list[str]) -> list[str]:
+    """pysbd takes the number in `It is a 2. The ...` for the start of a list item: give it back to its sentence."""
+    mended: list[str] = []
+    for piece in pieces:
+        number = _NUMBER.match(piece)
+        if mended and number and not _ENDED.search(mended[-1]):
+            mended[-1] += number.group()
+            piece = piece[number.end() :]
+        if piece:
+            mended.append(piece)
+    return mended
 
 
 def _move_space(pieces: list[str]) -> list[str]:
