@@ -39,7 +39,10 @@ LAYERS = {
 }
 # The student opens pictures; readers know no model.
 SIDEWAYS = {("models", "data"), ("cell", "report"), ("keys", "compose")}
-CUTTING = {"delamo.stages.steps", "delamo.stages.batches"}  # of rationales and of selections: no stages, they have no artifact
+CUTTING = {
+    "delamo.stages.steps",
+    "delamo.stages.batches",
+}  # of rationales and of selections: no stages, they have no artifact
 MODULES = sorted(PACKAGE.rglob("*.py"))
 SOURCES = [*MODULES, *sorted((ROOT / "scripts").glob("*.py"))]
 

@@ -59,7 +59,10 @@ def test_an_unknown_address_is_an_error_that_shows_the_form():
 
 
 def test_no_handwritten_digit_is_shared_between_splits():
-    seen = {split: {m.tobytes() for masks in digit_glyphs(split).values() for m in masks} for split in ("pool", "val", "test")}
+    seen = {
+        split: {m.tobytes() for masks in digit_glyphs(split).values() for m in masks}
+        for split in ("pool", "val", "test")
+    }
     assert all(len(masks) > 20 for split in seen for masks in digit_glyphs(split).values())
     assert not seen["pool"] & seen["val"] and not seen["pool"] & seen["test"] and not seen["val"] & seen["test"]
 
@@ -124,7 +127,10 @@ def test_the_first_false_sentence_is_found():
     place = next(p for p, cell in zip(PLACES, example.scene.cells, strict=True) if cell is None)
     steps[2] = f" The {place} has a big red solid bare circle."
     assert truth.first_false_step(sample.image, steps) == 2
-    assert truth.first_false_step(sample.image, ["Who knows?", f"The final answer is ({'ABCDEF'[1 - example.gold]})."]) == 1
+    assert (
+        truth.first_false_step(sample.image, ["Who knows?", f"The final answer is ({'ABCDEF'[1 - example.gold]})."])
+        == 1
+    )
 
 
 @pytest.mark.parametrize(

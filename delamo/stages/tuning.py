@@ -348,13 +348,7 @@ def _resume_point(resume: str, folder: Path | None) -> str | None:
     for path in sorted(folder.glob("*.ckpt"), reverse=True) if folder else []:
         try:
             torch.load(path, map_location="cpu", weights_only=True)
-        except (
-            RuntimeError,
-            ValueError,
-            EOFError,
-            OSError,
-            KeyError,
-        ) as error:  # a torn file; UnpicklingError says the same
+        except Exception as error:  # noqa: BLE001 - a torn file fails in many ways; the one before it may be whole
             warnings.warn(f"{path} cannot be read ({error}): falling back to the checkpoint before it", stacklevel=2)
             continue
         return str(path)
@@ -374,6 +368,7 @@ class _calm:
         self.filters = warnings.catch_warnings()
         self.filters.__enter__()
         warnings.filterwarnings("ignore", module="pytorch_lightning")
+        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)  # peft's
         warnings.filterwarnings("ignore", message=".*(does not have many workers|LeafSpec|Checkpoint directory).*")
 
     def __exit__(self, *error: object) -> None:

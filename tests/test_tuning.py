@@ -1,0 +1,211 @@
+"""Tuning on a tiny LLaVA: what is learned, what is saved, what is refused, and that a kill changes nothing."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from tiny_models import save_tiny_llava
+
+from delamo.models.adapter import check_adapter, load_adapter
+from delamo.models.examples import IGNORED, Collator
+from delamo.models.student import Student, load_base
+from delamo.records import Sample
+from delamo.stages import tuning
+from delamo.stages.batches import ResumableLoader, plan_batches
+
+RECIPE = {
+    "lora_rank": 4,
+    "lora_alpha": 8,
+    "lora_dropout": 0.0,
+    "learning_rate": 1e-2,
+    "projector_learning_rate": None,
+    "batch_size": 4,
+    "micro_batch_size": 2,
+    "epochs": 2,
+    "warmup_ratio": 0.1,
+    "weight_decay": 0.0,
+    "gradient_clip": 1.0,
+    "max_length": None,
+    "precision": "32",
+    "gradient_checkpointing": False,
+    "target_modules": "language_model",
+    "resume": "auto",
+    "num_workers": 0,
+}
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return save_tiny_llava(tmp_path_factory.mktemp("student") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory):
+    """Ten pictured samples and two of text alone."""
+    folder = tmp_path_factory.mktemp("pictures")
+    rows = []
+    for number in range(12):
+        path = folder / f"{number}.png"
+        Image.new("RGB", (16, 16), (20 * number, 10, 200)).save(path)
+        picture = str(path) if number < 10 else None
+        question = f"What digit is in the middle? {'Which? ' * (number % 4)}"
+        rows.append(Sample(id=f"p{number}", instruction=question, answer=f"It is {number}.", image=picture))
+    return rows
+
+
+def tune(base, samples, out, **changes):
+    return tuning.tune(str(base), samples, out, seed=3, **{**RECIPE, **changes})
+
+
+def weights(folder):
+    return load_file(folder / "adapter_model.safetensors")
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_the_loss_is_on_the_reply_and_its_end_alone(base, samples):
+    _, processor = load_base(str(base), revision=None, dtype="float32")
+    batch = Collator(processor)(samples[:3])
+    for row, sample in zip(batch["labels"], samples, strict=False):
+        assert processor.tokenizer.decode(row[row != IGNORED]).strip() == f"{sample.answer}</s>"
+    assert batch["pixel_values"].shape[0] == 3
+
+
+def test_the_adapter_loads_with_plain_peft_and_changes_the_model(base, samples, tmp_path):
+    from peft import PeftModel
+
+    result = tune(base, samples, tmp_path / "adapter")
+    model, _ = load_base(str(base), revision=None, dtype="float32")
+    inputs = {"input_ids": torch.tensor([[5, 6, 7]])}
+    before = model(**inputs).logits
+    tuned = PeftModel.from_pretrained(model, tmp_path / "adapter")
+    assert (tuned(**inputs).logits - before).abs().max() > 1e-3
+    assert set(result.trainable) == {"language_model"}
+    assert result.steps == 6 and result.quarantined == []
+    assert json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())["base_model_name_or_path"] == str(
+        base
+    )
+    assert sorted(f.name for f in (tmp_path / "adapter").iterdir()) == [
+        "adapter_config.json",
+        "adapter_model.safetensors",
+    ]
+    merged = Student.load(str(base), adapter=tmp_path / "adapter")
+    assert (merged.model(**inputs).logits - tuned(**inputs).logits).abs().max() < 1e-4
+
+
+def test_one_seed_gives_one_adapter(base, samples, tmp_path):
+    for name in ("a", "b"):
+        tune(base, samples, tmp_path / name)
+    assert same(weights(tmp_path / "a"), weights(tmp_path / "b"))
+
+
+class Kill(pl.Callback):
+    def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
+        if batch_idx == 6:
+            raise KeyboardInterrupt
+
+
+def test_a_killed_run_goes_on_to_the_same_adapter(base, samples, tmp_path, monkeypatch):
+    tune(base, samples, tmp_path / "whole")
+    monkeypatch.setattr(tuning, "CHECKPOINT_EVERY", 1)
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        tune(base, samples, tmp_path / "killed", checkpoints=tmp_path / "ckpt", callbacks=[Kill()])
+    assert list((tmp_path / "ckpt").glob("*.ckpt")) and not (tmp_path / "killed").exists()
+    resumed = tune(base, samples, tmp_path / "killed", checkpoints=tmp_path / "ckpt", resume="must")
+    assert resumed.steps == 6
+    assert same(weights(tmp_path / "whole"), weights(tmp_path / "killed"))
+    assert not (tmp_path / "ckpt").exists()
+
+
+def test_a_torn_checkpoint_falls_back_to_the_one_before(tmp_path):
+    torch.save({"a": 1}, tmp_path / "step=00000001.ckpt")
+    (tmp_path / "step=00000002.ckpt").write_bytes(b"torn")
+    with pytest.warns(UserWarning, match="00000002.ckpt cannot be read"):
+        assert tuning._resume_point("auto", tmp_path).endswith("00000001.ckpt")
+
+
+@pytest.mark.parametrize("resume", ["must", "https://example.org/a.ckpt", "nowhere.ckpt"])
+def test_a_resume_point_that_is_not_there_is_an_error(resume, tmp_path):
+    with pytest.raises(ValueError, match="tuning.resume is"):
+        tuning._resume_point(resume, tmp_path)
+
+
+def test_a_checkpoint_of_another_selection_is_refused():
+    loader = ResumableLoader([0, 1], [[0], [1]], "plan a", collate_fn=list)
+    with pytest.raises(ValueError, match="another selection"):
+        loader.load_state_dict({"plan": "plan b", "given": 1})
+
+
+def test_a_loader_goes_on_after_the_last_batch_it_gave():
+    loader = ResumableLoader(list("abcd"), [[0, 1], [2], [3]], "plan", collate_fn="".join)
+    stream = iter(loader)
+    assert next(stream) == "ab"
+    other = ResumableLoader(list("abcd"), [[0, 1], [2], [3]], "plan", collate_fn="".join)
+    other.load_state_dict(loader.state_dict())
+    assert list(other) == ["c", "d"]
+
+
+def test_every_epoch_holds_every_sample_once():
+    batches = plan_batches([5, 9, 1, 7, 3], batch_size=2, epochs=3, seed=1)
+    assert len(batches) == 9
+    epochs = [sorted(sum(batches[at : at + 3], [])) for at in (0, 3, 6)]
+    assert epochs == [[0, 1, 2, 3, 4]] * 3
+    assert batches == plan_batches([5, 9, 1, 7, 3], batch_size=2, epochs=3, seed=1)
+    assert batches != plan_batches([5, 9, 1, 7, 3], batch_size=2, epochs=3, seed=2)
+
+
+def test_what_does_not_fit_is_counted_before_the_first_step(base, samples, tmp_path):
+    long = replace(samples[0], id="long", instruction="word " * 600)
+    broken = replace(samples[0], id="broken", image=str(tmp_path / "missing.png"))
+    result = tune(base, [*samples[:4], long, broken], tmp_path / "adapter", epochs=1)
+    assert [(row.id, row.reason) for row in result.quarantined] == [("long", "too long"), ("broken", "image missing")]
+    with pytest.raises(ValueError, match="none of the 1 selected samples"):
+        tune(base, [long], tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"target_modules": "no_such_module"}, "tuning.target_modules is no_such_module"),
+        ({"batch_size": 3}, "tuning.batch_size is 3"),
+    ],
+)
+def test_bad_recipes_name_the_key(base, samples, tmp_path, changes, message):
+    with pytest.raises(ValueError, match=message):
+        tune(base, samples, tmp_path / "adapter", **changes)
+
+
+def test_an_adapter_can_be_continued(base, samples, tmp_path):
+    tune(base, samples, tmp_path / "first", epochs=1)
+    tune(base, samples, tmp_path / "second", epochs=1, start_from=tmp_path / "first")
+    first, second = weights(tmp_path / "first"), weights(tmp_path / "second")
+    assert first.keys() == second.keys() and not same(first, second)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda t: {k: torch.full_like(v, torch.nan) for k, v in t.items()}, "not finite"),
+        (lambda t: {k: torch.zeros_like(v) for k, v in t.items()}, "changes nothing"),
+        (lambda t: {k.replace("layers.0", "layers.7"): v for k, v in t.items()}, "does not fit"),
+        (lambda t: dict(list(t.items())[: len(t) // 2]), "does not fit"),
+    ],
+)
+def test_an_adapter_that_would_pass_for_the_base_is_an_error(base, samples, tmp_path, spoil, message):
+    tune(base, samples[:4], tmp_path / "adapter", epochs=1)
+    file = tmp_path / "adapter" / "adapter_model.safetensors"
+    save_file(spoil(load_file(file)), file)
+    model, _ = load_base(str(base), revision=None, dtype="float32")
+    with pytest.raises(ValueError, match=message):
+        load_adapter(model, tmp_path / "adapter")
+
+
+def test_a_folder_without_an_adapter_is_named(tmp_path):
+    with pytest.raises(ValueError, match="adapter_config.json is missing"):
+        check_adapter(tmp_path)
