@@ -154,7 +154,7 @@ def test_a_loader_goes_on_after_the_last_batch_it_gave():
 def test_every_epoch_holds_every_sample_once():
     batches = plan_batches([5, 9, 1, 7, 3], batch_size=2, epochs=3, seed=1)
     assert len(batches) == 9
-    epochs = [sorted(sum(batches[at : at + 3], [])) for at in (0, 3, 6)]
+    epochs = [sorted(index for batch in batches[at : at + 3] for index in batch) for at in (0, 3, 6)]
     assert epochs == [[0, 1, 2, 3, 4]] * 3
     assert batches == plan_batches([5, 9, 1, 7, 3], batch_size=2, epochs=3, seed=1)
     assert batches != plan_batches([5, 9, 1, 7, 3], batch_size=2, epochs=3, seed=2)

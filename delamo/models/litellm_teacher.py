@@ -73,6 +73,7 @@ class LiteLLMTeacher:
         """One request, sent again after errors that pass; a reply that is not whole is refused, not used."""
         os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # else the import asks the network for prices
         import litellm
+        import openai
 
         litellm.suppress_debug_info = True
         request = dict(
@@ -94,7 +95,7 @@ class LiteLLMTeacher:
                 return Refusal("too long", str(error)[:300])
             except litellm.exceptions.ContentPolicyViolationError as error:
                 return Refusal("content filter", str(error)[:300])
-            except Exception as error:
+            except openai.OpenAIError as error:  # litellm's errors are all of this family
                 self._give_up_or_wait(error, attempt)
         raise AssertionError("the last attempt raises")
 

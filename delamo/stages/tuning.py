@@ -117,9 +117,9 @@ def tune(
     if not kept:
         raise ValueError(f"none of the {len(samples)} selected samples can be used: {bad[0].reason}, {bad[0].detail}")
     batches = plan_batches(lengths, batch_size=how.micro_batch_size, epochs=how.epochs, seed=seed)
-    module = TunedStudent(with_lora(model, start_from, how), how, num_steps=math.ceil(len(batches) / accumulation))
     data = SelectionData(kept, batches, collator, how.num_workers)
     with _calm():
+        module = TunedStudent(with_lora(model, start_from, how), how, num_steps=math.ceil(len(batches) / accumulation))
         trainer = _trainer(how, logger, checkpoints, callbacks)
         trainer.fit(module, datamodule=data, ckpt_path=_resume_point(how.resume, checkpoints), weights_only=True)
     save_adapter(module.model, out_dir, student_path)
