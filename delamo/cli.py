@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable, Sequence
 
@@ -39,6 +40,8 @@ def main() -> None:
 def _guarded(verb: Callable[[list[str]], None], arguments: list[str]) -> None:
     from delamo.keys import refuse_keys_in_arguments
 
+    if verb is not _run:
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `delamo report | head` ends as any Unix tool does
     try:
         refuse_keys_in_arguments(arguments)
         verb(arguments)
