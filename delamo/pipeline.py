@@ -187,6 +187,9 @@ def annotate_pool(cell: Cell) -> Step:
 
 def build_index(cell: Cell, pool_skills: Step) -> Step:
     """BM25 over the pool: a sample's document is all of its skills, joined."""
+    from delamo.retrieval.index import INDEX_VERSION
+    from delamo.retrieval.tokenize import TOKENIZER_VERSION
+
     options = arguments(cell.config.retriever)
     backend = options.pop("backend")
 
@@ -197,7 +200,7 @@ def build_index(cell: Cell, pool_skills: Step) -> Step:
         RETRIEVERS[backend].build(((row.id, " ".join(row.skills)) for row in rows), draft.path / "index", **options)
         draft.finish(Account(num_in=len(rows), num_ok=len(rows)))
 
-    reads = {"retriever": identity(cell.config.retriever)}
+    reads = {"retriever": identity(cell.config.retriever), "format": [TOKENIZER_VERSION, INDEX_VERSION]}
     return step(cell, "index", cell.label("pool", "teacher", "retriever"), reads, {"pool_skills": pool_skills}, make)
 
 
@@ -253,6 +256,9 @@ def tune(cell: Cell, selections: Sequence[Step], adapter: Step | None) -> Step:
             start_from=start,
             checkpoints=draft.work / "checkpoints",
             seed=seed,
+            revision=student.revision,
+            device=student.device,
+            attn=student.attn.value,
             logger=cell.logger,
             **options,
         )

@@ -12,9 +12,11 @@ from collections.abc import Sequence
 from delamo.data.micro import read_pool, read_task
 from delamo.data.microworld import truth
 from delamo.data.microworld.catalogue import TARGETS
+from delamo.data.microworld.examples import example_at
 from delamo.models import prompts
 from delamo.models.local_teacher import LocalTeacher
 from delamo.models.student import WEIGHTS, Student
+from delamo.records import LETTERS
 from delamo.report.planted import missing_skills
 from delamo.stages.answers import collect_answers
 from delamo.stages.skills import annotate_pool
@@ -52,12 +54,12 @@ def teacher_table(num_samples: int) -> list[str]:
         "| teacher | n | % |",
         "| --- | ---: | ---: |",
         f"| pool samples with exactly the planted skills | {len(samples)} | {percent([*exact, *[False] * len(bad)])} |",
-        f"| wrong conclusions that outweigh the prior | {len(followed)} | {percent(followed)} |",
+        f"| false conclusions that turn it from a 60 % prior | {len(followed)} | {percent(followed)} |",
     ]
 
 
 def _followed(teacher: LocalTeacher, num_samples: int) -> list[bool]:
-    """After `So the answer is WRONG.` the wrong option should lead."""
+    """After a true scan and `So the answer is WRONG.` the wrong option should lead."""
     samples = read_task(target="objects", num_val_samples=num_samples, num_test_samples=1, seed=1).validation
     wrong = [(sample.gold + 1) % len(sample.options) for sample in samples if sample.gold is not None]
     asked = [
@@ -67,12 +69,19 @@ def _followed(teacher: LocalTeacher, num_samples: int) -> list[bool]:
             options=sample.options,
             gold=sample.gold or 0,
             prior=0.6,
-            steps=(f"So the answer is {sample.options[other]}.",),
+            steps=tuple(
+                f" {sentence}"
+                for sentence in (
+                    *example_at(sample.image or "").scene.scan(),
+                    f"So the answer is {sample.options[other]}.",
+                    f"({LETTERS[other]}) {sample.options[other]} fits.",
+                )
+            ),
         )
         for sample, other in zip(samples, wrong, strict=True)
     ]
     scores = teacher.option_probabilities(asked)
-    return [max(row := s.probabilities[1]) == row[other] for s, other in zip(scores, wrong, strict=True)]
+    return [max(row := s.probabilities[-1]) == row[other] for s, other in zip(scores, wrong, strict=True)]
 
 
 def percent(values: Sequence[float]) -> str:

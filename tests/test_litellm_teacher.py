@@ -66,7 +66,12 @@ def teacher(service, monkeypatch):
     monkeypatch.setenv("FAKE_KEY", "not-a-key")
     waits = []
     made = LiteLLMTeacher(
-        "openai/fake", api_base=service.address, api_key_env="FAKE_KEY", prompts="paper", wait=waits.append, timeout_s=10
+        "openai/fake",
+        api_base=service.address,
+        api_key_env="FAKE_KEY",
+        prompts="paper",
+        wait=waits.append,
+        timeout_s=10,
     )
     return made, waits
 
@@ -75,7 +80,9 @@ PROMPT = PrefixPrompt("Q", (" One.",), "\nThe answer is", 2)
 
 
 def test_spellings_count_together_and_a_missing_letter_is_unlikely_not_impossible():
-    row, outside = read_options([("A", math.log(0.5)), (" A", math.log(0.2)), ("(B", math.log(0.1)), ("The", math.log(0.1))], 3)
+    row, outside = read_options(
+        [("A", math.log(0.5)), (" A", math.log(0.2)), ("(B", math.log(0.1)), ("The", math.log(0.1))], 3
+    )
     assert row[0] / row[1] == pytest.approx(7)
     assert 0 < row[2] <= row[1] and sum(row) == pytest.approx(1)
     assert outside == pytest.approx(0.1)

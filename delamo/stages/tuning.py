@@ -89,6 +89,9 @@ def tune(
     out_dir: Path,
     *,
     seed: int,
+    revision: str | None = None,
+    device: str = "auto",
+    attn: str = "sdpa",
     start_from: Path | None = None,
     checkpoints: Path | None = None,
     logger: Any = None,
@@ -110,7 +113,7 @@ def tune(
     how = Recipe(**recipe)
     accumulation = how.accumulation
     pl.seed_everything(seed, workers=True, verbose=False)
-    model, processor = load_base(student_path, revision=None, dtype="float32", device="auto")
+    model, processor = load_base(student_path, revision=revision, dtype="float32", device=device, attn=attn)
     collator = Collator(processor)
     limit = min(how.max_length or math.inf, context_length(model, processor))
     kept, lengths, bad = preflight(collator, samples, limit)
