@@ -144,7 +144,7 @@ def test_arguments_are_plain(cell_config):
     cell = cell_config("selector=random")
     assert arguments(cell.selector) == {} and isinstance(cell.selector, RandomConfig)
     fields = arguments(cell.tuning)
-    assert fields["precision"] == "32" and "name" not in fields
+    assert fields["precision"] == "bf16" and "name" not in fields
     assert set(fields) == {field.name for field in dataclasses.fields(TuningConfig)} - {"name"}
 
 
