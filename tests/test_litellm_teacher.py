@@ -21,8 +21,8 @@ def reply(content="B", finish="stop", top=(("A", -1.0), (" B", -0.7))):
     return 200, {}, body
 
 
-def failure(status, message="no", **headers):
-    return status, headers, {"error": {"message": message, "type": "t", "code": message}}
+def failure(status, message="no", code=None, **headers):
+    return status, headers, {"error": {"message": message, "type": "t", "code": code}}
 
 
 class Service:
@@ -47,7 +47,7 @@ class Service:
                 pass
 
         self.server = HTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
 
     @property
     def address(self):
@@ -59,6 +59,7 @@ def service():
     made = Service()
     yield made
     made.server.shutdown()
+    made.server.server_close()
 
 
 @pytest.fixture
@@ -86,9 +87,11 @@ def test_spellings_count_together_and_a_missing_letter_is_unlikely_not_impossibl
     assert row[0] / row[1] == pytest.approx(7)
     assert 0 < row[2] <= row[1] and sum(row) == pytest.approx(1)
     assert outside == pytest.approx(0.1)
+    assert all(p > 0 for p in read_options([("A", 0.0), (" (B)", -9999.0)], 3)[0])  # nothing is left to share out
 
 
 def test_probabilities_after_every_prefix(service, teacher):
+    service.script = [reply(finish="length")]  # one token was asked for, so this is how it ends
     (result,) = teacher[0].option_probabilities([PROMPT])
     expected = math.exp(-1) / (math.exp(-1) + math.exp(-0.7))
     assert [row[0] for row in result.probabilities] == pytest.approx([expected] * 2)
@@ -109,12 +112,49 @@ def test_the_service_says_how_long_to_wait(service, teacher):
     assert waits[0] == 7 and 1 <= waits[1] <= 4 and len(service.requests) == 3
 
 
-@pytest.mark.parametrize("failing", [failure(400), failure(401), failure(404), failure(429, "insufficient_quota")])
+@pytest.mark.parametrize("unusable", ["-1", "nan", "soon"])
+def test_an_unusable_wish_to_wait_is_replaced_by_our_own(service, teacher, unusable):
+    service.script = [failure(429, retry_after=unusable), reply("skill", top=())]
+    assert teacher[0].complete(["one"], max_new_tokens=9) == ["skill"]
+    assert 1 <= teacher[1][0] <= 2
+
+
+def test_a_service_that_stays_down_is_given_up(service, teacher):
+    made, waits = teacher
+    made.max_attempts, service.script = 3, [failure(503)]
+    with pytest.raises(TeacherUnavailable, match="503"):
+        made.complete(["one"], max_new_tokens=9)
+    assert len(service.requests) == 3 and len(waits) == 2
+
+
+@pytest.mark.parametrize(
+    "failing",
+    [
+        failure(400),
+        failure(401),
+        failure(404),
+        failure(429, "You exceeded your current quota, please check your plan.", "insufficient_quota"),
+        failure(429, retry_after=86_400),
+    ],
+)
 def test_what_will_not_pass_is_not_sent_again(service, teacher, failing):
     service.script = [failing]
     with pytest.raises(TeacherUnavailable, match="openai/fake"):
         teacher[0].complete(["one"], max_new_tokens=9)
     assert len(service.requests) == 1 and teacher[1] == []
+
+
+@pytest.mark.parametrize(
+    ("failing", "reason"),
+    [
+        (failure(400, "This model's maximum context length is 8 tokens.", "context_length_exceeded"), "too long"),
+        (failure(400, "Rejected by our safety system: content_policy_violation"), "content filter"),
+    ],
+)
+def test_a_prompt_that_the_service_will_not_take_is_refused_alone(service, teacher, failing, reason):
+    service.script = [failing, reply("skill", top=())]
+    refused, skill = teacher[0].complete(["one", "two"], max_new_tokens=9)
+    assert isinstance(refused, Refusal) and (refused.reason, skill) == (reason, "skill")
 
 
 @pytest.mark.parametrize(

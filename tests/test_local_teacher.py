@@ -69,10 +69,12 @@ def test_spellings_of_a_letter_count_together(teacher):
 
 
 def test_a_tokenizer_that_merges_across_steps_falls_back_to_plain_passes(teacher):
-    merging = prompt(" It is re", "d.")  # the whole rationale has one token where the prefix has another
-    tokens = teacher._tokenize(merging.prefixes())
-    assert teacher._tree(merging, tokens) is None or tokens[1] == tokens[2][: len(tokens[1])]
-    assert isinstance(teacher.option_probabilities([merging])[0], OptionScores)
+    merging = prompt(" It is re", "d.")  # "red" is one token, "re" another
+    assert teacher._tree(merging, teacher._tokenize(merging.prefixes())) is None
+    mixed = teacher.option_probabilities([merging, prompt(" No.")])
+    teacher.shared = False
+    for one, other in zip(mixed, teacher.option_probabilities([merging, prompt(" No.")]), strict=True):
+        assert torch.allclose(torch.tensor(one.probabilities), torch.tensor(other.probabilities), atol=1e-4)
 
 
 def test_what_does_not_fit_is_refused_with_its_length(teacher):
@@ -86,7 +88,21 @@ def test_batched_completions_are_those_of_one_at_a_time(teacher):
     asked = ["The top left", "Is the red circle big or small?", "So"]
     together = teacher.complete(asked, max_new_tokens=8)
     assert together == [teacher.complete([text], max_new_tokens=8)[0] for text in asked]
-    assert all("\n" not in text for text in together)
+    assert any(together)
+
+
+def test_a_reply_stops_at_the_line_break(teacher, monkeypatch):
+    (newline,) = teacher._tokenize(["\n"], special=False)[0]
+    word = teacher._tokenize([" red"], special=False)[0][0]
+    calls = []
+
+    def choose(self, logits, rows):
+        calls.append(len(rows))
+        return torch.full((len(rows),), word if len(calls) < 3 else newline)
+
+    monkeypatch.setattr("delamo.models.decoding.Decoder._choose", choose)
+    assert teacher.complete(["So"], max_new_tokens=20) == ["red red"]
+    assert len(calls) == 3
 
 
 def test_equal_prompts_are_asked_once(teacher, monkeypatch):

@@ -88,6 +88,12 @@ def test_an_open_question_becomes_gold_against_wrong_in_a_drawn_order():
     assert orders == {("gold", "bad"), ("bad", "gold")}
 
 
+def test_the_order_of_an_open_questions_options_depends_on_the_seed():
+    open_case = case(options=(), gold=None, wrong="bad")
+    found = [find_mistakes([open_case], Scripted(scores(0, 0, 0, 0, 0)), seed=seed)[0][0] for seed in range(20)]
+    assert {mistake.options for mistake in found} == {("gold", "bad"), ("bad", "gold")}
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [

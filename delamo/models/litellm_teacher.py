@@ -19,6 +19,7 @@ from delamo.records import LETTERS
 
 RETRIED = frozenset({408, 409, 429, 500, 502, 503, 504})
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 60.0
+LONGEST_ASKED_WAIT_S = 600.0  # a service that asks for more (a daily limit) is out of reach for this run
 ADVICE = {401: "is the key in {env} valid?", 403: "may this key use the model?", 404: "is teacher.model spelled right?"}
 
 
@@ -101,10 +102,15 @@ class LiteLLMTeacher:
 
     def _give_up_or_wait(self, error: Exception, attempt: int) -> None:
         status = getattr(error, "status_code", None)
-        if status not in RETRIED or "insufficient_quota" in str(error) or attempt == self.max_attempts - 1:
-            advice = ADVICE.get(status, "").format(env=self.api_key_env)
+        asked = retry_after(error)
+        no_quota = "insufficient_quota" in f"{error} {getattr(error, 'body', '')}"  # OpenAI: in the body's code alone
+        too_long = asked is not None and asked > LONGEST_ASKED_WAIT_S
+        if status not in RETRIED or no_quota or too_long or attempt == self.max_attempts - 1:
+            advice = (
+                f"it asks to wait {asked:.0f} s" if too_long else ADVICE.get(status, "").format(env=self.api_key_env)
+            )
             raise TeacherUnavailable(f"teacher.model {self.model}: {status}: {str(error)[:300]} {advice}") from error
-        self.wait(retry_after(error) or min(LONGEST_WAIT_S, FIRST_WAIT_S * 2**attempt * (1 + random.random())))
+        self.wait(asked or min(LONGEST_WAIT_S, FIRST_WAIT_S * 2**attempt * (1 + random.random())))
 
     def _key(self) -> str | None:
         if self.api_key_env is None:
@@ -139,16 +145,17 @@ def read_options(top: Iterable[tuple[str, float]], num_options: int) -> tuple[tu
 
 
 def retry_after(error: Exception) -> float | None:
-    """Seconds that the service asked to wait, if it did."""
+    """Seconds that the service asked to wait, if it did so in a number above zero."""
     headers = (
         getattr(getattr(error, "response", None), "headers", None)
         or getattr(error, "litellm_response_headers", None)
         or {}
     )
     try:
-        return float(headers.get("retry-after"))
+        seconds = float(headers.get("retry-after"))
     except (TypeError, ValueError):
         return None
+    return seconds if seconds > 0 else None
 
 
 def _accepted(response: Any, *, logprobs: bool) -> Any | Refusal:
