@@ -22,7 +22,7 @@ def reply(content="B", finish="stop", top=(("A", -1.0), (" B", -0.7))):
 
 
 def failure(status, message="no", code=None, **headers):
-    return status, headers, {"error": {"message": message, "type": "t", "code": code}}
+    return status, headers, {"error": {"message": message, "type": "invalid_request_error", "code": code}}
 
 
 class Service:

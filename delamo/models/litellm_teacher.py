@@ -106,10 +106,10 @@ class LiteLLMTeacher:
         no_quota = "insufficient_quota" in f"{error} {getattr(error, 'body', '')}"  # OpenAI: in the body's code alone
         too_long = asked is not None and asked > LONGEST_ASKED_WAIT_S
         if status not in RETRIED or no_quota or too_long or attempt == self.max_attempts - 1:
-            advice = (
-                f"it asks to wait {asked:.0f} s" if too_long else ADVICE.get(status, "").format(env=self.api_key_env)
-            )
-            raise TeacherUnavailable(f"teacher.model {self.model}: {status}: {str(error)[:300]} {advice}") from error
+            advice = f"it asks to wait {asked:.0f} s" if too_long else ADVICE.get(status, "")
+            raise TeacherUnavailable(
+                f"teacher.model {self.model}: {status}: {str(error)[:300]} {advice.format(env=self.api_key_env)}"
+            ) from error
         self.wait(asked or min(LONGEST_WAIT_S, FIRST_WAIT_S * 2**attempt * (1 + random.random())))
 
     def _key(self) -> str | None:
