@@ -38,6 +38,8 @@ def case(**changes):
         ((-0.5, 0.3, -0.1, 0.4, 0.5), 12, "inclusive", (2, False)),  # a lead that is lost again does not count
         ((-0.5, 0.3, -0.1, 0.4, 0.5), 0, "inclusive", (0, False)),  # without persistence it does
         ((-0.5, 0.3, 0.4, -0.1, 0.5), 1, "inclusive", (0, False)),
+        ((-0.5, 0.3, -0.1, 0.4, 0.5), 1, "inclusive", (2, False)),  # lambda = 1 looks at two steps
+        ((-0.5, -0.5, 0.3, -0.1, 0.5), 0, "inclusive", (1, False)),  # and lambda = 0 at one
         ((-0.5, 0.3, -0.1, 0.4, 0.5), 1, "literal", (0, False)),  # j = 0 .. lambda - 1 is one step less
         ((-0.5, -0.5, -0.5, -0.5, -0.5), 0, "literal", (0, False)),  # the printed window is empty at lambda = 0
         ((0.9, 0.9, 0.9, 0.9, 0.9), 12, "inclusive", (0, False)),  # led before any step: the first step is blamed
