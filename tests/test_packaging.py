@@ -86,7 +86,7 @@ REQUIREMENTS = [*map(Requirement, PROJECT["dependencies"]), *map(Requirement, PR
 @pytest.mark.parametrize("requirement", REQUIREMENTS, ids=lambda requirement: requirement.name)
 def test_a_requirement_is_bounded_and_its_lock_is_within_the_bounds(requirement):
     assert requirement.specifier, f"{requirement.name} has no bound"
-    assert requirement.specifier.contains(locked()[requirement.name])
+    assert requirement.specifier.contains(locked()[requirement.name.lower()])
 
 
 def test_every_lock_is_public():
