@@ -49,9 +49,9 @@ SETTINGS = [spec.setting for spec in (*TARGETS.values(), *FAMILIES.values())]
 KNOWN = [k for k in KINDS.values() if not set(k.skills) & set(MISSING)]
 HARD = {
     "place_of": 3.0,
-    "horizontal": 2.5,
+    "horizontal": 4.0,
     "same_colour": 2.5,
-    "odd_one_out": 2.5,
+    "odd_one_out": 4.0,
     "shape_of_colour": 1.5,
     "shape_at": 1.5,
 }

@@ -3,9 +3,9 @@
 import pytest
 import torch
 from tiny_models import tiny_tokenizer
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
 
-from delamo.models.local_teacher import LocalTeacher
+from delamo.models.local_teacher import LocalTeacher, _Tree
 from delamo.models.teacher import OptionScores, PrefixPrompt, Refusal
 
 
@@ -68,13 +68,60 @@ def test_spellings_of_a_letter_count_together(teacher):
     assert scores.outside_mass[0] == pytest.approx(0, abs=1e-6)
 
 
-def test_a_tokenizer_that_merges_across_steps_falls_back_to_plain_passes(teacher):
+def agree(some, others):
+    for one, other in zip(some, others, strict=True):
+        assert torch.allclose(torch.tensor(one.probabilities), torch.tensor(other.probabilities), atol=1e-4)
+
+
+def test_a_tokenizer_that_merges_across_steps_keeps_the_shared_pass_exact(teacher):
     merging = prompt(" It is re", "d.")  # "red" is one token, "re" another
-    assert teacher._tree(merging, teacher._tokenize(merging.prefixes())) is None
+    rows = teacher._tokenize(merging.prefixes())
+    tree = _Tree.of(rows)
+    assert rows[1][len(rows[0]) - 4 :] != rows[2][len(rows[0]) - 4 :][: len(rows[1])]
+    assert [tree.trunk[:end] + own for end, own in tree.branches] == rows
     mixed = teacher.option_probabilities([merging, prompt(" No.")])
     teacher.shared = False
-    for one, other in zip(mixed, teacher.option_probabilities([merging, prompt(" No.")]), strict=True):
-        assert torch.allclose(torch.tensor(one.probabilities), torch.tensor(other.probabilities), atol=1e-4)
+    agree(mixed, teacher.option_probabilities([merging, prompt(" No.")]))
+
+
+@pytest.mark.parametrize("rows", [[[1, 2]], [[1, 2], [1, 2]], [[1, 2, 3], [1, 2]], [[1, 9], [1, 2, 9], [1, 2, 3, 9]]])
+def test_a_tree_holds_every_row_and_a_place_to_read_its_answer(rows):
+    tree = _Tree.of(rows)
+    assert [tree.trunk[:end] + own for end, own in tree.branches] == rows
+    assert all(own for _, own in tree.branches) and len(tree) <= sum(map(len, rows))
+
+
+def test_a_model_without_4d_masks_says_so_and_gets_a_pass_for_each_prefix(folder, monkeypatch):
+    def refuse(self, trees):
+        raise ValueError("attention_mask must be 2-D")
+
+    shared = LocalTeacher.load(str(folder)).option_probabilities([prompt(" No.")])
+    monkeypatch.setattr(LocalTeacher, "_tree_logits", refuse)
+    with pytest.warns(UserWarning, match="a pass of its own"):
+        plain = LocalTeacher.load(str(folder))
+    assert not plain.shared
+    agree(shared, plain.option_probabilities([prompt(" No.")]))
+
+
+@pytest.mark.filterwarnings("ignore:.*a pass of its own")
+def test_beyond_a_sliding_window_prefixes_get_passes_of_their_own(tmp_path, folder):
+    config = MistralConfig(**{**LlamaForCausalLM.from_pretrained(folder).config.to_dict(), "sliding_window": 24})
+    torch.manual_seed(1)
+    MistralForCausalLM(config).save_pretrained(tmp_path)
+    tiny_tokenizer(max_length=128).save_pretrained(tmp_path)
+    teacher = LocalTeacher.load(str(tmp_path))
+    teacher.shared = True  # whatever a short self-check said
+    long = teacher.option_probabilities([prompt(*[" Again, it is."] * 4)])
+    teacher.shared = False
+    agree(long, teacher.option_probabilities([prompt(*[" Again, it is."] * 4)]))
+
+
+def test_a_reply_ends_at_any_end_token_and_any_token_with_a_line_break(teacher):
+    teacher.model.generation_config.eos_token_id = [1, 2]
+    stops = teacher._stop_tokens()
+    assert {1, 2, teacher.tokenizer.eos_token_id} <= stops
+    assert teacher._tokenize(["\n"], special=False)[0][0] in stops
+    assert teacher._tokenize([" red"], special=False)[0][0] not in stops
 
 
 def test_what_does_not_fit_is_refused_with_its_length(teacher):

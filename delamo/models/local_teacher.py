@@ -1,14 +1,16 @@
 """A causal language model on this machine as a teacher.
 
-The probabilities after every prefix of a rationale come from one forward pass: the rationale once, then one copy of the
-prompt's tail for each prefix, side by side. A 4-D attention mask lets each copy see its own prefix and itself; its position ids go on
-from that prefix. The result is that of one pass for each prefix, to rounding.
+The probabilities after every prefix of a rationale come from one forward pass: the rationale once (the trunk), then for each
+prefix what differs from it, which is the prompt's tail (a branch), side by side. A 4-D attention mask lets each branch see its own
+stretch of the trunk and itself; its position ids go on from there. The result is that of one pass for each prefix, to rounding.
 """
 
 from __future__ import annotations
 
+import inspect
+import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
@@ -19,20 +21,30 @@ from delamo.records import LETTERS
 if TYPE_CHECKING:
     import torch
 
-TOKENS_PER_BATCH = 12_288  # padded; bounds the memory of masks and activations
+TOKENS_PER_BATCH = (
+    4_096  # padded; a quarter faster on a CPU's caches than 12,288, and it bounds the memory of the masks
+)
 TOLERANCE = 1e-4  # of the self-check that decides whether the shared pass may be used
 
 
 @dataclass(frozen=True, slots=True)
 class _Tree:
-    """A rationale's token ids and where its prefixes end."""
+    """All prompts about one rationale: the tokens that they share, and what each adds."""
 
-    ids: list[int]
-    ends: list[int]
-    tail: list[int]
+    trunk: list[int]
+    branches: list[tuple[int, list[int]]]
+    """For each prompt, how much of the trunk it starts with, and its own tokens (at least one) after that."""
 
     def __len__(self) -> int:
-        return len(self.ids) + len(self.ends) * len(self.tail)
+        return len(self.trunk) + sum(len(own) for _, own in self.branches)
+
+    @classmethod
+    def of(cls, rows: Sequence[list[int]]) -> _Tree:
+        """Cut from the token ids themselves, so that it is exact also where a tokenizer merges across the end of a step."""
+        longest = rows[-1]
+        ends = [min(_num_equal(row, longest), len(row) - 1, len(longest) - 1) for row in rows[:-1]]
+        ends.append(max(ends, default=0))
+        return cls(longest[: ends[-1]], [(end, row[end:]) for end, row in zip(ends, rows, strict=True)])
 
 
 @dataclass(slots=True)
@@ -45,6 +57,8 @@ class LocalTeacher:
     batch_size: int = 64
     shared: bool = True
     """Whether all prefixes of a rationale share one pass; False where the model takes no 4-D mask."""
+    _letters: dict[str, list[int]] = field(default_factory=dict, init=False, repr=False)
+    _stops: set[int] = field(default_factory=set, init=False, repr=False)
 
     @classmethod
     def load(
@@ -58,6 +72,8 @@ class LocalTeacher:
         batch_size: int = 64,
     ) -> LocalTeacher:
         """Load a folder, a hub id or `package:NAME`, and check on a short rationale that the shared pass is exact.
+
+        Where it is not, a warning says so, and every prefix gets a pass of its own.
 
         Raises:
             FileNotFoundError: no such folder or packaged weights.
@@ -78,12 +94,26 @@ class LocalTeacher:
             tokenizer.pad_token = tokenizer.eos_token
         teacher = cls(model.to(choose_device(device)).eval(), tokenizer, prompts, batch_size)
         teacher.shared = teacher._shared_pass_is_exact()
+        if not teacher.shared:
+            warnings.warn(
+                f"teacher.path is {path}: the model is not exact under a 4-D attention mask, so that each prefix of a "
+                "rationale takes a pass of its own (several times slower, same probabilities)",
+                stacklevel=2,
+            )
         return teacher
 
     @property
     def max_length(self) -> int:
         """Tokens of context."""
-        return min(self.model.config.max_position_embeddings, self.tokenizer.model_max_length)
+        known = self.tokenizer.model_max_length
+        return min(getattr(self.model.config.get_text_config(), "max_position_embeddings", None) or known, known)
+
+    @property
+    def shared_length(self) -> int:
+        """Tokens up to which the shared pass is exact: its mask replaces a model's own sliding window."""
+        config = self.model.config.get_text_config()
+        window = getattr(config, "sliding_window", None) if getattr(config, "use_sliding_window", True) else None
+        return window or self.max_length
 
     # Option probabilities.
 
@@ -93,11 +123,11 @@ class LocalTeacher:
         trees: dict[int, _Tree] = {}
         for index, prompt in enumerate(prompts):
             tokens = self._tokenize(prompt.prefixes())
-            if max(map(len, tokens)) > self.max_length:
-                detail = f"{max(map(len, tokens))} tokens, the teacher takes {self.max_length}"
-                results[index] = Refusal("too long", detail)
-            elif self.shared and (tree := self._tree(prompt, tokens)) is not None:
-                trees[index] = tree
+            longest = max(map(len, tokens))
+            if longest > self.max_length:
+                results[index] = Refusal("too long", f"{longest} tokens, the teacher takes {self.max_length}")
+            elif self.shared and longest <= self.shared_length:
+                trees[index] = _Tree.of(tokens)
             else:
                 results[index] = self._scores(self._plain_logits(tokens), prompt.num_options)
         with tqdm(total=len(trees), desc="read rationales", delay=5, unit="rationale") as bar:
@@ -107,14 +137,6 @@ class LocalTeacher:
                     results[index] = self._scores(rows, prompts[index].num_options)
                 bar.update(len(batch))
         return results
-
-    def _tree(self, prompt: PrefixPrompt, tokens: list[list[int]]) -> _Tree | None:
-        """The shared layout, or None where a prefix's tokens are not those of the whole rationale cut short."""
-        tail = self._tokenize([prompt.tail], special=False)[0]
-        ids = tokens[-1][: len(tokens[-1]) - len(tail)]
-        ends = [len(row) - len(tail) for row in tokens]
-        exact = all(row == ids[:end] + tail for row, end in zip(tokens, ends, strict=True))
-        return _Tree(ids, ends, tail) if exact else None
 
     def _tree_logits(self, trees: list[_Tree]) -> list[torch.Tensor]:
         """For each tree the logits after every prefix: (num_prefixes, vocabulary)."""
@@ -127,14 +149,17 @@ class LocalTeacher:
             hidden = self.model.base_model(**inputs, use_cache=False).last_hidden_state
             rows, places = zip(*reads, strict=True)
             logits = self.model.lm_head(hidden[list(rows), list(places)]).float().cpu()
-        return list(logits.split([len(tree.ends) for tree in trees]))
+        return list(logits.split([len(tree.branches) for tree in trees]))
 
     def _plain_logits(self, tokens: list[list[int]]) -> torch.Tensor:
         """The same by one plain row for each prefix: (num_prefixes, vocabulary)."""
         import torch
 
+        keeps = "logits_to_keep" in inspect.signature(self.model.forward).parameters
+        options = {"use_cache": False} | ({"logits_to_keep": 1} if keeps else {})
+        device = self.model.device
         with torch.inference_mode():
-            rows = [self.model(torch.tensor([row], device=self.model.device)).logits[0, -1] for row in tokens]
+            rows = [self.model(torch.tensor([row], device=device), **options).logits[0, -1] for row in tokens]
         return torch.stack(rows).float().cpu()
 
     def _scores(self, logits: torch.Tensor, num_options: int) -> OptionScores:
@@ -151,10 +176,13 @@ class LocalTeacher:
 
     def _spellings(self, letter: str) -> list[int]:
         """Ids of the single tokens that spell an option letter."""
+        if letter in self._letters:
+            return self._letters[letter]
         rows = self._tokenize([letter, f" {letter}", f"({letter}", f" ({letter}"], special=False)
         ids = sorted({row[0] for row in rows if len(row) == 1})
         if not ids:
             raise ValueError(f"the teacher's tokenizer has no single token for the option letter {letter!r}")
+        self._letters[letter] = ids
         return ids
 
     def _shared_pass_is_exact(self) -> bool:
@@ -162,11 +190,8 @@ class LocalTeacher:
 
         prompt = PrefixPrompt("Question: 1 or 2?\nRationale:", (" One.", " So it is two."), "\nThe answer is", 2)
         tokens = self._tokenize(prompt.prefixes())
-        tree = self._tree(prompt, tokens)
-        if tree is None:
-            return True  # nothing to compare; every prompt is checked again when it comes
         try:
-            shared = self._tree_logits([tree])[0]
+            shared = self._tree_logits([_Tree.of(tokens)])[0]
         except (ValueError, RuntimeError, TypeError, AttributeError):  # a model without 4-D masks says so in many ways
             return False
         tolerance = TOLERANCE if self.model.dtype == torch.float32 else 0.05
@@ -211,8 +236,7 @@ class LocalTeacher:
         pad = self.tokenizer.pad_token_id
         ids = torch.tensor([[pad] * (length - len(row)) + row for row in rows])
         mask = torch.tensor([[0] * (length - len(row)) + [1] * len(row) for row in rows])
-        newline = [row[0] for row in self._tokenize(["\n"], special=False) if len(row) == 1]
-        decoder = Decoder({*newline, self.tokenizer.eos_token_id} - {None})
+        decoder = Decoder(self._stop_tokens())
         device = self.model.device
         with torch.inference_mode():
             out = self.model.generate(
@@ -224,6 +248,16 @@ class LocalTeacher:
             )
         texts = self.tokenizer.batch_decode(out[:, length:], skip_special_tokens=True)
         return [text.partition("\n")[0].strip() for text in texts]
+
+    def _stop_tokens(self) -> set[int]:
+        """Every token that ends a text, or holds a line break: large vocabularies have `.\\n` and several ends."""
+        if not self._stops:
+            ends = self.model.generation_config.eos_token_id
+            words = self.tokenizer.batch_decode([[token] for token in range(len(self.tokenizer))])
+            self._stops.update(token for token, word in enumerate(words) if "\n" in word)
+            self._stops.update(ends if isinstance(ends, list) else [ends], [self.tokenizer.eos_token_id])
+            self._stops.discard(None)
+        return self._stops
 
     def _tokenize(self, texts: list[str], *, special: bool = True) -> list[list[int]]:
         return self.tokenizer(texts, add_special_tokens=special).input_ids
@@ -244,13 +278,14 @@ def tree_batch(
     visible = torch.eye(length, dtype=torch.bool).repeat(len(trees), 1, 1)  # padding sees itself: no empty softmax
     reads: list[tuple[int, int]] = []
     for row, tree in enumerate(trees):
-        start, width = len(tree.ids), len(tree.tail)
-        ids[row, :start] = torch.tensor(tree.ids)
+        start = len(tree.trunk)
+        ids[row, :start] = torch.tensor(tree.trunk, dtype=torch.long)
         positions[row, :start] = torch.arange(start)
         visible[row, :start, :start] = torch.ones(start, start, dtype=torch.bool).tril()
-        for end in tree.ends:
+        for end, own in tree.branches:
+            width = len(own)
             stop = start + width
-            ids[row, start:stop] = torch.tensor(tree.tail)
+            ids[row, start:stop] = torch.tensor(own)
             positions[row, start:stop] = torch.arange(end, end + width)
             visible[row, start:stop, :end] = True
             visible[row, start:stop, start:stop] = torch.ones(width, width, dtype=torch.bool).tril()
@@ -258,6 +293,11 @@ def tree_batch(
             start = stop
     mask = torch.zeros(visible.shape, dtype=dtype).masked_fill(~visible, torch.finfo(dtype).min)
     return {"input_ids": ids, "position_ids": positions, "attention_mask": mask[:, None]}, reads
+
+
+def _num_equal(one: list[int], other: list[int]) -> int:
+    """Length of the common start of two rows of token ids."""
+    return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
 def _by_tokens(trees: dict[int, _Tree]) -> Iterable[list[int]]:
