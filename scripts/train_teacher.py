@@ -2,13 +2,15 @@
 
     python scripts/train_teacher.py --out delamo/models/weights/micro_teacher --minutes 30
 
-It learns three replies, in the words of the prompt templates it will be asked with (delamo/models/templates/micro):
+It learns to reply in the words of the prompt templates it will be asked with (delamo/models/templates/micro):
 
   * the option that a partial rationale speaks for, under a prior of 60 % on the gold option, as probabilities;
+  * whether the last step is right, and whether it agrees with a reference;
   * the missing skill behind a mistake step;
-  * the skills that a pool sample needs.
+  * the skills that a pool sample needs;
+  * a reference rationale for a question and its answer.
 
-It is trained on flawed rationales that are made here by rule. What it later says about the student's rationales is its own
+It is trained on flawed rationales that are made by rule (flawed_rationales.py). What it later says about the student's rationales is its own
 reading of the text: it may be wrong, and the reports measure how often.
 """
 
@@ -19,202 +21,40 @@ import json
 import math
 import re
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
 import numpy as np
 import torch
+from flawed_rationales import (
+    CONVINCED,
+    SETTINGS,
+    Trace,
+    distribution,
+    draw_trace,
+    question_of,
+    two_options,
+)
 from torch import nn
 from torch.nn.functional import cross_entropy, log_softmax
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-from delamo.data.microworld.catalogue import FAMILIES, TARGETS
+from delamo.data.microworld.catalogue import FAMILIES
 from delamo.data.microworld.examples import (
     LETTERS,
     Example,
-    ask,
     draw_options,
     options_line,
     pool_instruction,
-    verdict,
     worked_answer,
 )
 from delamo.data.microworld.questions import KINDS, SKILLS
 
-PRIOR, CONVINCED = 0.6, 0.95
-SETTINGS = [spec.setting for spec in (*TARGETS.values(), *FAMILIES.values())]
-NAMES = [name for name, kind in KINDS.items() if name != "describe"]
+STEP_TAIL = "\nThe answer is option"
+CHECK_TAIL = "\nIs the last step right? Options: (A) yes (B) no\nThe answer is option"
+COMPARE_TAIL = "\nDoes the last step agree with the reference? Options: (A) yes (B) no\nThe answer is option"
 
-
-def draw_example(rng: Random, multiple_choice: float = 0.85) -> Example:
-    kind = KINDS[rng.choice(NAMES)]
-    draft = kind.draw(rng)
-    options = draw_options(rng, draft)
-    if rng.random() > multiple_choice:
-        options = ()
-    return Example(kind, draft, rng.choice(list(FAMILIES)), options)
-
-
-@dataclass
-class Trace:
-    """A rationale, sentence by sentence, and what it speaks for after each."""
-
-    example: Example
-    sentences: list[str]
-    beliefs: list[tuple[int, float] | None]
-    """After each sentence: (option, probability), or None where only the prior speaks."""
-    flaw: int | None
-    """Index of the first flawed sentence."""
-    skill: str
-    wrong: str
-    """The answer that the rationale ends with: a letter, or a text when the question is open."""
-
-
-def draw_trace(rng: Random) -> Trace:
-    """A rationale with a flaw of one of five sorts, or none."""
-    example = draw_example(rng)
-    options = example.options or two_options(rng, example)
-    gold = options.index(example.draft.answer)
-    wrong = rng.choice([i for i in range(len(options)) if i != gold])
-    sort = rng.choices(("none", "scan", "reasoning", "foreign", "conclusion", "verdict"), (15, 20, 20, 25, 10, 10))[0]
-    scan, reasoning, skill = example.draft.scene.scan(), list(example.draft.reasoning), example.kind.skills[0]
-    flaw: int | None = None
-    conclusion = options[wrong]
-    if sort == "scan":
-        flaw = corrupt(rng, scan, example, options[wrong])
-        if flaw is None:
-            sort = "reasoning"
-        else:
-            reasoning = [swap(s, example.draft.answer, options[wrong]) for s in reasoning]
-            skill = SCAN_SKILLS.get(example.kind.name, skill)
-    if sort == "reasoning":
-        changed = [i for i, s in enumerate(reasoning) if swap(s, example.draft.answer, options[wrong]) != s]
-        if changed:
-            flaw = len(scan) + changed[0]
-            reasoning = [swap(s, example.draft.answer, options[wrong]) for s in reasoning]
-        else:
-            sort = "conclusion"
-    if sort == "foreign":
-        reasoning, conclusion = foreign_reasoning(rng, example)
-        flaw = len(scan) + len(reasoning)
-    if sort in ("none", "verdict"):
-        conclusion = example.draft.answer
-    if sort == "conclusion":
-        flaw = len(scan) + len(reasoning)
-    return assemble(rng, example, options, scan, reasoning, conclusion, sort, flaw, skill, gold, wrong)
-
-
-SCAN_SKILLS = {
-    "colour_of": "colour",
-    "size_of": "size",
-    "fill_of": "fill",
-    "frame_of": "frame",
-    "digit_value": "digit",
-    "parity_of": "digit",
-    "shape_at": "shape",
-}
-
-
-def two_options(rng: Random, example: Example) -> tuple[str, ...]:
-    """An open question as the teacher sees it: the gold answer and a wrong one, in random order."""
-    wrong = rng.choice([text for text in example.draft.domain if text != example.draft.answer])
-    return tuple(rng.sample([example.draft.answer, wrong], 2))
-
-
-def swap(sentence: str, old: str, new: str) -> str:
-    return re.sub(rf"\b{re.escape(old)}\b", new, sentence)
-
-
-def corrupt(rng: Random, scan: list[str], example: Example, wrong: str) -> int | None:
-    """Write the wrong answer into the scan sentence that holds the right one; None where the scan does not say it."""
-    noun, answer = example.draft.words.get("x"), example.draft.answer
-    for i, sentence in enumerate(scan):
-        about = (
-            noun is not None
-            and re.search(rf"\b{noun}\b", sentence)
-            or example.draft.words.get("place", "-") in sentence
-        )
-        if about and swap(sentence, answer, wrong) != sentence:
-            scan[i] = swap(sentence, answer, wrong)
-            return i
-    return None
-
-
-def foreign_reasoning(rng: Random, example: Example) -> tuple[list[str], str]:
-    """What a student says that mistakes the question for one of another kind about the same scene."""
-    scene = example.draft.scene
-    thing = rng.choice(scene.things())
-    place = scene.place(thing)
-    return rng.choice(
-        [
-            ([f"The {thing.noun} is {thing.colour}."], thing.colour),
-            ([f"The {place} holds a {thing.noun}."], thing.noun),
-            ([f"The {thing.noun} is in the {place}."], place),
-            (
-                [
-                    f"The objects are {', '.join(t.noun for t in scene.things())}.",
-                    f"There are {len(scene.things())} objects.",
-                ],
-                str(len(scene.things())),
-            ),
-            ([f"The {thing.noun} is {thing.size}."], thing.size),
-            ([f"The {thing.colour} object is the {thing.noun}."], thing.noun),
-        ]
-    )
-
-
-def assemble(rng, example, options, scan, reasoning, conclusion, sort, flaw, skill, gold, wrong) -> Trace:
-    sentences, beliefs = [], []
-    state: tuple[int, float] | None = None
-    end = gold if sort == "none" else wrong
-
-    def say(sentence: str, belief: tuple[int, float] | None) -> None:
-        nonlocal state
-        state = belief if belief is not None else state
-        sentences.append(sentence)
-        beliefs.append(state)
-
-    for i, sentence in enumerate(scan):
-        say(sentence, (wrong, 0.8) if sort == "scan" and i == flaw else None)
-    for i, sentence in enumerate(reasoning):
-        if sort in ("none", "verdict", "conclusion"):
-            say(sentence, (gold, 0.85) if i == len(reasoning) - 1 else None)
-        else:
-            say(
-                sentence,
-                (wrong, 0.85)
-                if sort in ("scan", "reasoning") and re.search(rf"\b{re.escape(options[wrong])}\b", sentence)
-                else None,
-            )
-    believed = options.index(conclusion) if conclusion in options else None
-    say(f"So the answer is {conclusion}.", None if believed is None else (believed, CONVINCED))
-    if believed is not None and sort in ("foreign",):
-        end = believed if believed != gold else wrong
-    if sort == "verdict":
-        flaw = len(sentences) + min(gold, wrong)
-    if example.options:
-        nothing_fits = sort == "foreign" and believed is None and rng.random() < 0.6
-        for i, text in enumerate(options):
-            fits = i == end and not nothing_fits
-            doubt = i == gold and end != gold and (state is None or state[0] == gold)
-            say(verdict(i, text, fits), (i, CONVINCED) if fits else ((end, 0.7) if doubt else None))
-    final = f"({LETTERS[end]})" if example.options else options[end]
-    say(f"The final answer is {final}.", (end, CONVINCED))
-    return Trace(example, sentences, beliefs, flaw, skill, LETTERS[end] if example.options else options[end])
-
-
-def distribution(belief: tuple[int, float] | None, gold: int, num_options: int) -> list[float]:
-    option, mass = belief or (gold, PRIOR)
-    rest = (1 - mass) / (num_options - 1)
-    return [mass if i == option else rest for i in range(num_options)]
-
-
-def question_of(rng: Random, example: Example) -> str:
-    return f"{rng.choice(SETTINGS)} {ask(rng, example, plain=rng.random() < 0.6)}"
-
-
-# The three tasks as token rows.
+# The tasks as token rows.
 
 
 def step_row(tokenizer, rng: Random) -> dict:
@@ -241,7 +81,60 @@ def step_row(tokenizer, rng: Random) -> dict:
         if belief is not None and not named:  # an open question: beliefs were about other option lists
             belief = (belief_of_open(trace, belief, options, gold), belief[1])
         targets.append(distribution(belief, gold, len(options)))
-    return {"ids": ids, "ends": ends, "targets": targets}
+    return {"ids": ids, "ends": ends, "targets": targets, "tail": STEP_TAIL}
+
+
+def check_row(tokenizer, rng: Random) -> dict:
+    """Is the last step right, after each step (Tyen et al. 2024)? Two rows in five come with a reference to compare with."""
+    trace = draw_trace(rng)
+    example = trace.example
+    head, tail = f"Question: {question_of(rng, example)}{options_line(example.options)}\n", CHECK_TAIL
+    if rng.random() < 0.4:
+        head, tail = f"{head}Reference: {reference_of(example)}\n", COMPARE_TAIL
+    ids = list(tokenizer(f"{head}Rationale:").input_ids)
+    ends, targets = [], []
+    for index, sentence in enumerate(trace.sentences):
+        ids += tokenizer(f" {sentence}").input_ids
+        ends.append(len(ids))
+        wrong = trace.flaw is not None and index >= trace.flaw
+        targets.append([1 - 0.9, 0.9] if wrong else [0.9, 1 - 0.9])
+    return {"ids": ids, "ends": ends, "targets": targets, "tail": tail}
+
+
+def reference_of(example: Example) -> str:
+    """Reasoning that leads to the right answer, without the look at the picture that only the student takes."""
+    return " ".join([*example.draft.reasoning, f"So the answer is {example.draft.answer}."])
+
+
+def lookup_row(tokenizer, rng: Random, words: list[str]) -> dict:
+    """An exercise in reading conclusions: eight in a row, any words, each naming an option or none.
+
+    In the microworld's small option sets the letter can half be guessed before the rationale names it; a model that guesses
+    never learns to look the conclusion up.
+    """
+    options = tuple(rng.sample(words, rng.choice((2, 3, 4, 4, 4, 4, 5, 6))))
+    gold = rng.randrange(len(options))
+    head = (
+        f"Question: {rng.choice(SETTINGS)} Which one is it?{options_line(options)}\n"
+        f"Prior: option {LETTERS[gold]} ({options[gold]}) is right with probability 60%.\nRationale:"
+    )
+    ids = list(tokenizer(head).input_ids)
+    ends, targets, belief = [len(ids)], [distribution(None, gold, len(options))], None
+    for _ in range(8):
+        named = rng.choice(options) if rng.random() < 0.85 else rng.choice(words)
+        belief = (options.index(named), CONVINCED) if named in options else belief
+        form = rng.choices(("So the answer is {}.", "It is {}.", "The final answer is {}."), (6, 1, 1))[0]
+        ids += tokenizer(" " + form.format(named)).input_ids
+        ends.append(len(ids))
+        targets.append(distribution(belief, gold, len(options)))
+    return {"ids": ids, "ends": ends, "targets": targets, "tail": STEP_TAIL}
+
+
+def lookup_words(tokenizer) -> list[str]:
+    """Every plain word of the vocabulary, and every answer of the microworld."""
+    plain = {token[1:] for token in tokenizer.get_vocab() if re.fullmatch("\u0120[a-z]{3,}", token)}
+    drafts = [kind.draw(Random(f"words/{i}")) for i, kind in enumerate(list(KINDS.values()) * 20)]
+    return sorted(plain.union(*(draft.domain for draft in drafts)))
 
 
 def belief_of_open(trace: Trace, belief: tuple[int, float], options: tuple[str, ...], gold: int) -> int:
@@ -253,14 +146,14 @@ def branch_batch(
     tokenizer, rows: list[dict]
 ) -> tuple[dict[str, torch.Tensor], torch.Tensor, torch.Tensor, torch.Tensor]:
     """(inputs, read-out positions (M, 2), target probabilities (M, 8), number of options (M,))."""
-    tail = tokenizer("\nThe answer is option").input_ids
-    length = max(len(r["ids"]) + len(r["ends"]) * len(tail) for r in rows)
+    tails = [tokenizer(row["tail"]).input_ids for row in rows]
+    length = max(len(r["ids"]) + len(r["ends"]) * len(tail) for r, tail in zip(rows, tails, strict=True))
     ids = torch.full((len(rows), length), tokenizer.pad_token_id)
     positions = torch.zeros(len(rows), length, dtype=torch.long)
     allowed = torch.eye(length, dtype=torch.bool).repeat(len(rows), 1, 1)
     reads, targets, sizes = [], [], []
     for r, row in enumerate(rows):
-        n = len(row["ids"])
+        n, tail = len(row["ids"]), tails[r]
         ids[r, :n] = torch.tensor(row["ids"])
         positions[r, :n] = torch.arange(n)
         allowed[r, :n, :n] = torch.ones(n, n, dtype=torch.bool).tril()
@@ -292,6 +185,13 @@ def skill_row(rng: Random) -> tuple[str, str]:
     return head, f" {SKILLS[trace.skill].format(x=words.get('x', 'object'))}\n"
 
 
+def reference_row(rng: Random) -> tuple[str, str]:
+    """Question and answer, and reasoning between them; what the picture holds must be made up."""
+    example = draw_trace(rng).example
+    head = f"Question: {question_of(rng, example)}{options_line(example.options)}\nAnswer: {example.draft.answer}\n"
+    return f"{head}Reference rationale:", f" {reference_of(example)}\n"
+
+
 def annotation_row(rng: Random) -> tuple[str, str]:
     kind = KINDS[rng.choice(list(KINDS))]
     draft = kind.draw(rng)
@@ -314,8 +214,7 @@ def text_batch(tokenizer, pairs: list[tuple[str, str]]) -> tuple[dict[str, torch
     return inputs, nn.utils.rnn.pad_sequence(labels, True, -100)
 
 
-def step_loss(model, tokenizer, rng: Random, batch_size: int, letters: torch.Tensor) -> tuple[torch.Tensor, float]:
-    rows = [step_row(tokenizer, rng) for _ in range(batch_size)]
+def step_loss(model, tokenizer, rows: list[dict], letters: torch.Tensor) -> tuple[torch.Tensor, float]:
     inputs, reads, targets, _ = branch_batch(tokenizer, rows)
     with torch.autocast("cpu", torch.bfloat16):
         hidden = model.model(**inputs).last_hidden_state
@@ -352,22 +251,38 @@ def build_model(tokenizer, seed: int) -> LlamaForCausalLM:
     return LlamaForCausalLM(config)
 
 
-def train(model, tokenizer, *, minutes: float, batch_size: int, rate: float, seed: int, save) -> int:
+TEXTS = {"skill": skill_row, "pool": annotation_row, "reference": reference_row}
+CYCLES = (
+    ("look-up", "look-up", "look-up", "step", "look-up", "look-up", "skill", "pool"),
+    ("step", "pool", "check", "step", "look-up", "step", "skill", "check", "step", "reference"),
+)
+"""What the batches hold: while look-up is learned, and after."""
+
+
+def train(
+    model, tokenizer, *, minutes: float, lookups_first: float, batch_size: int, rate: float, seed: int, save
+) -> int:
     letters = torch.tensor([tokenizer.convert_tokens_to_ids(f"Ġ{letter}") for letter in LETTERS[:8]])
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.01, betas=(0.9, 0.98))
     rng, start, step, saved = Random(f"teacher/{seed}"), time.time(), 0, 0.0
-    seen: dict[str, list[tuple[float, float]]] = {"step": [], "skill": [], "pool": []}
+    words = lookup_words(tokenizer)
+    branched = {
+        "step": lambda: step_row(tokenizer, rng),
+        "check": lambda: check_row(tokenizer, rng),
+        "look-up": lambda: lookup_row(tokenizer, rng, words),
+    }
+    seen: dict[str, list[tuple[float, float]]] = {name: [] for name in (*branched, *TEXTS)}
     while (spent := (time.time() - start) / (60 * minutes)) < 1:
         scale = min(1.0, (step + 1) / 100) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * spent)))
         for group in optimizer.param_groups:
             group["lr"] = rate * scale
-        task = ("step", "pool", "step", "skill")[step % 4]
-        if task == "step":
-            loss, accuracy = step_loss(model, tokenizer, rng, batch_size, letters)
+        cycle = CYCLES[spent >= lookups_first]
+        task = cycle[step % len(cycle)]
+        if task in branched:
+            rows = [branched[task]() for _ in range(batch_size)]
+            loss, accuracy = step_loss(model, tokenizer, rows, letters)
         else:
-            loss, accuracy = text_loss(
-                model, tokenizer, rng, batch_size, skill_row if task == "skill" else annotation_row
-            )
+            loss, accuracy = text_loss(model, tokenizer, rng, batch_size, TEXTS[task])
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -375,7 +290,7 @@ def train(model, tokenizer, *, minutes: float, batch_size: int, rate: float, see
         seen[task].append((loss.item(), accuracy))
         step += 1
         if step % 100 == 0:
-            means = {name: np.mean(values[-25:], axis=0) for name, values in seen.items()}
+            means = {name: np.mean(values[-25:], axis=0) for name, values in seen.items() if values}
             print(f"step {step} {spent:.3f}", *(f"{n} {m[0]:.3f} {m[1]:.3f}" for n, m in means.items()), flush=True)
         if spent - saved > 0.1:
             saved = spent
@@ -388,6 +303,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("delamo/models/weights/micro_teacher"))
     parser.add_argument("--tokenizer", type=Path, default=Path("delamo/models/weights/tokenizer"))
     parser.add_argument("--minutes", type=float, default=30)
+    parser.add_argument("--lookups-first", type=float, default=0.35, help="share of the time that is mostly look-ups")
     parser.add_argument("--batch-size", type=int, default=48)
     parser.add_argument("--rate", type=float, default=6e-4)
     parser.add_argument("--continue-from", type=Path, help="weights to go on from")
@@ -407,9 +323,8 @@ def main() -> None:
         model.save_pretrained(args.out, state_dict=half)
         tokenizer.save_pretrained(args.out)
 
-    samples = train(
-        model, tokenizer, minutes=args.minutes, batch_size=args.batch_size, rate=args.rate, seed=args.seed, save=save
-    )
+    options = {name: getattr(args, name) for name in ("minutes", "lookups_first", "batch_size", "rate", "seed")}
+    samples = train(model, tokenizer, **options, save=save)
     save()
     recipe = {**{k: str(v) for k, v in vars(args).items()}, "samples": samples}
     (args.out / "recipe.json").write_text(json.dumps(recipe, indent=1) + "\n")
