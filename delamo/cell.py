@@ -52,11 +52,12 @@ class Cell:
 
         return teacher_digest(self.config.teacher)
 
-    def teacher_reads(self, template: str) -> dict[str, Any]:
-        """What decides a teacher's replies to one kind of prompt: the model and the template's text."""
+    def teacher_reads(self, *templates: str) -> dict[str, Any]:
+        """What decides a teacher's replies to some kinds of prompt: the model and the templates' texts."""
         from delamo.models import prompts
 
-        return {"teacher": self.teacher_digest, "prompt": prompts.digest(self.config.teacher.prompts.value, template)}
+        texts = [prompts.digest(self.config.teacher.prompts.value, template) for template in templates]
+        return {"teacher": self.teacher_digest, "prompts": texts}
 
     def label(self, *roles: str) -> str:
         """The names of those choices, for a folder that people can read."""

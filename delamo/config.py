@@ -296,6 +296,65 @@ class AnswerSwitchConfig(MistakesConfig):
 
 
 @dataclass(slots=True, kw_only=True)
+class PromptPerStepConfig(MistakesConfig):
+    """The first step that the teacher calls wrong (Tyen et al. 2024; paper, Table 7)."""
+
+    fallback: bool = MISSING
+
+
+@dataclass(slots=True, kw_only=True)
+class PseudoRationaleConfig(MistakesConfig):
+    """The first step that departs from a reference rationale of the teacher's own (paper, Table 7)."""
+
+    reference_max_new_tokens: int = MISSING
+    fallback: bool = MISSING
+
+
+@dataclass(slots=True, kw_only=True)
+class RandomStepConfig(MistakesConfig):
+    """A step drawn at random (paper, Table 7)."""
+
+    seed: int = MISSING
+
+
+@dataclass(slots=True, kw_only=True)
+class AnnotatedConfig(MistakesConfig):
+    """Steps from a file, JSON lines of {"id", "step"}: annotated by people, say (paper, Table 8)."""
+
+    path: str = MISSING
+
+
+@dataclass(slots=True, kw_only=True)
+class WholeRationaleConfig(MistakesConfig):
+    """No step is singled out (paper, Table 5, "w/o Mistake Identification")."""
+
+
+class SkillSource(Enum):
+    """Which validation samples give the queries: the errors, or all of them."""
+
+    errors = "errors"
+    all_samples = "all_samples"
+
+
+class Query(Enum):
+    """What the pool is searched with: the skill that the teacher names, or the mistake step as it stands."""
+
+    skill = "skill"
+    mistake_step = "mistake_step"
+
+
+@dataclass(slots=True, kw_only=True)
+class SkillsConfig:
+    """From mistakes to queries (paper, section 3.4)."""
+
+    name: str = label()
+    source: SkillSource = MISSING
+    """`all_samples` asks which skills each validation sample needs, right or wrong ("w/o Error Collection")."""
+    query: Query = MISSING
+    """`mistake_step` asks the teacher for no skill ("w/o Skill Analysis")."""
+
+
+@dataclass(slots=True, kw_only=True)
 class TuningConfig:
     """LoRA tuning of the student."""
 
@@ -381,6 +440,7 @@ class CellConfig:
     selector: SelectorConfig = MISSING
     retriever: RetrieverConfig = MISSING
     mistakes: MistakesConfig = MISSING
+    skills: SkillsConfig = MISSING
     tuning: TuningConfig = MISSING
     logger: LoggerConfig = label()  # noqa: RUF009
     paths: PathsConfig = label()  # noqa: RUF009
@@ -417,6 +477,12 @@ SCHEMAS: dict[str, type] = {
     "selector/none": NoneConfig,
     "retriever/bm25": RetrieverConfig,
     "mistakes/answer_switch": AnswerSwitchConfig,
+    "mistakes/prompt_per_step": PromptPerStepConfig,
+    "mistakes/pseudo_rationale": PseudoRationaleConfig,
+    "mistakes/random_step": RandomStepConfig,
+    "mistakes/annotated": AnnotatedConfig,
+    "mistakes/whole_rationale": WholeRationaleConfig,
+    "skills/skills": SkillsConfig,
     "tuning/lora": TuningConfig,
     "logger/none": NoLoggerConfig,
     "logger/csv": CsvLoggerConfig,

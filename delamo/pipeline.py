@@ -19,12 +19,14 @@ from tqdm import tqdm
 
 from delamo.cell import Cell, open_cell
 from delamo.compose import arguments, identity
-from delamo.config import CellConfig
+from delamo.config import CellConfig, Query, SkillSource
 from delamo.graph import Plan, Round, Step
+from delamo.mistakes import FINDERS, ErrorCase
+from delamo.models.spent import Meter
 from delamo.records import Answer, ItemScore, Mistake, PoolSkills, Quarantined, Sample, Skill
 from delamo.rundir import attempt, run_folder
 from delamo.selectors import Inputs
-from delamo.store import Account, Draft, append_shards, write_rows
+from delamo.store import Account, Draft, append_shards, file_digest, write_rows
 
 T = TypeVar("T")
 
@@ -79,6 +81,8 @@ def plan_cell(cell: Cell) -> Plan:
 
 def missing_skills(cell: Cell, adapter: Step | None) -> Step:
     """What the student lacks, by its errors on the validation samples."""
+    if cell.config.skills.source is SkillSource.all_samples:
+        return name_needed_skills(cell)
     answers = collect_answers(cell, adapter)
     mistakes = find_mistakes(cell, answers)
     return name_skills(cell, mistakes)
@@ -129,25 +133,31 @@ def collect_answers(cell: Cell, adapter: Step | None) -> Step:
 
 def find_mistakes(cell: Cell, answers: Step) -> Step:
     """The step at which each wrong rationale goes wrong (paper, section 3.3)."""
-    method = arguments(cell.config.mistakes)
+    finder, method = FINDERS[type(cell.config.mistakes)], arguments(cell.config.mistakes)
     include_unparsed = method.pop("include_unparsed")
 
     def make(draft: Draft) -> None:
-        from delamo.stages.mistakes import find_mistakes
-
         rows = answers.stage.rows(Answer)
         cases = error_cases(cell.task.validation, rows, include_unparsed=include_unparsed)
-        found, bad = find_mistakes(cases, cell.teacher, **method)
+        teacher = cell.teacher if finder.templates else None
+        meter = Meter(teacher)
+        found, bad = finder.find(cases, teacher, **method)
         write_rows(draft.path / "mistakes.jsonl", found)
         skipped = {"no error": len(rows) - len(cases)}
-        draft.finish(Account(num_in=len(rows), num_ok=len(found), quarantined=bad, skipped=skipped))
+        account = Account(num_in=len(rows), num_ok=len(found), quarantined=bad, skipped=skipped)
+        draft.finish(account, spent=meter.total())
 
-    reads = cell.teacher_reads("mistake_step") | {"mistakes": identity(cell.config.mistakes)}
-    return step(cell, "mistakes", cell.label("task", "student", "teacher"), reads, {"answers": answers}, make)
+    reads = {"mistakes": identity(cell.config.mistakes)}
+    reads |= cell.teacher_reads(*finder.templates) if finder.templates else {}
+    reads |= {f"{name} content": file_digest(Path(method[name])) for name in finder.files}
+    names = ("task", "student", "teacher") if finder.templates else ("task", "student", "mistakes")
+    return step(cell, "mistakes", cell.label(*names), reads, {"answers": answers}, make)
 
 
 def name_skills(cell: Cell, mistakes: Step) -> Step:
-    """The one skill that each mistake shows to be missing (paper, section 3.4)."""
+    """The one skill that each mistake shows to be missing (paper, section 3.4), or the mistake step in its place."""
+    if cell.config.skills.query is Query.mistake_step:
+        return quote_mistakes(cell, mistakes)
     teacher = cell.config.teacher
     options = {"max_new_tokens": teacher.skill_max_new_tokens}
 
@@ -156,12 +166,48 @@ def name_skills(cell: Cell, mistakes: Step) -> Step:
 
         rows = mistakes.stage.rows(Mistake)
         images = {sample.id: sample.image for sample in cell.task.validation} if teacher.sees_images else None
+        meter = Meter(cell.teacher)
         skills, bad = name_skills(rows, cell.teacher, images=images, **options)
         write_rows(draft.path / "skills.jsonl", skills)
-        draft.finish(Account(num_in=len(rows), num_ok=len(skills), quarantined=bad))
+        draft.finish(Account(num_in=len(rows), num_ok=len(skills), quarantined=bad), spent=meter.total())
 
     reads = cell.teacher_reads("skill") | options | {"sees_images": teacher.sees_images}
     return step(cell, "skills", cell.label("task", "student", "teacher"), reads, {"mistakes": mistakes}, make)
+
+
+def quote_mistakes(cell: Cell, mistakes: Step) -> Step:
+    """The mistake steps as queries, the teacher not asked (paper, Table 5, "w/o Skill Analysis")."""
+
+    def make(draft: Draft) -> None:
+        from delamo.stages.skills import quote_mistakes
+
+        rows = mistakes.stage.rows(Mistake)
+        skills, bad = quote_mistakes(rows)
+        write_rows(draft.path / "skills.jsonl", skills)
+        draft.finish(Account(num_in=len(rows), num_ok=len(skills), quarantined=bad))
+
+    return step(
+        cell, "skills", cell.label("task", "student", "skills"), {"query": "mistake step"}, {"mistakes": mistakes}, make
+    )
+
+
+def name_needed_skills(cell: Cell) -> Step:
+    """The skills that every validation sample needs, answered rightly or not (paper, Table 5, "w/o Error Collection")."""
+    teacher = cell.config.teacher
+    options = {"max_new_tokens": teacher.pool_skills_max_new_tokens}
+
+    def make(draft: Draft) -> None:
+        from delamo.stages.skills import name_needed_skills
+
+        samples, meter = cell.task.validation, Meter(cell.teacher)
+        skills, bad = name_needed_skills(samples, cell.teacher, **options)
+        write_rows(draft.path / "skills.jsonl", skills)
+        account = Account(num_in=len(samples), num_ok=len(samples) - len(bad), quarantined=bad)
+        draft.finish(account, spent=meter.total())
+
+    reads = cell.teacher_reads("pool_skills") | options | {"sees_images": teacher.sees_images}
+    reads["samples"] = cell.samples_digests["validation"]
+    return step(cell, "skills", cell.label("task", "teacher", "skills"), reads, {}, make)
 
 
 def annotate_pool(cell: Cell) -> Step:
@@ -172,13 +218,21 @@ def annotate_pool(cell: Cell) -> Step:
     def make(draft: Draft) -> None:
         from delamo.stages.skills import annotate_pool
 
+        meter = Meter(cell.teacher, draft.work / "spent.json")
+
+        def annotate(batch: list[Sample]) -> tuple[list[PoolSkills], list[Quarantined]]:
+            found = annotate_pool(batch, cell.teacher, **options)
+            meter.save()
+            return found
+
         in_shards(
             draft,
             "pool_skills",
             cell.pool,
             PoolSkills,
-            work=lambda batch: annotate_pool(batch, cell.teacher, **options),
+            work=annotate,
             shard_size=teacher.shard_size,
+            notes=lambda: {"spent": meter.total()},
         )
 
     reads = cell.teacher_reads("pool_skills") | options | {"pool": cell.pool.digest, "sees_images": teacher.sees_images}
@@ -309,10 +363,8 @@ def generation(cell: Cell) -> dict[str, Any]:
     return {"max_new_tokens": student.max_new_tokens, "temperature": student.temperature, "seed": seed}
 
 
-def error_cases(samples: Sequence[Sample], answers: Sequence[Answer], *, include_unparsed: bool) -> list[Any]:
+def error_cases(samples: Sequence[Sample], answers: Sequence[Answer], *, include_unparsed: bool) -> list[ErrorCase]:
     """The wrong answers and, flagged, those that could not be read (the paper is silent on them)."""
-    from delamo.stages.mistakes import ErrorCase
-
     by_id = {sample.id: sample for sample in samples}
     wrong = [row for row in answers if (include_unparsed if row.correct is None else not row.correct)]
     return [
@@ -338,8 +390,12 @@ def in_shards(
     *,
     work: Callable[[list[Sample]], tuple[list[T], list[Quarantined]]],
     shard_size: int,
+    notes: Callable[[], dict[str, Any]] = dict,
 ) -> None:
-    """Work through samples shard by shard, so that a kill loses one shard at most, and write the rows as `NAME.jsonl`."""
+    """Work through samples shard by shard, so that a kill loses one shard at most, and write the rows as `NAME.jsonl`.
+
+    `notes` gives more for the manifest when all is done.
+    """
     rows: list[T] = []
     bad: list[Quarantined] = []
     shards = append_shards(draft.work / name, items, cls, key=lambda item: item.id, work=work, shard_size=shard_size)
@@ -349,7 +405,7 @@ def in_shards(
             bad += bad_of_shard
             bar.update(len(good_of_shard) + len(bad_of_shard))
     write_rows(draft.path / f"{name}.jsonl", rows)
-    draft.finish(Account(num_in=len(items), num_ok=len(rows), quarantined=bad))
+    draft.finish(Account(num_in=len(items), num_ok=len(rows), quarantined=bad), **notes())
 
 
 def step(

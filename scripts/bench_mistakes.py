@@ -13,10 +13,10 @@ import time
 
 from delamo.data.micro import read_pool
 from delamo.data.microworld.examples import example_at
+from delamo.mistakes.steps import split_steps
 from delamo.models import prompts
 from delamo.models.local_teacher import LocalTeacher
 from delamo.models.teacher import OptionScores, PrefixPrompt
-from delamo.stages.steps import split_steps
 
 TOLERANCE = 1e-4
 

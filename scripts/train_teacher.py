@@ -178,9 +178,10 @@ def skill_row(rng: Random) -> tuple[str, str]:
         trace = draw_trace(rng)
     example, words = trace.example, trace.example.draft.words
     step = trace.flaw if rng.random() < 0.6 else rng.randrange(trace.flaw, len(trace.sentences))
+    mistake = f"\nMistake: {trace.sentences[step]}" if rng.random() < 0.85 else ""  # no step: the whole rationale
     head = (
         f"Question: {question_of(rng, example)}{options_line(example.options)}\nAnswer: {example.draft.answer}\n"
-        f"Rationale: {' '.join(trace.sentences)}\nMistake: {trace.sentences[step]}\nMissing skill:"
+        f"Rationale: {' '.join(trace.sentences)}{mistake}\nMissing skill:"
     )
     return head, f" {SKILLS[trace.skill].format(x=words.get('x', 'object'))}\n"
 

@@ -26,6 +26,7 @@ LAYERS = {
     "graph": 5,
     "stages": 5,
     "selectors": 6,
+    "mistakes": 6,
     "models": 7,
     "data": 7,
     "retrieval": 7,
@@ -40,7 +41,7 @@ LAYERS = {
 # The student opens pictures; readers know no model.
 SIDEWAYS = {("models", "data"), ("cell", "report"), ("keys", "compose")}
 CUTTING = {
-    "delamo.stages.steps",
+    "delamo.mistakes.steps",
     "delamo.stages.batches",
 }  # of rationales and of selections: no stages, they have no artifact
 MODULES = sorted(PACKAGE.rglob("*.py"))

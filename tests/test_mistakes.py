@@ -2,8 +2,9 @@
 
 import pytest
 
+from delamo.mistakes.answer_switch import find, lead_of_wrong, mistake_step
+from delamo.mistakes.cases import ErrorCase
 from delamo.models.teacher import OptionScores, Refusal
-from delamo.stages.mistakes import ErrorCase, find_mistakes, lead_of_wrong, mistake_step
 
 STEPS = "One. Two. Three. Four."
 
@@ -65,14 +66,14 @@ def test_an_unparsed_answer_is_represented_by_the_strongest_other_option():
 
 def test_a_mistake_carries_what_the_teacher_said():
     table = scores(-0.5, -0.5, 0.3, 0.4, 0.5)
-    (found,), bad = find_mistakes([case()], Scripted(table))
+    (found,), bad = find([case()], Scripted(table))
     assert (found.step, found.fallback, found.wrong, found.unparsed, bad) == (1, False, 1, False, [])
     assert "".join(found.steps) == STEPS and found.probabilities == table.probabilities
 
 
 def test_the_prompt_states_the_prior_on_the_gold_answer_and_holds_the_steps():
     teacher = Scripted(scores(0, 0, 0, 0, 0))
-    find_mistakes([case()], teacher, prior=0.6)
+    find([case()], teacher, prior=0.6)
     first, *_, last = teacher.asked[0].prefixes()
     assert "option A (gold) is right with probability 60%" in first and "One." not in first
     assert last.endswith("Rationale: One. Two. Three. Four.\nThe answer is option")
@@ -82,8 +83,8 @@ def test_an_open_question_becomes_gold_against_wrong_in_a_drawn_order():
     orders = set()
     for number in range(20):
         open_case = case(id=f"v{number}", options=(), gold=None, wrong="bad")
-        (found,), _ = find_mistakes([open_case], Scripted(scores(0, 0, 0, 0, 0)), seed=0)
-        again, _ = find_mistakes([open_case], Scripted(scores(0, 0, 0, 0, 0)), seed=0)
+        (found,), _ = find([open_case], Scripted(scores(0, 0, 0, 0, 0)), seed=0)
+        again, _ = find([open_case], Scripted(scores(0, 0, 0, 0, 0)), seed=0)
         assert again == [found]
         assert (found.options[found.gold], found.options[found.wrong]) == ("gold", "bad")
         orders.add(found.options)
@@ -92,7 +93,7 @@ def test_an_open_question_becomes_gold_against_wrong_in_a_drawn_order():
 
 def test_the_order_of_an_open_questions_options_depends_on_the_seed():
     open_case = case(options=(), gold=None, wrong="bad")
-    found = [find_mistakes([open_case], Scripted(scores(0, 0, 0, 0, 0)), seed=seed)[0][0] for seed in range(20)]
+    found = [find([open_case], Scripted(scores(0, 0, 0, 0, 0)), seed=seed)[0][0] for seed in range(20)]
     assert {mistake.options for mistake in found} == {("gold", "bad"), ("bad", "gold")}
 
 
@@ -107,12 +108,12 @@ def test_the_order_of_an_open_questions_options_depends_on_the_seed():
     ],
 )
 def test_cases_that_cannot_be_judged_are_counted_with_the_reason(changes, reason):
-    found, (bad,) = find_mistakes([case(**changes)], Scripted())
+    found, (bad,) = find([case(**changes)], Scripted())
     assert (found, bad.id, bad.reason) == ([], "v1", reason)
 
 
 def test_a_refused_prompt_is_counted_and_the_others_go_on():
     teacher = Scripted(Refusal("too long", "2000 tokens"), scores(-0.5, 0.5, 0.5, 0.5, 0.5))
-    (found,), (bad,) = find_mistakes([case(), case(id="v2")], teacher)
+    (found,), (bad,) = find([case(), case(id="v2")], teacher)
     assert (bad.id, bad.reason, bad.detail) == ("v1", "too long", "2000 tokens")
     assert (found.id, found.step) == ("v2", 0)

@@ -13,7 +13,10 @@ import pytest
 
 from delamo import pipeline
 from delamo.cell import open_cell, samples_digest
+from delamo.config import AnswerSwitchConfig
 from delamo.data.microworld.catalogue import TARGETS
+from delamo.mistakes import Finder
+from delamo.models.spent import Spent
 from delamo.pipeline import VERSIONS, error_cases, plan_cell, run_cell
 from delamo.records import Answer, ItemScore, Mistake, PoolSkills, Quarantined, Sample, Selected, Skill
 from delamo.rundir import ChangedError, read_status, run_folder
@@ -57,6 +60,7 @@ def calls(monkeypatch, tmp_path) -> Calls:
 
     def find_mistakes(cases, teacher, **options):
         calls["mistakes"] += 1
+        teacher.spent.calls += len(cases)
         bad = [
             Quarantined(id=case.id, stage="mistakes", reason="empty rationale") for case in cases if not case.rationale
         ]
@@ -68,6 +72,7 @@ def calls(monkeypatch, tmp_path) -> Calls:
 
     def annotate_pool(samples, teacher, **options):
         calls["pool_skills"] += 1
+        teacher.spent += Spent(calls=len(samples), prompt_tokens=10 * len(samples), usd=0.5 * len(samples))
         return [
             PoolSkills(id=s.id, skills=("count circles" if int(s.id[-1]) % 3 else "read digits",)) for s in samples
         ], []
@@ -80,9 +85,9 @@ def calls(monkeypatch, tmp_path) -> Calls:
         (out_dir / "adapter_config.json").write_text("{}")
         return SimpleNamespace(steps=1, loss=0.5, trainable={"language_model": 10}, quarantined=[], seconds=0.0)
 
-    def load_teacher(config):
+    def load_teacher(config, **options):
         calls["load teacher"] += 1
-        return SimpleNamespace()
+        return SimpleNamespace(spent=Spent())
 
     def teacher_digest(config):
         calls["teacher digest"] += 1
@@ -97,10 +102,10 @@ def calls(monkeypatch, tmp_path) -> Calls:
         "delamo.models.prompts": SimpleNamespace(digest=lambda prompt_set, name: f"{prompt_set}/{name}"),
         "delamo.stages.answers": SimpleNamespace(collect_answers=collect_answers),
         "delamo.stages.evaluation": SimpleNamespace(evaluate=evaluate),
-        "delamo.stages.mistakes": SimpleNamespace(find_mistakes=find_mistakes, ErrorCase=SimpleNamespace),
         "delamo.stages.skills": SimpleNamespace(name_skills=name_skills, annotate_pool=annotate_pool),
         "delamo.stages.tuning": SimpleNamespace(tune=tune),
     }
+    monkeypatch.setitem(pipeline.FINDERS, AnswerSwitchConfig, Finder(find=find_mistakes, templates=("mistake_step",)))
     for name, module in stages.items():
         monkeypatch.setitem(sys.modules, name, module)
         parent, _, child = name.rpartition(".")
@@ -194,6 +199,15 @@ def test_metrics_have_the_documented_shape(run):
     assert metrics["validation"] == {"n": 8, "correct": 4, "unparsed": 2, "errors": 4, "accuracy": 0.5}
     assert metrics["selection"]["num_samples"] == 6 == sum(metrics["selection"]["reasons"].values())
     assert set(metrics["planted"]) >= {"precision_at_n", "mistake_step", "skill_agreement", "by_skill"}
+
+
+def test_what_the_teacher_cost_is_reported_by_stage(run):
+    cost = metrics_of(run())["cost"]
+    assert set(cost) == {"mistakes", "skills", "pool_skills"}
+    assert cost["mistakes"]["calls"] == 4
+    assert cost["pool_skills"] == {
+        "calls": 40, "prompt_tokens": 400, "completion_tokens": 0, "usd": 20.0, "cached": 0,
+    }  # fmt: skip
 
 
 def test_a_finished_cell_is_not_run_again(run, calls):
@@ -429,3 +443,37 @@ def test_two_cells_of_one_process_are_two_wandb_runs(run, cell_config):
 
 def test_the_folder_is_found_by_the_config_alone(run, cell_config, tmp_path):
     assert run("selector=none") == run_folder(cell_config(*SMALL, f"paths.runs={tmp_path}/runs", "selector=none"))
+
+
+ABLATIONS = {
+    "no_mistake_identification": {"answers", "skills", "index"},
+    "no_error_collection": {"skills", "index"},
+    "no_skill_analysis": {"answers", "mistakes", "skills", "index"},
+    "no_targeted_tuning": {"selection", "tuning", "evaluation"},
+}
+
+
+@pytest.mark.parametrize("ablation", ABLATIONS)
+def test_an_ablation_leaves_out_what_it_says(calls, cell_config, ablation):
+    plan = plan_cell(open_cell(cell_config(*SMALL, f"ablation={ablation}")))
+    steps = plan.steps(with_pretrained=False)
+    full = plan_cell(open_cell(cell_config(*SMALL))).steps(with_pretrained=False)
+    assert steps.keys() >= ABLATIONS[ablation]
+    assert ("answers" in steps) == (ablation not in ("no_error_collection", "no_targeted_tuning"))
+    assert ("skills" in steps) == (ablation != "no_targeted_tuning")
+    assert steps["selection"].digest != full["selection"].digest
+    if "index" in steps:
+        assert steps["index"].digest == full["index"].digest  # the pool is annotated once for all of them
+
+
+def test_an_annotation_file_counts_by_its_content(calls, cell_config, tmp_path):
+    file = tmp_path / "steps.jsonl"
+    override = ("mistakes=annotated", f"mistakes.path={file}")
+
+    def digest():
+        return plan_cell(open_cell(cell_config(*SMALL, *override))).steps(with_pretrained=False)["mistakes"].digest
+
+    file.write_text('{"id": "a", "step": 1}\n')
+    first = digest()
+    file.write_text('{"id": "a", "step": 2}\n')
+    assert digest() != first

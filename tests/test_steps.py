@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from delamo.data.micro import read_pool
-from delamo.stages.steps import split_steps
+from delamo.mistakes.steps import split_steps
 
 PIECES = st.sampled_from(
     ["A b. ", "Why? ", "3.5 ", "e.g. ", "\n", "\n\n- ", "1. ", "Step 2: ", "Dr. X ", "...", "\t", "B", " ", "\u3002"]

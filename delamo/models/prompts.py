@@ -38,16 +38,35 @@ def mistake_step(
         prior_percent=round(100 * prior),
         steps=_STEPS,
     )
-    head, _, tail = text.partition(_STEPS)
-    return PrefixPrompt(head, _spaced(steps), tail, len(options))
+    return _prefixes(text, steps, len(options))
+
+
+def check_step(prompt_set: str, *, question: str, options: Sequence[str], steps: Sequence[str]) -> PrefixPrompt:
+    """Whether the last step is right, (A) yes or (B) no, for any number of steps (paper, Table 7; Tyen et al. 2024)."""
+    words = {"question": question, "options": options, "letters": LETTERS}
+    return _prefixes(_render(prompt_set, "check_step", **words, steps=_STEPS), steps, 2)
+
+
+def compare_step(
+    prompt_set: str, *, question: str, options: Sequence[str], reference: str, steps: Sequence[str]
+) -> PrefixPrompt:
+    """Whether the last step agrees with a reference rationale, (A) yes or (B) no (paper, Table 7)."""
+    words = {"question": question, "options": options, "letters": LETTERS, "reference": reference}
+    return _prefixes(_render(prompt_set, "compare_step", **words, steps=_STEPS), steps, 2)
+
+
+def reference(prompt_set: str, *, question: str, options: Sequence[str], answer: str) -> str:
+    """Asks for reasoning that leads to the gold answer (paper, Table 7, pseudo rationale)."""
+    words = {"question": question, "options": options, "letters": LETTERS}
+    return _render(prompt_set, "reference", **words, answer=answer)
 
 
 def skill(
     prompt_set: str, *, question: str, options: Sequence[str], answer: str, steps: Sequence[str], step: int | None
 ) -> str:
-    """The mistake among all steps; asks for one missing skill (paper, section 3.4)."""
+    """The mistake among all steps, or the steps alone; asks for one missing skill (paper, section 3.4)."""
     spaced = _spaced(steps)
-    mistake = " none of the steps" if step is None else " " + steps[step].strip()
+    mistake = "" if step is None else " " + steps[step].strip()
     words = {
         "question": question,
         "options": options,
@@ -62,6 +81,11 @@ def skill(
 def pool_skills(prompt_set: str, *, instruction: str, answer: str) -> str:
     """A pool sample; asks for all skills that its answer needs (paper, section 3.5)."""
     return _render(prompt_set, "pool_skills", instruction=instruction, answer=answer)
+
+
+def _prefixes(text: str, steps: Sequence[str], num_options: int) -> PrefixPrompt:
+    head, _, tail = text.partition(_STEPS)
+    return PrefixPrompt(head, _spaced(steps), tail, num_options)
 
 
 def _spaced(steps: Sequence[str]) -> tuple[str, ...]:

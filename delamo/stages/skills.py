@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 
 from delamo.models import prompts
 from delamo.models.teacher import Refusal, Teacher
-from delamo.records import Mistake, PoolSkills, Quarantined, Sample, Skill
+from delamo.records import LETTERS, Mistake, PoolSkills, Quarantined, Sample, Skill
 
 
 def name_skills(
@@ -25,7 +26,7 @@ def name_skills(
         prompts.skill(
             teacher.prompts,
             question=mistake.question,
-            options=mistake.options,
+            options=mistake.options if len(mistake.options) > 1 else (),
             answer=mistake.options[mistake.gold],
             steps=mistake.steps,
             step=mistake.step,
@@ -43,6 +44,36 @@ def name_skills(
         else:
             skills.append(Skill(error_id=mistake.id, skill=text, step=mistake.step))
     return skills, bad
+
+
+def quote_mistakes(mistakes: Sequence[Mistake]) -> tuple[list[Skill], list[Quarantined]]:
+    """The text of each mistake step in the place of a skill; a mistake without a step has no text to quote."""
+    quoted, bad = [], []
+    for mistake in mistakes:
+        if mistake.step is None:
+            detail = "the mistake step is the query, and none was found"
+            bad.append(Quarantined(id=mistake.id, stage="skills", reason="no mistake step", detail=detail))
+        else:
+            quoted.append(Skill(error_id=mistake.id, skill=mistake.steps[mistake.step].strip(), step=mistake.step))
+    return quoted, bad
+
+
+def name_needed_skills(
+    samples: Sequence[Sample], teacher: Teacher, *, max_new_tokens: int
+) -> tuple[list[Skill], list[Quarantined]]:
+    """All skills that each task sample needs, joined: the pool's annotation prompt on question, options and gold answer."""
+    as_pool = [
+        dataclasses.replace(sample, instruction=_with_options(sample), options=(), gold=None) for sample in samples
+    ]
+    rows, bad = annotate_pool(as_pool, teacher, max_new_tokens=max_new_tokens)
+    renamed = [dataclasses.replace(row, stage="skills") for row in bad]
+    return [Skill(error_id=row.id, skill="; ".join(row.skills), step=None) for row in rows], renamed
+
+
+def _with_options(sample: Sample) -> str:
+    """The user turn as pools word it."""
+    options = " ".join(f"({letter}) {text}" for letter, text in zip(LETTERS, sample.options, strict=False))
+    return f"{sample.instruction}\nOptions: {options}" if options else sample.instruction
 
 
 def annotate_pool(

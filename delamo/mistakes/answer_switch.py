@@ -10,30 +10,11 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from delamo.mistakes.cases import ErrorCase, cut, quarantined
 from delamo.models import prompts
 from delamo.models.parsing import same_answer
 from delamo.models.teacher import OptionScores, PrefixPrompt, Refusal, Teacher
 from delamo.records import LETTERS, Mistake, Quarantined
-from delamo.stages.steps import split_steps
-
-STAGE = "mistakes"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ErrorCase:
-    """A validation sample that the student answered wrongly, or unreadably."""
-
-    id: str
-    question: str
-    options: tuple[str, ...]
-    """Empty when the question is not multiple-choice."""
-    gold: int | None
-    answer: str
-    """The text of the gold answer."""
-    wrong: str | None
-    """The student's answer: a letter, or a text where there are no options; None if unparsed."""
-    rationale: str
-    unparsed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +26,7 @@ class _Question:
     wrong: int | None
 
 
-def find_mistakes(
+def find(
     cases: Sequence[ErrorCase],
     teacher: Teacher,
     *,
@@ -67,29 +48,26 @@ def find_mistakes(
         fallback: where no step qualifies take the one with the largest lead and mark it (the paper is silent).
         seed: decides the order of the two options that an open question becomes.
     """
-    bad: list[Quarantined] = []
+    good, bad = cut(cases)
     asked: list[tuple[ErrorCase, _Question, tuple[str, ...], PrefixPrompt]] = []
-    for case in cases:
+    for case, steps in good:
         question = _question(case, seed)
-        steps = split_steps(case.rationale)
         if isinstance(question, Quarantined):
             bad.append(question)
-        elif not case.rationale.strip():
-            bad.append(Quarantined(id=case.id, stage=STAGE, reason="empty rationale", detail="no step to judge"))
-        else:
-            words = {
-                "question": case.question,
-                "options": question.options,
-                "gold": question.gold,
-                "prior": prior,
-                "steps": steps,
-            }
-            asked.append((case, question, steps, prompts.mistake_step(teacher.prompts, **words)))
+            continue
+        words = {
+            "question": case.question,
+            "options": question.options,
+            "gold": question.gold,
+            "prior": prior,
+            "steps": steps,
+        }
+        asked.append((case, question, steps, prompts.mistake_step(teacher.prompts, **words)))
     found: list[Mistake] = []
     results = teacher.option_probabilities([prompt for *_, prompt in asked])
     for (case, question, steps, _), result in zip(asked, results, strict=True):
         if isinstance(result, Refusal):
-            bad.append(Quarantined(id=case.id, stage=STAGE, reason=result.reason, detail=result.detail))
+            bad.append(quarantined(case, result.reason, result.detail))
         else:
             gaps = lead_of_wrong(result, question.gold, question.wrong)
             step, fell_back = mistake_step(gaps, delta, persistence, window, fallback)
@@ -127,9 +105,6 @@ def lead_of_wrong(scores: OptionScores, gold: int, wrong: int | None) -> list[fl
 def _question(case: ErrorCase, seed: int) -> _Question | Quarantined:
     if not case.options:
         return _two_options(case, seed)
-    if case.gold is None or not 0 <= case.gold < len(case.options):
-        detail = f"gold is {case.gold!r}, there are {len(case.options)} options"
-        return Quarantined(id=case.id, stage=STAGE, reason="gold not among options", detail=detail)
     wrong = LETTERS.index(case.wrong) if case.wrong is not None else None
     return _Question(case.options, case.gold, wrong)
 
@@ -138,7 +113,7 @@ def _two_options(case: ErrorCase, seed: int) -> _Question | Quarantined:
     """An open question as gold answer against wrong answer (paper, footnote 3); the letters are drawn, so they tell nothing."""
     if case.wrong is None or same_answer(case.wrong, case.answer):
         detail = f"the student's answer is {case.wrong!r}, gold is {case.answer!r}: no second option"
-        return Quarantined(id=case.id, stage=STAGE, reason="open question without a wrong answer", detail=detail)
+        return quarantined(case, "open question without a wrong answer", detail)
     first = hashlib.sha256(f"{seed}\0{case.id}".encode()).digest()[0] % 2
     return _Question((case.wrong, case.answer) if first else (case.answer, case.wrong), first, 1 - first)
 

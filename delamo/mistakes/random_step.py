@@ -1,0 +1,21 @@
+"""A step drawn at random: the baseline of the paper's Table 7."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+from delamo.mistakes.cases import ErrorCase, each_step
+from delamo.models.teacher import Teacher
+from delamo.records import Mistake, Quarantined
+
+
+def find(
+    cases: Sequence[ErrorCase], teacher: Teacher | None, *, seed: int = 0
+) -> tuple[list[Mistake], list[Quarantined]]:
+    """Draw a step for every case, by seed and id, so that neither order nor number of the cases changes a draw."""
+
+    def draw(case: ErrorCase, steps: tuple[str, ...]) -> int:
+        return int.from_bytes(hashlib.sha256(f"{seed}\0{case.id}".encode()).digest()[:8]) % len(steps)
+
+    return each_step(cases, draw)
