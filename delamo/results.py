@@ -130,7 +130,7 @@ def _quarantined(cell: Cell, steps: Mapping[str, Step]) -> list[Quarantined]:
 
 
 def _cost(steps: Mapping[str, Step]) -> dict[str, Any]:
-    """What the teacher's calls took, by stage, as recorded when the stage was computed; reused results cost nothing again."""
+    """What the teacher's calls took, by stage, as recorded when the stage was computed; the report counts a shared one once."""
     manifests = {name: step.stage.manifest() for name, step in steps.items()}
     return {name: manifest["spent"] for name, manifest in manifests.items() if manifest.get("spent")}
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
+from delamo.models.spent import Spent
 from delamo.models.teacher import OptionScores, PrefixPrompt, Refusal
 from delamo.records import LETTERS
 
@@ -57,6 +58,8 @@ class LocalTeacher:
     batch_size: int = 64
     shared: bool = True
     """Whether all prefixes of a rationale share one pass; False where the model takes no 4-D mask."""
+    spent: Spent = field(default_factory=Spent, init=False)
+    """Tokens that went through the model, those of a shared pass once; a model of one's own costs 0 USD."""
     _letters: dict[str, list[int]] = field(default_factory=dict, init=False, repr=False)
     _stops: set[int] = field(default_factory=set, init=False, repr=False)
 
@@ -128,7 +131,9 @@ class LocalTeacher:
                 results[index] = Refusal("too long", f"{longest} tokens, the teacher takes {self.max_length}")
             elif self.shared and longest <= self.shared_length:
                 trees[index] = _Tree.of(tokens)
+                self.spent += Spent(calls=len(tokens), prompt_tokens=len(trees[index]))
             else:
+                self.spent += Spent(calls=len(tokens), prompt_tokens=sum(map(len, tokens)))
                 results[index] = self._scores(self._plain_logits(tokens), prompt.num_options)
         with tqdm(total=len(trees), desc="read rationales", delay=5, unit="rationale") as bar:
             for batch in _by_tokens(trees):
@@ -246,6 +251,9 @@ class LocalTeacher:
                 pad_token_id=pad,
                 custom_generate=decoder,
             )
+        stops = self._stop_tokens()
+        counts = [_num_until(row, stops) for row in out[:, length:].tolist()]
+        self.spent += Spent(calls=len(rows), prompt_tokens=sum(map(len, rows)), completion_tokens=sum(counts))
         texts = self.tokenizer.batch_decode(out[:, length:], skip_special_tokens=True)
         return [text.partition("\n")[0].strip() for text in texts]
 
@@ -298,6 +306,11 @@ def tree_batch(
 def _num_equal(one: list[int], other: list[int]) -> int:
     """Length of the common start of two rows of token ids."""
     return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+
+
+def _num_until(row: list[int], stops: set[int]) -> int:
+    """Tokens up to and with the first stop."""
+    return next((place for place, token in enumerate(row, start=1) if token in stops), len(row))
 
 
 def _by_tokens(trees: dict[int, _Tree]) -> Iterable[list[int]]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from delamo.config import LiteLLMTeacherConfig, LocalTeacherConfig, TeacherConfig
+from delamo.models.spent import Spent
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,8 @@ class Teacher(Protocol):
 
     prompts: str
     """Template set: a folder below `templates`."""
+    spent: Spent
+    """Counted up by every call."""
 
     def option_probabilities(self, prompts: Sequence[PrefixPrompt]) -> list[OptionScores | Refusal]:
         """One result for each prompt, in order."""

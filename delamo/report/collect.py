@@ -14,7 +14,8 @@
                     accuracies before and after tuning; an item counts for one skill
     seconds         {stage: seconds}, as computed, also where the result was reused
     quarantined     {reason: count}
-    cost            what the teacher cost
+    cost            {stage: {calls, prompt_tokens, completion_tokens, usd, cached}} of the stages that ask the teacher, as recorded when they
+                    were computed; usd is null where a price is unknown, 0 for a local model; a stage that cells share stands in each
 
 Beside it: `config.yaml` (resolved), `items.jsonl` (one `ItemScore` a test item), `selection.jsonl` (`Selected`), `stages.json`
 ({stage: {path, digest, seconds, reused}}; `NAME@2` in the second iteration), `quarantine.jsonl` (`Quarantined`), `status.json`, `manifest.json`, `adapter/`.
