@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 from collections import defaultdict
 from collections.abc import Sequence
+from pathlib import Path
 
 from delamo.data.micro import read_pool, read_task
 from delamo.data.microworld import truth
@@ -15,16 +16,16 @@ from delamo.data.microworld.catalogue import TARGETS
 from delamo.data.microworld.examples import example_at
 from delamo.models import prompts
 from delamo.models.local_teacher import LocalTeacher
-from delamo.models.student import WEIGHTS, Student
+from delamo.models.student import Student, resolve
 from delamo.records import LETTERS
 from delamo.report.planted import missing_skills
 from delamo.stages.answers import collect_answers
 from delamo.stages.skills import annotate_pool
 
 
-def student_table(num_samples: int) -> list[str]:
+def student_table(path: str, num_samples: int) -> list[str]:
     """Accuracy by the first missing skill that a question needs, or by the first skill where none is missing."""
-    student, missing = Student.load("package:micro_student"), missing_skills(WEIGHTS / "micro_student") or frozenset()
+    student, missing = Student.load(path), missing_skills(Path(resolve(path))) or frozenset()
     right: dict[str, list[bool]] = defaultdict(list)
     chance: dict[str, list[float]] = defaultdict(list)
     for target in TARGETS:
@@ -42,9 +43,9 @@ def student_table(num_samples: int) -> list[str]:
     return ["| skill | student | n | accuracy % | chance % |", "| --- | --- | ---: | ---: | ---: |", *rows]
 
 
-def teacher_table(num_samples: int) -> list[str]:
+def teacher_table(path: str, num_samples: int) -> list[str]:
     """Exact annotations of pool samples, and how often the option that a finished true rationale speaks for comes first."""
-    teacher = LocalTeacher.load("package:micro_teacher")
+    teacher = LocalTeacher.load(path)
     samples = list(read_pool(num_samples=num_samples, surface_overlap=0.5, seed=1))
     rows, bad = annotate_pool(samples, teacher, max_new_tokens=32)
     locators = {sample.id: sample.image or "" for sample in samples}
@@ -91,8 +92,11 @@ def percent(values: Sequence[float]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--samples", type=int, default=200, help="test samples of each target, and pool samples")
+    parser.add_argument("--student", default="package:micro_student", help="shipped weights, or a folder")
+    parser.add_argument("--teacher", default="package:micro_teacher", help="shipped weights, or a folder")
     args = parser.parse_args()
-    print("\n".join([*student_table(args.samples), "", *teacher_table(args.samples)]))
+    tables = [*student_table(args.student, args.samples), "", *teacher_table(args.teacher, args.samples)]
+    print("\n".join(tables))
 
 
 if __name__ == "__main__":
