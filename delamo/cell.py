@@ -92,7 +92,7 @@ class Cell:
         """The teacher, loaded."""
         from delamo.models.teacher import load_teacher
 
-        return load_teacher(self.config.teacher)
+        return load_teacher(self.config.teacher, transcripts=Path(self.config.paths.store) / "transcripts")
 
 
 def open_cell(config: CellConfig) -> Cell:

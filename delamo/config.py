@@ -51,6 +51,29 @@ class PromptSet(Enum):
     paper = "paper"
 
 
+class Api(Enum):
+    """How a prompt is sent: as a user's message, or as the very text (for models without a chat template)."""
+
+    chat = "chat"
+    completions = "completions"
+
+
+class Readout(Enum):
+    """Where option probabilities come from: exact option tokens, the most probable tokens, or counted draws."""
+
+    auto = "auto"
+    token_ids = "token_ids"
+    top_logprobs = "top_logprobs"
+    samples = "samples"
+
+
+class TeacherMode(Enum):
+    """How the pool is annotated: call by call, or by files for a batch service at half the price."""
+
+    direct = "direct"
+    batch = "batch"
+
+
 class Window(Enum):
     """How many steps after the first must keep the margin: lambda, or lambda - 1 as printed in the paper."""
 
@@ -131,22 +154,24 @@ class TeacherConfig:
     name: str = label()
     prompts: PromptSet = MISSING
     sees_images: bool = MISSING
-    """Whether the picture goes along to skill analysis."""
+    """Whether the picture goes along to skill analysis and pool annotation; never to mistake identification."""
     skill_max_new_tokens: int = MISSING
     pool_skills_max_new_tokens: int = MISSING
-    batch_size: int = speed()
     shard_size: int = speed()
     """Pool samples whose annotation a kill can lose at most."""
 
 
 @dataclass(slots=True, kw_only=True)
 class LocalTeacherConfig(TeacherConfig):
-    """A causal language model on this machine."""
+    """A model on this machine: a language model, or one for images and text where it has to see."""
 
     path: str = MISSING
     revision: str | None = MISSING
     dtype: Dtype = MISSING
+    chat_template: bool = MISSING
+    """Whether a prompt becomes a user's turn, its last line the start of the reply; false sends the bare text."""
     device: str = speed()
+    batch_size: int = speed()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -154,10 +179,45 @@ class LiteLLMTeacherConfig(TeacherConfig):
     """A model behind an API. Keys come from the environment variable that `api_key_env` names, never from config."""
 
     model: str = MISSING
+    """As litellm names it: PROVIDER/MODEL."""
+    revision: str | None = MISSING
+    """Of served weights, where only you know it: part of the key that a reply is kept under."""
+    api: Api = MISSING
     api_base: str | None = MISSING
     api_key_env: str | None = label()
+    reasoning_effort: str | None = MISSING
+    image_detail: str | None = MISSING
+    """OpenAI's `low`, `high` or `auto`; null leaves it out."""
+    max_image_pixels: int | None = MISSING
+    """Larger pictures are made smaller before they are sent."""
+    readout: Readout = MISSING
     top_logprobs: int = MISSING
+    num_samples: int = MISSING
+    """Draws for each prefix of a rationale, with `readout=samples`."""
+    sample_temperature: float = MISSING
+    answer_max_tokens: int = MISSING
+    """Tokens of a reply among which the option letter is looked for."""
+    mode: TeacherMode = speed()  # noqa: RUF009
+    tokens_per_image: int = speed()
+    """For the estimate and the cap; see the service's price list."""
+    max_usd: float | None = speed()
+    """What all runs over the same transcripts may spend together."""
+    input_usd_per_million: float | None = speed()
+    """null looks the price up in litellm's table."""
+    output_usd_per_million: float | None = speed()
+    concurrency: int = speed()
+    requests_per_minute: float | None = speed()
+    tokens_per_minute: float | None = speed()
+    max_attempts: int = speed()
     timeout_s: float = speed()
+
+
+@dataclass(slots=True, kw_only=True)
+class ReplayTeacherConfig(TeacherConfig):
+    """Recorded replies and no service: what was not recorded is an error."""
+
+    transcripts: str = MISSING
+    """A folder below `store/transcripts`."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -466,6 +526,7 @@ SCHEMAS: dict[str, type] = {
     "student/huggingface": HuggingFaceStudentConfig,
     "teacher/local": LocalTeacherConfig,
     "teacher/litellm": LiteLLMTeacherConfig,
+    "teacher/replay": ReplayTeacherConfig,
     "task/micro": MicroTaskConfig,
     "task/nlvr": NlvrTaskConfig,
     "task/llava_json": LlavaJsonTaskConfig,

@@ -51,6 +51,15 @@ def refuse_keys_in_arguments(arguments: Iterable[str]) -> None:
     )
 
 
+def redact(text: str, *secrets: str | None) -> str:
+    """The text without these secrets, and without anything that looks like a key: services repeat keys in their messages."""
+    for secret in filter(None, secrets):
+        text = text.replace(secret, "[key]")
+    for pattern in PATTERNS.values():
+        text = re.sub(pattern, "[key]", text)
+    return text
+
+
 def flatten(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """The leaves of nested dicts and lists as (dotted key, value)."""
     if isinstance(value, dict | list):

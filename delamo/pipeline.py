@@ -34,7 +34,7 @@ T = TypeVar("T")
 VERSIONS = {
     "task": 1,
     "answers": 1,
-    "mistakes": 1,
+    "mistakes": 2,  # small letters count
     "skills": 1,
     "pool_skills": 1,
     "index": 1,
@@ -216,9 +216,13 @@ def annotate_pool(cell: Cell) -> Step:
     options = {"max_new_tokens": teacher.pool_skills_max_new_tokens}
 
     def make(draft: Draft) -> None:
-        from delamo.stages.skills import annotate_pool
+        from delamo.stages.skills import annotate_pool, prepare_pool
 
         meter = Meter(cell.teacher, draft.work / "spent.json")
+        try:
+            prepare_pool(cell.pool, cell.teacher, **options)
+        finally:
+            meter.save()  # replies that come in batch files are paid for in the run that reads them
 
         def annotate(batch: list[Sample]) -> tuple[list[PoolSkills], list[Quarantined]]:
             found = annotate_pool(batch, cell.teacher, **options)

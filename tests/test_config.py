@@ -18,6 +18,9 @@ from delamo.rundir import config_digest, run_folder
 
 # What an option leaves open on purpose, because only the user can know it.
 OPEN = {
+    "teacher/litellm": ["teacher.model=openai/x"],
+    "teacher/hf": ["teacher.path=owner/model"],
+    "teacher/replay": ["teacher.transcripts=store/transcripts/x"],
     "task/nlvr": ["task.root=data"],
     "task/llava_json": ["task.validation=v.json", "task.test=t.json"],
     "pool/llava_json": ["pool.annotation=p.json"],

@@ -102,7 +102,9 @@ def calls(monkeypatch, tmp_path) -> Calls:
         "delamo.models.prompts": SimpleNamespace(digest=lambda prompt_set, name: f"{prompt_set}/{name}"),
         "delamo.stages.answers": SimpleNamespace(collect_answers=collect_answers),
         "delamo.stages.evaluation": SimpleNamespace(evaluate=evaluate),
-        "delamo.stages.skills": SimpleNamespace(name_skills=name_skills, annotate_pool=annotate_pool),
+        "delamo.stages.skills": SimpleNamespace(
+            name_skills=name_skills, annotate_pool=annotate_pool, prepare_pool=lambda *_, **__: None
+        ),
         "delamo.stages.tuning": SimpleNamespace(tune=tune),
     }
     monkeypatch.setitem(pipeline.FINDERS, AnswerSwitchConfig, Finder(find=find_mistakes, templates=("mistake_step",)))

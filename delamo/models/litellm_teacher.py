@@ -1,188 +1,198 @@
-"""A teacher behind an API. litellm is the transport and only that: retries, limits and the read-out are here."""
+"""A teacher behind an API: prompts to requests, replies to probabilities and texts. The asking itself is in `delamo.models.engine`."""
 
 from __future__ import annotations
 
-import base64
-import io
-import math
-import os
-import random
-import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import islice
 
-from tqdm import tqdm
-
+from delamo.models.engine.batches import Batches
+from delamo.models.engine.engine import Engine, note
+from delamo.models.engine.requests import Reply, Request
+from delamo.models.engine.transport import TeacherUnavailable
+from delamo.models.probe import Probe, TokenIds, probe
+from delamo.models.readout import answer_position, read_options, read_samples, read_token_ids, spellings
+from delamo.models.spent import Spent
 from delamo.models.teacher import OptionScores, PrefixPrompt, Refusal
 from delamo.records import LETTERS
 
-RETRIED = frozenset({408, 409, 429, 500, 502, 503, 504})
-FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 60.0
-LONGEST_ASKED_WAIT_S = 600.0  # a service that asks for more (a daily limit) is out of reach for this run
-ADVICE = {401: "is the key in {env} valid?", 403: "may this key use the model?", 404: "is teacher.model spelled right?"}
-
-
-class TeacherUnavailable(RuntimeError):
-    """The service refuses every request of this kind: a wrong key, an unknown model, no quota."""
+MAX_TOKEN_IDS = 128  # of one request, in vLLM
+ESTIMATED_FROM = 1_000  # prompts
 
 
 @dataclass(slots=True)
 class LiteLLMTeacher:
-    """Any chat model that litellm knows."""
+    """Any model that litellm reaches; `load_teacher` makes one from a config."""
 
-    model: str
-    api_base: str | None = None
-    api_key_env: str | None = None
-    """Name of the environment variable that holds the key; keys never stand in a config."""
-    top_logprobs: int = 20
-    timeout_s: float = 60.0
+    engine: Engine
     prompts: str = "paper"
     sees_images: bool = False
-    max_attempts: int = 6
-    wait: Any = field(default=time.sleep, repr=False)
+    readout: str = "auto"
+    """`auto` takes the best that the probe finds; `samples` only when it is asked for."""
+    top_logprobs: int = 20
+    num_samples: int = 10
+    sample_temperature: float = 1.0
+    answer_max_tokens: int = 1
+    """Tokens of a reply among which the option letter is looked for."""
+    batch: bool = False
+    """The pool is annotated through batch files."""
+    _found: Probe | None = field(default=None, init=False, repr=False)
+    _token_ids: TokenIds = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._token_ids = TokenIds(self.engine)
+
+    @property
+    def spent(self) -> Spent:
+        """See `Teacher.spent`."""
+        return self.engine.spent
+
+    # Option probabilities.
 
     def option_probabilities(self, prompts: Sequence[PrefixPrompt]) -> list[OptionScores | Refusal]:
-        """See `Teacher.option_probabilities`; one request for each prefix, top log-probabilities of the first token."""
-        return [
-            self._prefix_scores(prompt) for prompt in tqdm(prompts, desc="read rationales", delay=5, unit="rationale")
-        ]
+        """See `Teacher.option_probabilities`; one request for each prefix, or `num_samples` of them. No picture goes along.
+
+        Raises:
+            TeacherUnavailable: the service gives no log-probabilities, and draws were not asked for.
+        """
+        if not prompts:
+            return []
+        how = self._readout()
+        asked = [self._requests(text, prompt.num_options, how) for prompt in prompts for text in prompt.prefixes()]
+        replies = iter(self.engine.ask([one for several in asked for one in several], label="read rationales"))
+        rows = (self._row(list(islice(replies, len(several))), several) for several in asked)
+        return [self._scores(list(islice(rows, len(prompt.steps) + 1)), prompt.num_options, how) for prompt in prompts]
+
+    def _readout(self) -> str:
+        found = self._probe()
+        if self.readout == "samples":
+            return "samples"
+        if found.readout is None:
+            raise TeacherUnavailable(
+                f"teacher.model {self.engine.service.model} gives no log-probabilities ({found.detail}): choose a model that "
+                "does, or ask for draws with teacher.readout=samples"
+            )
+        if self.readout == "token_ids" and found.readout != "token_ids":
+            raise TeacherUnavailable(
+                f"teacher.readout is token_ids, but {self.engine.service.model} does not take `logprob_token_ids` "
+                "(vLLM does from 0.30 on): use teacher.readout=auto"
+            )
+        return found.readout if self.readout == "auto" else self.readout
+
+    def _requests(self, text: str, num_options: int, how: str) -> list[Request]:
+        stop = self._stop if how == "samples" else ()
+        common = {"text": text, "max_tokens": self.answer_max_tokens, "stop": stop}
+        if how == "samples":
+            common |= {"temperature": self.sample_temperature, "max_tokens": max(8, self.answer_max_tokens)}
+            return [Request(**common, sample=number) for number in range(1, self.num_samples + 1)]
+        if how == "token_ids":
+            ids = tuple(token for option in self._options(num_options) for token in option)
+            return [Request(**common, top_logprobs=len(ids), token_ids=ids)]
+        return [Request(**common, top_logprobs=self.top_logprobs)]
+
+    def _options(self, num_options: int) -> list[list[int]]:
+        """Ids of the tokens that spell each option letter; beyond 16 options, capital letters alone."""
+        texts = [spellings(letter) for letter in LETTERS[:num_options]]
+        if sum(map(len, texts)) > MAX_TOKEN_IDS:
+            texts = [several[: len(several) // 2] for several in texts]
+        return [self._token_ids.of(letter, several) for letter, several in zip(LETTERS, texts, strict=False)]
+
+    @staticmethod
+    def _row(replies: list[Reply | Refusal], requests: list[Request]) -> list[Reply] | Refusal:
+        """The usable replies to one prefix; a refusal where there is none."""
+        good = [reply for reply in replies if isinstance(reply, Reply)]
+        return good or next(reply for reply in replies if isinstance(reply, Refusal))
+
+    def _scores(self, rows: list[list[Reply] | Refusal], num_options: int, how: str) -> OptionScores | Refusal:
+        read = []
+        for row in rows:
+            if isinstance(row, Refusal):
+                return row
+            found = self._read(row, num_options, how)
+            if found is None:
+                return Refusal("no log-probabilities", "the reply lacks option tokens that were asked for by id")
+            read.append(found)
+        return OptionScores(tuple(row for row, _ in read), tuple(outside for _, outside in read))
+
+    def _read(self, replies: list[Reply], num_options: int, how: str) -> tuple[tuple[float, ...], float] | None:
+        if how == "samples":
+            return read_samples([reply.text for reply in replies], num_options)
+        positions = replies[0].positions
+        if how == "token_ids":
+            options = self._options(num_options)
+            rows = [read_token_ids(pairs, options) for pairs in positions]
+            return next((row for row in rows if row is not None and row[1] <= 0.5), rows[0])
+        return read_options(positions[answer_position(positions, num_options)], num_options)
+
+    def _probe(self) -> Probe:
+        if self._found is None:
+            self._found = probe(self.engine, self._token_ids, self.top_logprobs, with_image=self.sees_images)
+        return self._found
+
+    # Completions.
 
     def complete(
         self, prompts: Sequence[str], *, max_new_tokens: int, images: Sequence[str | None] | None = None
     ) -> list[str | Refusal]:
-        """See `Teacher.complete`. Equal requests are sent once."""
-        pairs = list(zip(prompts, images or [None] * len(prompts), strict=True))
-        replies: dict[tuple[str, str | None], str | Refusal] = {}
-        for pair in tqdm(dict.fromkeys(pairs), desc="ask the teacher", delay=5, unit="prompt"):
-            response = self._send(*pair, max_tokens=max_new_tokens)
-            replies[pair] = response if isinstance(response, Refusal) else response.choices[0].message.content
-        return [replies[pair] for pair in pairs]
+        """See `Teacher.complete`. Equal requests are sent once.
 
-    def _prefix_scores(self, prompt: PrefixPrompt) -> OptionScores | Refusal:
-        rows, outside = [], []
-        for text in prompt.prefixes():
-            response = self._send(text, None, max_tokens=1, logprobs=True, top_logprobs=self.top_logprobs)
-            if isinstance(response, Refusal):
-                return response
-            row, mass = read_options(_top_logprobs(response), prompt.num_options)
-            rows.append(row)
-            outside.append(mass)
-        return OptionScores(tuple(rows), tuple(outside))
+        Raises:
+            ValueError: pictures were given to a teacher that sees none.
+        """
+        if images is not None and any(images) and not self.sees_images:
+            raise ValueError("pictures were given to a teacher with teacher.sees_images=false")
+        pairs = zip(prompts, images or [None] * len(prompts), strict=True)
+        asked = [self._completion(text, image, max_new_tokens) for text, image in pairs]
+        replies = self.engine.ask(asked, label="ask the teacher", keep_refusals=self.batch)
+        return [reply if isinstance(reply, Refusal) else reply.text.strip() for reply in replies]
 
-    def _send(self, text: str, image: str | None, **options: Any) -> Any | Refusal:
-        """One request, sent again after errors that pass; a reply that is not whole is refused, not used."""
-        os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # else the import asks the network for prices
-        import litellm
-        import openai
+    def _completion(self, text: str, image: str | None, max_new_tokens: int) -> Request:
+        return Request(text=text, image=image, max_tokens=max_new_tokens, stop=self._stop)
 
-        litellm.suppress_debug_info = True
-        request = dict(
-            model=self.model,
-            messages=[{"role": "user", "content": _content(text, image)}],
-            api_base=self.api_base,
-            api_key=self._key(),
-            temperature=0.0,
-            timeout=self.timeout_s,
-            num_retries=0,
-            max_retries=0,
-            caching=False,
-            **options,
+    @property
+    def _stop(self) -> tuple[str, ...]:
+        """A bare text goes on for ever: one line is asked for. A chat model ends its turn."""
+        return ("\n",) if self.engine.service.api == "completions" else ()
+
+    # The pool.
+
+    def prepare(
+        self, prompts: Callable[[int], Iterable[tuple[str, str | None]]], total: int, *, max_new_tokens: int
+    ) -> None:
+        """Say what many completions will cost, before the first; in batch mode, exchange files until all are answered.
+
+        Args:
+            prompts: called with n to go through every n-th (text, picture) pair; none of them is kept.
+            total: how many there are.
+
+        Raises:
+            BatchPending: files wait for upload or for their output.
+        """
+        note(self._estimate(prompts, total, max_new_tokens))
+        if self.batch:
+            requests = (self._completion(text, image, max_new_tokens) for text, image in prompts(1))
+            Batches(self.engine).fetch(requests, total=total)
+
+    def _estimate(
+        self, prompts: Callable[[int], Iterable[tuple[str, str | None]]], total: int, max_new_tokens: int
+    ) -> str:
+        every = max(1, total // ESTIMATED_FROM)
+        budget = self.engine.budget
+        sizes = [
+            budget.estimated_tokens(self._completion(text, image, max_new_tokens)) for text, image in prompts(every)
+        ]
+        tokens, most = round(total * sum(sizes) / max(1, len(sizes))), total * max_new_tokens
+        price = "at an unknown price"
+        if budget.prices is not None:
+            price = f"about {budget.prices.cost(tokens, most, batch=self.batch):,.2f} USD{' by batch' if self.batch else ''}"
+            if not self.batch and budget.prices.prompt:
+                price += f", {budget.prices.cost(tokens, most, batch=True):,.2f} with teacher.mode=batch"
+        cap = (
+            ""
+            if budget.max_usd is None
+            else f"; teacher.max_usd is {budget.max_usd:g}, of which {budget.paid():.2f} are spent"
         )
-        for attempt in range(self.max_attempts):
-            try:
-                return _accepted(litellm.completion(**request), logprobs="logprobs" in options)
-            except litellm.exceptions.ContextWindowExceededError as error:
-                return Refusal("too long", str(error)[:300])
-            except litellm.exceptions.ContentPolicyViolationError as error:
-                return Refusal("content filter", str(error)[:300])
-            except openai.OpenAIError as error:  # litellm's errors are all of this family
-                self._give_up_or_wait(error, attempt)
-        raise AssertionError("the last attempt raises")
-
-    def _give_up_or_wait(self, error: Exception, attempt: int) -> None:
-        status = getattr(error, "status_code", None)
-        asked = retry_after(error)
-        no_quota = "insufficient_quota" in f"{error} {getattr(error, 'body', '')}"  # OpenAI: in the body's code alone
-        too_long = asked is not None and asked > LONGEST_ASKED_WAIT_S
-        if status not in RETRIED or no_quota or too_long or attempt == self.max_attempts - 1:
-            advice = f"it asks to wait {asked:.0f} s" if too_long else ADVICE.get(status, "")
-            raise TeacherUnavailable(
-                f"teacher.model {self.model}: {status}: {str(error)[:300]} {advice.format(env=self.api_key_env)}"
-            ) from error
-        self.wait(asked or min(LONGEST_WAIT_S, FIRST_WAIT_S * 2**attempt * (1 + random.random())))
-
-    def _key(self) -> str | None:
-        if self.api_key_env is None:
-            return None
-        if not (key := os.environ.get(self.api_key_env)):
-            raise TeacherUnavailable(
-                f"teacher.api_key_env is {self.api_key_env}, and that environment variable is empty: export it, "
-                "or use teacher=micro"
-            )
-        return key
-
-
-def read_options(top: Iterable[tuple[str, float]], num_options: int) -> tuple[tuple[float, ...], float]:
-    """(option probabilities, mass outside) from (token, log-probability) pairs.
-
-    Spellings of one letter count together. Letters that the service did not list share what mass is left, at most what
-    the least listed token has each: a missing letter is unlikely, not impossible.
-    """
-    pairs = list(top)
-    mass = [0.0] * num_options
-    for token, logprob in pairs:
-        letter = token.strip().lstrip("(").rstrip(").")
-        if len(letter) == 1 and letter in LETTERS[:num_options]:
-            mass[LETTERS.index(letter)] += math.exp(logprob)
-    listed = sum(math.exp(logprob) for _, logprob in pairs)
-    missing = [i for i, value in enumerate(mass) if value == 0.0]
-    least = min((math.exp(logprob) for _, logprob in pairs), default=1.0)
-    for i in missing:
-        mass[i] = max(min(least, max(0.0, 1.0 - listed) / len(missing)), 1e-12)
-    inside = sum(mass)
-    return tuple(value / inside for value in mass), min(1.0, max(0.0, 1.0 - inside))
-
-
-def retry_after(error: Exception) -> float | None:
-    """Seconds that the service asked to wait, if it did so in a number above zero."""
-    headers = (
-        getattr(getattr(error, "response", None), "headers", None)
-        or getattr(error, "litellm_response_headers", None)
-        or {}
-    )
-    try:
-        seconds = float(headers.get("retry-after"))
-    except (TypeError, ValueError):
-        return None
-    return seconds if seconds > 0 else None
-
-
-def _accepted(response: Any, *, logprobs: bool) -> Any | Refusal:
-    """The response if it is whole: one choice, a proper end, text, and log-probabilities where they were asked for."""
-    if len(response.choices) != 1:
-        return Refusal("no reply", f"{len(response.choices)} choices")
-    choice = response.choices[0]
-    if choice.finish_reason not in ("stop", "length") or (choice.finish_reason == "length" and not logprobs):
-        return Refusal("reply cut off", f"finish_reason is {choice.finish_reason}")
-    if not (choice.message.content or "").strip():
-        return Refusal("empty reply", f"content is {choice.message.content!r}")
-    if logprobs and not _top_logprobs(response):
-        return Refusal("no log-probabilities", "the model's service returned none: choose another teacher")
-    return response
-
-
-def _top_logprobs(response: Any) -> list[tuple[str, float]]:
-    content = getattr(getattr(response.choices[0], "logprobs", None), "content", None) or []
-    return [(entry.token, entry.logprob) for entry in content[0].top_logprobs] if content else []
-
-
-def _content(text: str, image: str | None) -> Any:
-    if image is None:
-        return text
-    from delamo.data.images import open_image
-
-    buffer = io.BytesIO()
-    open_image(image).save(buffer, "JPEG", quality=90)
-    url = "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
-    return [{"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": text}]
+        return (
+            f"{self.engine.service.model}: {total:,} calls, about {tokens / 1e6:,.1f} M tokens of prompts and at most "
+            f"{most / 1e6:,.1f} M of replies: {price}; the {self.engine.transcripts.num_replies():,} replies kept cost nothing{cap}"
+        )

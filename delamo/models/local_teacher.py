@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
+from delamo.models.readout import spellings
 from delamo.models.spent import Spent
 from delamo.models.teacher import OptionScores, PrefixPrompt, Refusal
 from delamo.records import LETTERS
@@ -58,6 +59,8 @@ class LocalTeacher:
     batch_size: int = 64
     shared: bool = True
     """Whether all prefixes of a rationale share one pass; False where the model takes no 4-D mask."""
+    chat_template: bool = False
+    """Whether a prompt becomes a user's turn by the tokenizer's template, its last line the start of the reply."""
     spent: Spent = field(default_factory=Spent, init=False)
     """Tokens that went through the model, those of a shared pass once; a model of one's own costs 0 USD."""
     _letters: dict[str, list[int]] = field(default_factory=dict, init=False, repr=False)
@@ -73,6 +76,7 @@ class LocalTeacher:
         device: str = "auto",
         prompts: str = "micro",
         batch_size: int = 64,
+        chat_template: bool = False,
     ) -> LocalTeacher:
         """Load a folder, a hub id or `package:NAME`, and check on a short rationale that the shared pass is exact.
 
@@ -95,15 +99,8 @@ class LocalTeacher:
             )
         if tokenizer.pad_token_id is None:
             tokenizer.pad_token = tokenizer.eos_token
-        teacher = cls(model.to(choose_device(device)).eval(), tokenizer, prompts, batch_size)
-        teacher.shared = teacher._shared_pass_is_exact()
-        if not teacher.shared:
-            warnings.warn(
-                f"teacher.path is {path}: the model is not exact under a 4-D attention mask, so that each prefix of a "
-                "rationale takes a pass of its own (several times slower, same probabilities)",
-                stacklevel=2,
-            )
-        return teacher
+        model = model.to(choose_device(device)).eval()
+        return checked(cls(model, tokenizer, prompts, batch_size, chat_template=chat_template), path)
 
     @property
     def max_length(self) -> int:
@@ -125,7 +122,7 @@ class LocalTeacher:
         results: list[OptionScores | Refusal | None] = [None] * len(prompts)
         trees: dict[int, _Tree] = {}
         for index, prompt in enumerate(prompts):
-            tokens = self._tokenize(prompt.prefixes())
+            tokens = self._prompt_tokens(prompt.prefixes())
             longest = max(map(len, tokens))
             if longest > self.max_length:
                 results[index] = Refusal("too long", f"{longest} tokens, the teacher takes {self.max_length}")
@@ -168,7 +165,7 @@ class LocalTeacher:
         return torch.stack(rows).float().cpu()
 
     def _scores(self, logits: torch.Tensor, num_options: int) -> OptionScores:
-        """Renormalised over the option letters; spellings of one letter (`A`, ` A`, `(A`) count together."""
+        """Renormalised over the option letters; spellings of one letter (`A`, ` a`, `(A`) count together."""
         import torch
 
         probabilities = logits.double().softmax(-1)
@@ -183,7 +180,7 @@ class LocalTeacher:
         """Ids of the single tokens that spell an option letter."""
         if letter in self._letters:
             return self._letters[letter]
-        rows = self._tokenize([letter, f" {letter}", f"({letter}", f" ({letter}"], special=False)
+        rows = self._tokenize(spellings(letter), special=False)
         ids = sorted({row[0] for row in rows if len(row) == 1})
         if not ids:
             raise ValueError(f"the teacher's tokenizer has no single token for the option letter {letter!r}")
@@ -197,7 +194,13 @@ class LocalTeacher:
         tokens = self._tokenize(prompt.prefixes())
         try:
             shared = self._tree_logits([_Tree.of(tokens)])[0]
-        except (ValueError, RuntimeError, TypeError, AttributeError):  # a model without 4-D masks says so in many ways
+        except (
+            ValueError,
+            RuntimeError,
+            TypeError,
+            AttributeError,
+            IndexError,
+        ):  # a model without 4-D masks says so in many ways
             return False
         tolerance = TOLERANCE if self.model.dtype == torch.float32 else 0.05
         return bool((shared.softmax(-1) - self._plain_logits(tokens).softmax(-1)).abs().max() < tolerance)
@@ -217,7 +220,7 @@ class LocalTeacher:
                 "teacher.sees_images is true, but a local causal language model reads text only: set it to false"
             )
         distinct = list(dict.fromkeys(prompts))
-        tokens = self._tokenize(distinct)
+        tokens = self._prompt_tokens(distinct)
         replies: dict[str, str | Refusal] = {}
         limit = self.max_length - max_new_tokens
         for prompt, row in zip(distinct, tokens, strict=True):
@@ -267,8 +270,35 @@ class LocalTeacher:
             self._stops.discard(None)
         return self._stops
 
+    def _prompt_tokens(self, texts: list[str]) -> list[list[int]]:
+        if not self.chat_template:
+            return self._tokenize(texts)
+        parts = [text.rpartition("\n") for text in texts]
+        turns = [[{"role": "user", "content": asked or start}] for asked, _, start in parts]
+        heads = [self.tokenizer.apply_chat_template(turn, add_generation_prompt=True, tokenize=False) for turn in turns]
+        whole = [head + (start if asked else "") for head, (asked, _, start) in zip(heads, parts, strict=True)]
+        return self._tokenize(whole, special=False)
+
     def _tokenize(self, texts: list[str], *, special: bool = True) -> list[list[int]]:
         return self.tokenizer(texts, add_special_tokens=special).input_ids
+
+
+def checked(teacher: LocalTeacher, path: str) -> LocalTeacher:
+    """The teacher, its shared pass switched off with a warning where the model does not give exact results by it.
+
+    Raises:
+        ValueError: the tokenizer has no chat template, and one was asked for.
+    """
+    if teacher.chat_template and not teacher.tokenizer.chat_template:
+        raise ValueError(f"teacher.chat_template is true, but the tokenizer of {path} has none: set it to false")
+    teacher.shared = teacher._shared_pass_is_exact()
+    if not teacher.shared:
+        warnings.warn(
+            f"teacher.path is {path}: the model is not exact under a 4-D attention mask, so that each prefix of a "
+            "rationale takes a pass of its own (several times slower, same probabilities)",
+            stacklevel=3,
+        )
+    return teacher
 
 
 def tree_batch(

@@ -64,6 +64,7 @@ class Meter:
 
     def save(self) -> None:
         """Write the total, so that the next attempt goes on counting from it."""
+        self._file.parent.mkdir(parents=True, exist_ok=True)
         write_json(self._file, self.total())
 
     def _now(self) -> Spent:

@@ -6,9 +6,10 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
-from delamo.config import LiteLLMTeacherConfig, LocalTeacherConfig, TeacherConfig
+from delamo.config import LiteLLMTeacherConfig, LocalTeacherConfig, ReplayTeacherConfig, TeacherConfig
 from delamo.models.spent import Spent
 
 
@@ -62,30 +63,18 @@ class Teacher(Protocol):
         """One line for each prompt, in order; greedy. `images` are locators for teachers that see."""
 
 
-def load_teacher(config: TeacherConfig) -> Teacher:
-    """The teacher that a config describes."""
+def load_teacher(config: TeacherConfig, *, transcripts: Path = Path("store/transcripts")) -> Teacher:
+    """The teacher that a config describes; replies of services are kept below `transcripts`."""
     if isinstance(config, LocalTeacherConfig):
-        from delamo.models.local_teacher import LocalTeacher
+        from delamo.models.vision_teacher import load_local_teacher
 
-        return LocalTeacher.load(
-            config.path,
-            revision=config.revision,
-            dtype=config.dtype.value,
-            device=config.device,
-            prompts=config.prompts.value,
-            batch_size=config.batch_size,
-        )
+        return load_local_teacher(config)
+    from delamo.models.api_teachers import load_api_teacher, load_replay_teacher
+
     if isinstance(config, LiteLLMTeacherConfig):
-        from delamo.models.litellm_teacher import LiteLLMTeacher
-
-        return LiteLLMTeacher(
-            config.model,
-            api_base=config.api_base,
-            api_key_env=config.api_key_env,
-            top_logprobs=config.top_logprobs,
-            timeout_s=config.timeout_s,
-            prompts=config.prompts.value,
-        )
+        return load_api_teacher(config, transcripts)
+    if isinstance(config, ReplayTeacherConfig):
+        return load_replay_teacher(config)
     raise TypeError(f"no teacher for {type(config).__name__}")
 
 
@@ -95,8 +84,15 @@ def teacher_digest(config: TeacherConfig) -> str:
         from delamo.models.student import weights_identity
 
         parts = [weights_identity(config.path, config.revision), config.dtype.value]
+        parts += ["chat template"] if config.chat_template else []
     elif isinstance(config, LiteLLMTeacherConfig):
-        parts = [config.model, config.api_base, config.top_logprobs]
+        from delamo.models.api_teachers import asking_of, service_of
+
+        parts = [service_of(config).to_dict(), asking_of(config)]
+    elif isinstance(config, ReplayTeacherConfig):
+        from delamo.models.api_teachers import recorded_facts
+
+        parts = ["replay", *recorded_facts(config.transcripts)]
     else:
         raise TypeError(f"no teacher for {type(config).__name__}")
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

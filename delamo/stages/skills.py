@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from delamo.data import Pool
 from delamo.models import prompts
 from delamo.models.teacher import Refusal, Teacher
 from delamo.records import LETTERS, Mistake, PoolSkills, Quarantined, Sample, Skill
@@ -76,13 +77,30 @@ def _with_options(sample: Sample) -> str:
     return f"{sample.instruction}\nOptions: {options}" if options else sample.instruction
 
 
+def prepare_pool(pool: Pool, teacher: Teacher, *, max_new_tokens: int) -> None:
+    """Where calls cost money: say what the pool will cost, before the first of them; in batch mode, exchange the files.
+
+    Raises:
+        BatchPending: batch files wait for upload, or for their output.
+    """
+    prepare = getattr(teacher, "prepare", None)
+    if prepare is None:
+        return
+
+    def asked(every: int = 1) -> Iterator[tuple[str, str | None]]:
+        samples = pool if every == 1 else (pool.get(id) for id in pool.ids()[::every])
+        return (_pool_prompt(sample, teacher) for sample in samples)
+
+    prepare(asked, len(pool), max_new_tokens=max_new_tokens)
+
+
 def annotate_pool(
     samples: Iterable[Sample], teacher: Teacher, *, max_new_tokens: int
 ) -> tuple[list[PoolSkills], list[Quarantined]]:
     """The skills that each sample's answer needs; in order. An empty or refused reply is quarantined."""
     samples = list(samples)
-    asked = [prompts.pool_skills(teacher.prompts, instruction=s.instruction, answer=s.answer) for s in samples]
-    locators = [sample.image for sample in samples] if getattr(teacher, "sees_images", False) else None
+    pairs = [_pool_prompt(sample, teacher) for sample in samples]
+    asked, locators = [text for text, _ in pairs], [image for _, image in pairs]
     replies = teacher.complete(asked, max_new_tokens=max_new_tokens, images=locators)
     rows: list[PoolSkills] = []
     bad: list[Quarantined] = []
@@ -93,6 +111,11 @@ def annotate_pool(
         else:
             bad.append(_quarantined(sample.id, "pool_skills", reply))
     return rows, bad
+
+
+def _pool_prompt(sample: Sample, teacher: Teacher) -> tuple[str, str | None]:
+    text = prompts.pool_skills(teacher.prompts, instruction=sample.instruction, answer=sample.answer)
+    return text, sample.image if getattr(teacher, "sees_images", False) else None
 
 
 def split_skills(reply: str) -> tuple[str, ...]:
