@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from itertools import pairwise
+from pathlib import Path
 
 from delamo import __version__
 
@@ -58,10 +60,23 @@ def _run(arguments: list[str]) -> None:
 
         print(describe(), end="")
         return
+    _refuse_keys_in_config_files(arguments)
     sys.argv = ["delamo run", *arguments]
     from delamo.run import main as run
 
     run()
+
+
+def _refuse_keys_in_config_files(arguments: list[str]) -> None:
+    """A sweep writes its composed config before its first cell runs: what a user's own files hold is looked at before."""
+    from delamo.compose import conf_dir
+    from delamo.keys import refuse_keys_in_files
+
+    folders = [conf_dir() / "local"]
+    for flag in ("--config-dir", "-cd", "--config-path", "-cp"):
+        folders += [Path(value) for name, value in pairwise(arguments) if name == flag]
+        folders += [Path(one.partition("=")[2]) for one in arguments if one.startswith(f"{flag}=")]
+    refuse_keys_in_files(folders)
 
 
 def _report(arguments: list[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 PATTERNS = {
@@ -49,6 +50,21 @@ def refuse_keys_in_arguments(arguments: Iterable[str]) -> None:
         ((key.lstrip("+~"), value) if is_set else ("the command line", key))
         for key, is_set, value in map(_split, arguments)
     )
+
+
+def refuse_keys_in_files(folders: Iterable[Path]) -> None:
+    """`refuse_keys` of the YAML files below these folders, before Hydra copies a config anywhere; damaged files are left to it."""
+    import yaml
+
+    for file in sorted(file for folder in folders for file in folder.rglob("*.yaml")):
+        try:
+            values = yaml.safe_load(file.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError):
+            continue
+        try:
+            refuse_keys(flatten(values))
+        except SecretInConfigError as error:
+            raise SecretInConfigError(f"{file}: {error}") from None
 
 
 def redact(text: str, *secrets: str | None) -> str:

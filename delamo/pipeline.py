@@ -225,9 +225,10 @@ def annotate_pool(cell: Cell) -> Step:
             meter.save()  # replies that come in batch files are paid for in the run that reads them
 
         def annotate(batch: list[Sample]) -> tuple[list[PoolSkills], list[Quarantined]]:
-            found = annotate_pool(batch, cell.teacher, **options)
-            meter.save()
-            return found
+            try:
+                return annotate_pool(batch, cell.teacher, **options)
+            finally:
+                meter.save()
 
         in_shards(
             draft,

@@ -193,6 +193,10 @@ class LiteLLMTeacher:
             else f"; teacher.max_usd is {budget.max_usd:g}, of which {budget.paid():.2f} are spent"
         )
         return (
-            f"{self.engine.service.model}: {total:,} calls, about {tokens / 1e6:,.1f} M tokens of prompts and at most "
-            f"{most / 1e6:,.1f} M of replies: {price}; the {self.engine.transcripts.num_replies():,} replies kept cost nothing{cap}"
+            f"{self.engine.service.model}: {total:,} calls, about {_count(tokens)} tokens of prompts and at most "
+            f"{_count(most)} of replies: {price}; the {self.engine.transcripts.num_replies():,} replies kept cost nothing{cap}"
         )
+
+
+def _count(number: int) -> str:
+    return f"{number:,}" if number < 1_000_000 else f"{number / 1e6:,.1f} M"

@@ -15,7 +15,10 @@ from delamo.records import Sample
 
 @dataclass(slots=True)
 class VisionTeacher(LocalTeacher):
-    """Any `AutoModelForImageTextToText`. It sees pictures where it completes, never where it judges rationales."""
+    """Any `AutoModelForImageTextToText`. It sees pictures where it completes, never where it judges rationales.
+
+    What it spends on completions counts the tokens of the text, not those that a picture becomes.
+    """
 
     processor: Any = None
     sees_images: bool = True
@@ -35,14 +38,14 @@ class VisionTeacher(LocalTeacher):
         replies: dict[tuple[str, str | None], str | Refusal] = {}
         options = {"max_new_tokens": max_new_tokens, "batch_size": self.batch_size}
         for index, reply in model.replies(samples, **options):
-            replies[distinct[index]] = self._read(model, samples[index], reply)
+            replies[distinct[index]] = self._read(distinct[index][0], reply)
         return [replies[pair] for pair in pairs]
 
-    def _read(self, model: Any, sample: Sample, reply: Any) -> str | Refusal:
+    def _read(self, text: str, reply: Any) -> str | Refusal:
         if isinstance(reply, Exception):
             return Refusal(reply.reason, reply.detail)
-        tokens = {"prompt_tokens": model.num_tokens(sample), "completion_tokens": reply.num_tokens}
-        self.spent += Spent(calls=1, **tokens)
+        tokens = len(self._tokenize([text])[0])
+        self.spent += Spent(calls=1, prompt_tokens=tokens, completion_tokens=reply.num_tokens)
         if reply.truncated:
             return Refusal("reply cut off", f"no end within {reply.num_tokens} tokens")
         return reply.text.strip()

@@ -1,0 +1,106 @@
+"""A whole cell with the embedded teacher behind a server: what it spends, what a killed run keeps, and where the key is not."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from model_server import ModelServer
+
+from delamo.models.local_teacher import LocalTeacher
+from delamo.pipeline import run_cell
+
+CANARY = "sk-canary0123456789abcdefgh"
+SMALL = (
+    *(
+        "budget=custom",
+        "budget.num_samples=4",
+        "pool.num_samples=24",
+        "task.num_val_samples=8",
+        "task.num_test_samples=4",
+    ),
+    *("tuning.epochs=1", "student.max_new_tokens=40", "teacher.shard_size=8"),
+)
+
+
+@pytest.fixture(scope="module")
+def server():
+    micro = LocalTeacher.load("package:micro_teacher", device="cpu")
+    with ModelServer(micro.model, micro.tokenizer) as made:
+        yield made
+
+
+@pytest.fixture
+def cell(cell_config, server, tmp_path, monkeypatch):
+    monkeypatch.setenv("FAKE_KEY", CANARY)
+
+    def cell(*overrides):
+        return cell_config(
+            *("teacher=litellm", "teacher.model=hosted_vllm/micro", "teacher.prompts=micro", "teacher.api=completions"),
+            *(f"teacher.api_base={server.address}", "teacher.api_key_env=FAKE_KEY", "teacher.answer_max_tokens=1"),
+            *(
+                "teacher.input_usd_per_million=10",
+                "teacher.output_usd_per_million=100",
+                "teacher.pool_skills_max_new_tokens=32",
+            ),
+            *(*SMALL, f"paths.runs={tmp_path}/runs", f"paths.store={tmp_path}/store"),
+            *overrides,
+        )
+
+    return cell
+
+
+def test_a_stopped_cell_goes_on_pays_nothing_twice_and_leaves_no_key(cell, server, tmp_path, monkeypatch, capfd):
+    from delamo.models.litellm_teacher import LiteLLMTeacher
+
+    whole, shards = LiteLLMTeacher.complete, []
+
+    def stopped(self, prompts, **options):
+        if len(prompts) == 8:
+            shards.append(len(prompts))
+            if len(shards) == 2:
+                whole(self, prompts[:4], max_new_tokens=options["max_new_tokens"])
+                raise KeyboardInterrupt
+        return whole(self, prompts, **options)
+
+    monkeypatch.setattr(LiteLLMTeacher, "complete", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        run_cell(cell())
+    monkeypatch.setattr(LiteLLMTeacher, "complete", whole)
+    folder = run_cell(cell())
+
+    asked = [json.dumps(body, sort_keys=True) for path, body in server.requests if path != "/tokenize"]
+    assert len(asked) == len(set(asked))
+    cost = json.loads((folder / "metrics.json").read_text())["cost"]
+    assert set(cost) == {"mistakes", "skills", "pool_skills"}
+    assert sum(spent["calls"] for spent in cost.values()) == len(asked)
+    assert cost["pool_skills"]["cached"] == 4  # of the shard that was broken off
+    for spent in cost.values():
+        price = 10e-6 * spent["prompt_tokens"] + 100e-6 * spent["completion_tokens"]
+        assert spent["usd"] == pytest.approx(price) and spent["calls"] > 0
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(files) > 20 and all(CANARY.encode() not in path.read_bytes() for path in files)
+    told = capfd.readouterr()
+    assert CANARY not in told.out + told.err and "24 calls" in told.err
+
+
+def test_a_cap_stops_the_cell(cell):
+    from delamo.models.engine.budget import BudgetExhausted
+
+    with pytest.raises(BudgetExhausted, match="max_usd"):
+        run_cell(cell("teacher.max_usd=0.02"))
+
+
+@pytest.mark.parametrize("mode", [(), ("-m",)])
+@pytest.mark.parametrize("line", [f"model: {CANARY}", "api_key: anything"])
+def test_a_key_in_a_file_of_ones_own_is_refused_before_anything_is_written(tmp_path, mode, line):
+    (tmp_path / "mine/teacher").mkdir(parents=True)
+    (tmp_path / "mine/teacher/own.yaml").write_text(f"defaults:\n  - litellm\n  - _self_\n{line}\n")
+    (tmp_path / "here").mkdir()
+    code = "import sys; from delamo.cli import main; sys.argv[0] = 'delamo'; main()"
+    command = [sys.executable, "-c", code, "run", *mode, "--config-dir", str(tmp_path / "mine"), "teacher=own"]
+    options = {"cwd": tmp_path / "here", "capture_output": True, "text": True, "timeout": 120}
+    done = subprocess.run(command, check=False, **options)
+    assert done.returncode == 1 and "own.yaml" in done.stderr, done.stderr
+    assert CANARY not in done.stdout + done.stderr
+    assert list((tmp_path / "here").iterdir()) == []

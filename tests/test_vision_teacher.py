@@ -1,0 +1,135 @@
+"""Local teachers: what a checkpoint is decides how it is loaded, and only one that sees is shown pictures."""
+
+import pytest
+import torch
+from tiny_models import save_tiny_llava, tiny_tokenizer
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from delamo.models.local_teacher import LocalTeacher
+from delamo.models.teacher import PrefixPrompt, Refusal, load_teacher, teacher_digest
+from delamo.models.vision_teacher import VisionTeacher
+from delamo.records import Mistake, Sample
+from delamo.stages.skills import annotate_pool, name_skills
+
+PROMPT = PrefixPrompt("Question: big or small?\nRationale:", (" It is red.", " So it is big."), "\nThe answer is", 2)
+CHAT = "{% for message in messages %}USER: {{ message['content'] }}{% endfor %}{% if add_generation_prompt %} ASSISTANT: {% endif %}"
+
+
+@pytest.fixture(scope="module")
+def seeing(tmp_path_factory):
+    return str(save_tiny_llava(tmp_path_factory.mktemp("llava")))
+
+
+@pytest.fixture(scope="module")
+def reading(tmp_path_factory):
+    path, tokenizer = tmp_path_factory.mktemp("llama"), tiny_tokenizer(max_length=128)
+    tokenizer.chat_template = CHAT
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    ids = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
+    LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), **sizes, **ids)).save_pretrained(path)
+    tokenizer.save_pretrained(path)
+    return str(path)
+
+
+@pytest.fixture
+def load(cell_config):
+    def load(path, *overrides):
+        fixed = [
+            "teacher=hf",
+            f"teacher.path={path}",
+            "teacher.dtype=float32",
+            "teacher.device=cpu",
+            "teacher.prompts=micro",
+        ]
+        return load_teacher(cell_config(*fixed, "teacher.chat_template=false", *overrides).teacher)
+
+    return load
+
+
+def test_a_checkpoint_is_loaded_as_what_it_is(load, seeing, reading):
+    assert type(load(reading)) is LocalTeacher
+    assert type(load(seeing)) is VisionTeacher and load(seeing).sees_images is False
+    assert load(seeing, "teacher.sees_images=true").sees_images
+    with pytest.raises(ValueError, match="is a language model"):
+        load(reading, "teacher.sees_images=true")
+
+
+@pytest.mark.filterwarnings("ignore:.*a pass of its own")
+def test_rationales_are_judged_without_the_picture_and_exactly(load, seeing):
+    teacher = load(seeing, "teacher.sees_images=true")
+    (one,) = teacher.option_probabilities([PROMPT])
+    ids = teacher.tokenizer(PROMPT.prefixes()[-1], return_tensors="pt").input_ids
+    with torch.inference_mode():
+        logits = teacher.model(input_ids=ids).logits[0, -1].double().softmax(-1)
+    mass = torch.stack([logits[teacher._spellings(letter)].sum() for letter in "AB"])
+    assert one.probabilities[-1] == pytest.approx((mass / mass.sum()).tolist(), abs=1e-4)
+
+
+def test_the_picture_changes_the_reply_of_a_teacher_that_sees(load, seeing):
+    teacher = load(seeing, "teacher.sees_images=true")
+    pictures = ["micro:pool/0/1", "micro:pool/0/2", None, "micro:pool/0/1"]
+    replies = teacher.complete(["Look."] * 4, max_new_tokens=6, images=pictures)
+    assert all(
+        isinstance(one, Refusal) and one.reason == "reply cut off" for one in replies
+    )  # it never learned to stop
+    assert teacher.spent.calls == 3 and teacher.spent.completion_tokens == 18
+    (missing,) = teacher.complete(["Look."], max_new_tokens=6, images=["/nowhere.png"])
+    assert missing.reason == "image missing"
+
+
+def test_a_chat_template_wraps_all_but_the_start_of_the_reply(load, reading):
+    teacher = load(reading, "teacher.chat_template=true")
+    (tokens,) = teacher._prompt_tokens(["Question: big?\nThe answer is"])
+    assert teacher.tokenizer.decode(tokens) == "USER: Question: big? ASSISTANT: The answer is"
+    (one,) = teacher.option_probabilities([PROMPT])
+    teacher.shared = False
+    (other,) = teacher.option_probabilities([PROMPT])
+    for row, same in zip(one.probabilities, other.probabilities, strict=True):
+        assert row == pytest.approx(same, abs=1e-4)
+
+
+def test_a_missing_chat_template_is_named(load, tmp_path, reading):
+    import shutil
+
+    shutil.copytree(reading, tmp_path / "base")
+    (tmp_path / "base/chat_template.jinja").unlink()
+    with pytest.raises(ValueError, match=r"teacher\.chat_template is true"):
+        load(tmp_path / "base", "teacher.chat_template=true")
+
+
+def test_a_chat_template_is_another_teacher(cell_config, reading):
+    digests = [
+        teacher_digest(cell_config("teacher=hf", f"teacher.path={reading}", f"teacher.chat_template={used}").teacher)
+        for used in ("true", "false")
+    ]
+    assert digests[0] != digests[1]
+
+
+class Watching:
+    """Notes the pictures that it is shown."""
+
+    prompts, sees_images = "micro", True
+
+    def __init__(self):
+        self.shown = []
+
+    def complete(self, asked, *, max_new_tokens, images=None):
+        self.shown += images or [None] * len(asked)
+        return ["a skill"] * len(asked)
+
+
+def test_skill_analysis_and_pool_annotation_show_the_picture():
+    fields = {"question": "Big?", "options": ("big", "small"), "gold": 0, "wrong": 1, "steps": ("No.",)}
+    mistake = Mistake(id="v1", **fields, probabilities=(), outside_mass=(), step=0, fallback=False)
+    teacher = Watching()
+    name_skills([mistake], teacher, max_new_tokens=8, images={"v1": "micro:pool/0/7"})
+    annotate_pool(
+        [Sample(id="p1", instruction="Look.", answer="Yes.", image="micro:pool/0/1")], teacher, max_new_tokens=8
+    )
+    assert teacher.shown == ["micro:pool/0/7", "micro:pool/0/1"]
+    teacher.sees_images = False
+    annotate_pool(
+        [Sample(id="p1", instruction="Look.", answer="Yes.", image="micro:pool/0/1")], teacher, max_new_tokens=8
+    )
+    assert teacher.shown[2:] == [None]
