@@ -10,6 +10,7 @@ import pytest
 from fake_service import FREE, RESET, Clock, FakeService, ask, failure, make_engine, reply
 
 from delamo.models.engine.budget import BudgetExhausted, Prices
+from delamo.models.engine.engine import NotRecorded
 from delamo.models.engine.limits import Bucket, Gate, backoff
 from delamo.models.engine.requests import Reply, Request, Service
 from delamo.models.engine.transcripts import DATABASE, LOG, Transcripts
@@ -95,6 +96,25 @@ def test_the_breaker_stops_after_so_many_requests_given_up_in_a_row(service, tmp
     assert len(service.requests) == 6
 
 
+def test_overload_is_nobodys_fault(service, tmp_path, clock):
+    """Two of three requests are turned away: they wait, and each is answered in the end."""
+    service.script = lambda number, body: failure(429) if number % 3 else reply()
+    engine = make_engine(service, tmp_path, clock=clock, concurrency=4)
+    assert all(isinstance(one, Reply) for one in ask(engine, *map(str, range(20))))
+
+
+def test_a_request_that_alone_passes_the_limit_is_refused_alone(service, tmp_path, clock):
+    large = failure(429, "Request too large for gpt-4o on tokens per min (TPM): Limit 30000", "rate_limit_exceeded")
+    always = failure(429)
+    service.script = lambda number, body: (
+        large if "large" in str(body["messages"]) else always if "always" in str(body["messages"]) else reply()
+    )
+    engine = make_engine(service, tmp_path, clock=clock, concurrency=1, max_attempts=2)
+    results = ask(engine, "one", "large", "three")
+    assert [getattr(one, "reason", None) for one in results] == [None, "too long", None]
+    assert len(service.requests) == 3
+
+
 def test_one_bad_row_ends_no_job(service, tmp_path, clock):
     service.script = lambda number, body: failure(400) if "bad" in str(body["messages"]) else reply("good")
     results = ask(make_engine(service, tmp_path, clock=clock), "one", "bad", "three")
@@ -129,7 +149,7 @@ def test_requests_that_fail_together_close_the_gate_once():
         windows = [await gate.enter() for _ in range(5)]
         for window in windows:
             gate.close(window, None)
-        assert gate._failed_windows == 1
+        assert gate.failed_windows == 1
         probe = await gate.enter()
         waiting = asyncio.create_task(gate.enter())
         await asyncio.sleep(0)
@@ -319,7 +339,7 @@ def test_what_was_not_recorded_is_named_and_nothing_is_sent(service, tmp_path):
     ask(make_engine(service, tmp_path), "one")
     replay = make_engine(service, tmp_path, replay=True)
     assert ask(replay, "one")[0].text == "B"
-    with pytest.raises(LookupError, match=r"no reply to 1 requests.*'two'"):
+    with pytest.raises(NotRecorded, match=r"no reply to 1 requests.*'two'"):
         ask(replay, "one", "two")
     assert len(service.requests) == 1
 

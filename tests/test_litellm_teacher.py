@@ -7,6 +7,7 @@ import pytest
 from fake_service import FakeService, ask, failure, make_engine, reply
 from model_server import ModelServer
 
+from delamo.models.engine.engine import NotRecorded
 from delamo.models.engine.transport import TeacherUnavailable
 from delamo.models.litellm_teacher import LiteLLMTeacher
 from delamo.models.local_teacher import LocalTeacher
@@ -252,7 +253,7 @@ def test_a_replayed_teacher_says_what_was_said_and_asks_nobody(service, tmp_path
     assert teacher_digest(replayed) != teacher_digest(given)
     teacher = load_teacher(replayed)
     assert teacher.option_probabilities([PROMPT]) == scores and teacher.complete(["one"], max_new_tokens=9) == skills
-    with pytest.raises(LookupError, match="'two'"):
+    with pytest.raises(NotRecorded, match="'two'"):
         teacher.complete(["two"], max_new_tokens=9)
     assert len(service.requests) == sent and teacher.spent.calls == 0
 

@@ -53,7 +53,7 @@ def load_api_teacher(config: LiteLLMTeacherConfig, root: Path) -> LiteLLMTeacher
 
 
 def load_replay_teacher(config: ReplayTeacherConfig) -> LiteLLMTeacher:
-    """A teacher that answers as recorded, and raises LookupError where nothing was."""
+    """A teacher that answers as recorded, and raises NotRecorded where nothing was."""
     service, asking = recorded_facts(config.transcripts)
     transcripts = Transcripts(Path(config.transcripts))
     given = Service(**service)

@@ -11,7 +11,7 @@ BATCH_SHARE = 0.5  # of the list price, by OpenAI's, Azure's, Mistral's and Goog
 CHARACTERS_PER_TOKEN = 4  # of English, a rule of thumb for estimates
 
 
-class BudgetExhausted(RuntimeError):
+class BudgetExhausted(ValueError):
     """The next call could pass `teacher.max_usd`."""
 
 

@@ -26,7 +26,12 @@ from delamo.models.spent import Spent
 from delamo.models.teacher import Refusal
 
 MANY_FAILED, FAILED_SHARE = 100, 0.5  # of so many requests or more, this share failing is the service's fault
+OVERLOADS = 4  # times as often as other failures one request may be turned away while others pass
 GIVEN_UP = "given up"
+
+
+class NotRecorded(ValueError):
+    """A request that the transcripts hold no reply to, and nobody may be asked."""
 
 
 @dataclass(slots=True)
@@ -41,6 +46,7 @@ class Engine:
     bucket: Bucket = field(default_factory=Bucket)
     gate: Gate = field(default_factory=Gate)
     max_attempts: int = 6
+    """Of one request after failures that pass; of all together while the service is overloaded."""
     max_failed_in_a_row: int = 5
     """Requests given up one after the other before the service counts as down."""
     replay: bool = False
@@ -59,11 +65,11 @@ class Engine:
         Raises:
             TeacherUnavailable: the service refuses everything, or stays down. What came until then is kept.
             BudgetExhausted: the next call could pass the cap.
-            LookupError: a request is not in the transcripts, and this engine only replays.
+            NotRecorded: a request is not in the transcripts, and this engine only replays.
         """
         keys, found, missing = self._looked_up(requests, keep_refusals)
         if missing and self.replay:
-            raise LookupError(_not_recorded(next(iter(missing.values())), len(missing), self.transcripts))
+            raise NotRecorded(_not_recorded(next(iter(missing.values())), len(missing), self.transcripts))
         if missing:
             found |= _loop().run(_Round(self, missing, label).run())
         return [found[key] for key in keys]
@@ -135,8 +141,8 @@ class _Round:
 
     async def _attempts(self, key: str, request: Request) -> Reply | Refusal | None:
         """The result, or None where the round was stopped before there was one."""
-        engine, last = self.engine, None
-        for attempt in range(engine.max_attempts):
+        engine, passing, overloads = self.engine, 0, 0
+        while True:
             try:
                 return await self._attempt(key, request)
             except BudgetExhausted as error:
@@ -144,20 +150,28 @@ class _Round:
             except ImageError as error:
                 return Refusal(error.reason, error.detail)
             except Failure as failure:
-                last = failure
-                for_good = failure.kind == "row"
-                engine.transcripts.fail(key, failure.reason, failure.detail, for_good=for_good)
-                if failure.kind == "fatal":
+                engine.transcripts.fail(key, failure.reason, failure.detail, for_good=failure.kind == "row")
+                passing += failure.kind == "passing"
+                overloads += failure.kind == "overload"
+                down = failure.kind == "overload" and engine.gate.failed_windows >= engine.max_attempts
+                if failure.kind == "fatal" or down:
                     return self._stop(TeacherUnavailable(_unavailable(engine, f"{failure.reason}: {failure.detail}")))
-                if for_good:
-                    if failure.reason == "refused by the service":
-                        self._count_failure(failure)
-                    return Refusal(failure.reason, failure.detail)
-                if failure.kind == "passing" and attempt < engine.max_attempts - 1:
-                    await engine.sleep(backoff(attempt, engine.rng))
+                if failure.kind == "row":
+                    return self._refused(failure)
+                if passing == engine.max_attempts or overloads == OVERLOADS * engine.max_attempts:
+                    return self._given_up(failure, passing + overloads)
+                if failure.kind == "passing":
+                    await engine.sleep(backoff(passing - 1, engine.rng))
+
+    def _refused(self, failure: Failure) -> Refusal:
+        if failure.reason == "refused by the service":
+            self._count_failure(failure)
+        return Refusal(failure.reason, failure.detail)
+
+    def _given_up(self, failure: Failure, attempts: int) -> Refusal:
         self.failed_in_a_row += 1
-        self._count_failure(last)
-        return Refusal(GIVEN_UP, f"after {engine.max_attempts} attempts: {last.reason}: {last.detail}")
+        self._count_failure(failure)
+        return Refusal(GIVEN_UP, f"after {attempts} attempts: {failure.reason}: {failure.detail}")
 
     async def _attempt(self, key: str, request: Request) -> Reply | Refusal:
         """One request on the wire. Raises what it ended with instead of a response."""

@@ -73,14 +73,15 @@ class Gate:
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     rng: random.Random = field(default_factory=random.Random)
     _window: int = field(default=0, init=False)
-    _failed_windows: int = field(default=0, init=False)
+    failed_windows: int = field(default=0, init=False)
+    """How often in a row the service turned a request away, those that were under way together counted once."""
     _until: float = field(default=0.0, init=False)
     _probing: bool = field(default=False, init=False)
     _changed: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
     async def enter(self) -> int:
         """Wait until a request may go out; returns the window that it belongs to."""
-        while self._failed_windows:
+        while self.failed_windows:
             if self._probing:
                 await self._changed.wait()
             elif (wait := self._until - self.clock()) > 0:
@@ -92,18 +93,18 @@ class Gate:
 
     def open(self, window: int) -> None:
         """A request of this window was answered."""
-        if window == self._window and self._failed_windows:
-            self._failed_windows = 0
+        if window == self._window and self.failed_windows:
+            self.failed_windows = 0
             self._next_window()
 
     def close(self, window: int, asked_wait: float | None) -> None:
         """A request of this window was turned away; `asked_wait` is what the service asked for, in seconds."""
         if window == self._window:
-            wait = asked_wait if asked_wait is not None else backoff(self._failed_windows, self.rng)
-            self._failed_windows += 1
+            wait = asked_wait if asked_wait is not None else backoff(self.failed_windows, self.rng)
+            self.failed_windows += 1
             self._until = self.clock() + wait
             self._next_window()
-        elif asked_wait is not None and self._failed_windows:
+        elif asked_wait is not None and self.failed_windows:
             self._until = max(self._until, self.clock() + asked_wait)
 
     def leave(self, window: int) -> None:

@@ -34,7 +34,7 @@ class Failure(Exception):
         self.kind, self.reason, self.detail, self.retry_after = kind, reason, detail, retry_after
 
 
-class TeacherUnavailable(RuntimeError):
+class TeacherUnavailable(OSError):
     """The service cannot be used: a wrong key, an unknown model, no quota, or it stays down."""
 
 
@@ -170,6 +170,8 @@ class Transport:
             return Failure("fatal", str(status), f"{detail} is the account in credit?")
         if asked is not None and asked > LONGEST_ASKED_WAIT_S:
             return Failure("fatal", str(status), f"{detail} it asks to wait {asked:.0f} s")
+        if status == 429 and "request too large" in detail.lower():  # OpenAI: above the limit of a minute all by itself
+            return Failure("row", "too long", detail)
         if status in OVERLOADED or asked is not None:
             return Failure("overload", str(status), detail, asked)
         if status is None or status in PASSING or status >= 500:

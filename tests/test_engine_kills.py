@@ -1,0 +1,63 @@
+"""Killed at random moments, again and again: no accepted reply is lost, and none but those on the wire is paid for twice."""
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+from delamo.models.engine.requests import Reply, Request, Service
+from delamo.models.engine.transcripts import LOG, Transcripts
+
+CALLS, AT_ONCE, KILLS = 300, 8, 12
+WORKER = """
+import asyncio, sys
+from pathlib import Path
+from delamo.models.engine.budget import Budget, Prices
+from delamo.models.engine.engine import Engine
+from delamo.models.engine.requests import Request, Service
+from delamo.models.engine.transcripts import Transcripts
+
+folder, bill, calls, at_once = Path(sys.argv[1]), open(sys.argv[2], "a", buffering=1), int(sys.argv[3]), int(sys.argv[4])
+
+class Paid:
+    async def send(self, request):
+        bill.write(request.text + "\\n")
+        await asyncio.sleep(0.02)
+        choice = {"finish_reason": "stop", "message": {"content": "reply to " + request.text}}
+        return {"choices": [choice], "usage": {"prompt_tokens": 1, "completion_tokens": 1}}
+
+service, transcripts = Service(model="m"), Transcripts(folder)
+engine = Engine(service, transcripts, Paid(), Budget(Prices(1, 1), None, lambda: 0.0), concurrency=at_once)
+print("open", flush=True)
+engine.ask([Request(text=str(i), max_tokens=9) for i in range(calls)], label="ask")
+"""
+
+
+def start(tmp_path):
+    command = [sys.executable, "-c", WORKER, str(tmp_path / "t"), str(tmp_path / "bill"), str(CALLS), str(AT_ONCE)]
+    worker = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1])
+    assert worker.stdout.readline() == "open\n"
+    return worker
+
+
+def test_kills_lose_nothing_and_cost_what_was_on_the_wire(tmp_path):
+    rng, kills = random.Random(0), 0
+    for _ in range(KILLS):
+        worker = start(tmp_path)
+        time.sleep(rng.uniform(0.0, 0.12))
+        worker.send_signal(signal.SIGKILL)
+        kills += worker.wait() == -signal.SIGKILL
+    last = start(tmp_path)
+    assert last.wait() == 0 and kills >= 3
+    bill = Counter((tmp_path / "bill").read_text().split())
+    assert set(bill) == {str(i) for i in range(CALLS)}
+    assert sum(bill.values()) - CALLS <= kills * AT_ONCE
+    transcripts = Transcripts(tmp_path / "t")
+    assert transcripts.num_replies() == CALLS == len((tmp_path / "t" / LOG).read_bytes().splitlines())
+    for i in range(CALLS):
+        reply = transcripts.get(Request(text=str(i), max_tokens=9).key(Service(model="m")))
+        assert isinstance(reply, Reply) and reply.text == f"reply to {i}"
+    assert transcripts.paid == 2 * CALLS
