@@ -171,6 +171,7 @@ class LocalTeacherConfig(TeacherConfig):
     chat_template: bool = MISSING
     """Whether a prompt becomes a user's turn, its last line the start of the reply; false sends the bare text."""
     device: str = speed()
+    """`auto`, a name of torch's, or `split`: layers over all GPUs, for a model that fits on none."""
     batch_size: int = speed()
 
 

@@ -104,3 +104,24 @@ def test_a_key_in_a_file_of_ones_own_is_refused_before_anything_is_written(tmp_p
     assert done.returncode == 1 and "own.yaml" in done.stderr, done.stderr
     assert CANARY not in done.stdout + done.stderr
     assert list((tmp_path / "here").iterdir()) == []
+
+
+def test_in_batch_mode_the_second_run_reads_the_files_and_goes_on(cell, server, tmp_path):
+    from delamo.models.engine.batches import BatchPending
+
+    with pytest.raises(BatchPending, match="24 requests"):
+        run_cell(cell("teacher.mode=batch"))
+    (given,) = tmp_path.glob("store/transcripts/*/batches/in/*.jsonl")
+    out = given.parents[1] / "out/batch_abc_output.jsonl"
+    with out.open("w") as file:
+        for row in map(json.loads, given.read_text().splitlines()):
+            response = {"status_code": 200, "request_id": "r", "body": server.answer(row["url"], row["body"])}
+            file.write(
+                json.dumps({"id": "b", "custom_id": row["custom_id"], "response": response, "error": None}) + "\n"
+            )
+    sent = len(server.requests)
+    folder = run_cell(cell("teacher.mode=batch"))
+    assert len(server.requests) == sent
+    spent = json.loads((folder / "metrics.json").read_text())["cost"]["pool_skills"]
+    assert spent["calls"] == 24
+    assert spent["usd"] == pytest.approx((10e-6 * spent["prompt_tokens"] + 100e-6 * spent["completion_tokens"]) / 2)

@@ -304,6 +304,30 @@ def test_a_log_damaged_in_the_middle_is_an_error(service, tmp_path):
         Transcripts(tmp_path)
 
 
+def test_on_a_full_disk_nothing_more_is_sent_and_the_store_stays_whole(service, tmp_path, monkeypatch):
+    from delamo.models.engine import transcripts
+
+    append, written = transcripts._append, []
+
+    def full(log, line):
+        written.append(line)
+        if len(written) > 3:
+            log.write(line[: len(line) // 2])
+            log.truncate(log.seek(0, 2) - len(line) // 2)
+            raise OSError(28, "No space left on device")
+        append(log, line)
+
+    monkeypatch.setattr(transcripts, "_append", full)
+    engine = make_engine(service, tmp_path, concurrency=2)
+    with pytest.raises(OSError, match="No space left"):
+        ask(engine, *map(str, range(50)))
+    assert len(service.requests) <= 3 + 2
+    monkeypatch.setattr(transcripts, "_append", append)
+    before = len(service.requests)
+    assert all(isinstance(one, Reply) for one in ask(make_engine(service, tmp_path), *map(str, range(10))))
+    assert len(service.requests) == before + 7
+
+
 def test_two_processes_may_write(service, tmp_path):
     one, other = make_engine(service, tmp_path), make_engine(service, tmp_path)
     ask(one, "one")

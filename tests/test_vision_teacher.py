@@ -42,7 +42,9 @@ def load(cell_config):
             "teacher.device=cpu",
             "teacher.prompts=micro",
         ]
-        return load_teacher(cell_config(*fixed, "teacher.chat_template=false", *overrides).teacher)
+        return load_teacher(
+            cell_config(*fixed, "teacher.device=cpu", "teacher.chat_template=false", *overrides).teacher
+        )
 
     return load
 
@@ -64,6 +66,16 @@ def test_rationales_are_judged_without_the_picture_and_exactly(load, seeing):
         logits = teacher.model(input_ids=ids).logits[0, -1].double().softmax(-1)
     mass = torch.stack([logits[teacher._spellings(letter)].sum() for letter in "AB"])
     assert one.probabilities[-1] == pytest.approx((mass / mass.sum()).tolist(), abs=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore:.*a pass of its own")
+def test_a_model_spread_over_devices_gives_the_same(load, seeing, reading):
+    for path in (seeing, reading):
+        ((one,), (other,)) = (
+            load(path, f"teacher.device={device}").option_probabilities([PROMPT]) for device in ("cpu", "split")
+        )
+        for row, same in zip(one.probabilities, other.probabilities, strict=True):
+            assert row == pytest.approx(same, abs=1e-5)
 
 
 def test_the_picture_changes_the_reply_of_a_teacher_that_sees(load, seeing):

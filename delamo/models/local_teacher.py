@@ -80,6 +80,8 @@ class LocalTeacher:
     ) -> LocalTeacher:
         """Load a folder, a hub id or `package:NAME`, and check on a short rationale that the shared pass is exact.
 
+        `device` is torch's name, `auto`, or `split` for a model that fits on no single GPU.
+
         Where it is not, a warning says so, and every prefix gets a pass of its own.
 
         Raises:
@@ -88,7 +90,7 @@ class LocalTeacher:
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
-        from delamo.models.student import choose_device, quiet, resolve
+        from delamo.models.student import quiet, resolve
 
         place = resolve(path, key="teacher.path")
         options = {"revision": revision, "trust_remote_code": False}
@@ -99,7 +101,7 @@ class LocalTeacher:
             )
         if tokenizer.pad_token_id is None:
             tokenizer.pad_token = tokenizer.eos_token
-        model = model.to(choose_device(device)).eval()
+        model = placed(model, device).eval()
         return checked(cls(model, tokenizer, prompts, batch_size, chat_template=chat_template), path)
 
     @property
@@ -281,6 +283,18 @@ class LocalTeacher:
 
     def _tokenize(self, texts: list[str], *, special: bool = True) -> list[list[int]]:
         return self.tokenizer(texts, add_special_tokens=special).input_ids
+
+
+def placed(model: Any, device: str) -> Any:
+    """The model on a device; `split` spreads its layers over all GPUs, for one that fits on none."""
+    from delamo.models.student import choose_device
+
+    if device != "split":
+        return model.to(choose_device(device))
+    from accelerate import dispatch_model, infer_auto_device_map
+
+    whole = list(getattr(model, "_no_split_modules", None) or ())
+    return dispatch_model(model, infer_auto_device_map(model, no_split_module_classes=whole))
 
 
 def checked(teacher: LocalTeacher, path: str) -> LocalTeacher:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from delamo.config import LocalTeacherConfig
-from delamo.models.local_teacher import LocalTeacher, checked
+from delamo.models.local_teacher import LocalTeacher, checked, placed
 from delamo.models.spent import Spent
 from delamo.models.teacher import Refusal
 from delamo.records import Sample
@@ -71,10 +71,10 @@ def load_local_teacher(config: LocalTeacherConfig) -> LocalTeacher:
         )
     from delamo.models.student import load_base
 
-    options = {"revision": config.revision, "dtype": config.dtype.value, "device": config.device}
-    model, processor = load_base(config.path, **options)
+    first = "cpu" if config.device == "split" else config.device
+    model, processor = load_base(config.path, revision=config.revision, dtype=config.dtype.value, device=first)
     teacher = VisionTeacher(
-        model,
+        placed(model, config.device),
         processor.tokenizer,
         config.prompts.value,
         config.batch_size,

@@ -116,14 +116,13 @@ class _Round:
         try:
             for key, request in self.requests.items():
                 self.tasks[asyncio.create_task(self._answer(key, request))] = key
-            done = await asyncio.gather(*self.tasks, return_exceptions=True)
+            await asyncio.gather(*self.tasks, return_exceptions=True)
         finally:
             for task in self.tasks:
                 task.cancel()
             self.bar.close()
-        unexpected = [one for one in done if isinstance(one, Exception)]
-        if self.stopped or unexpected:
-            raise self.stopped or unexpected[0]
+        if self.stopped:
+            raise self.stopped
         refusals = list(self.results.values())
         if not self.answered and self.failed and self.failed == len(refusals):
             kind = AllRefused if all(one.reason != GIVEN_UP for one in refusals) else TeacherUnavailable
@@ -133,7 +132,10 @@ class _Round:
     async def _answer(self, key: str, request: Request) -> None:
         async with self.slots:
             if self.stopped is None:
-                result = await self._attempts(key, request)
+                try:
+                    result = await self._attempts(key, request)
+                except Exception as error:  # noqa: BLE001 - say a full disk: send nothing that could not be kept
+                    result = self._stop(error)
                 if result is not None:
                     self.results[key] = result
                     self.bar.set_postfix_str(_so_far(self.engine.spent), refresh=False)
