@@ -283,6 +283,14 @@ def test_prices_are_those_of_the_local_table_or_declared(tmp_path, config):
     assert own.engine.budget.prices.cost(10**9, 10**9) == 0
 
 
+def test_a_price_at_another_provider_is_not_taken(tmp_path):
+    from delamo.models.engine.budget import prices_of
+
+    assert prices_of("openai/gpt-4o", (None, None)).prompt == pytest.approx(2.5e-6)
+    assert prices_of("hosted_vllm/gpt-4o", (None, None)) is None
+    assert prices_of("hosted_vllm/gpt-4o", (0.0, 0.0)).cost(9, 9) == 0
+
+
 def test_pictures_do_not_go_over_the_bare_text_interface(tmp_path, config):
     given = config("teacher.model=openai/x", "teacher.sees_images=true", "teacher.api=completions")
     with pytest.raises(ValueError, match=r"teacher\.api=chat"):

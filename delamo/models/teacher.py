@@ -47,7 +47,10 @@ class Refusal:
 
 
 class Teacher(Protocol):
-    """A model that judges rationales and names skills. It never sees planted truth."""
+    """A model that judges rationales and names skills. It never sees planted truth.
+
+    One that may be shown pictures has `sees_images`; one whose calls cost money has `prepare` (see `LiteLLMTeacher.prepare`).
+    """
 
     prompts: str
     """Template set: a folder below `templates`."""

@@ -29,13 +29,19 @@ class Prices:
 
 
 def prices_of(model: str, declared: tuple[float | None, float | None]) -> Prices | None:
-    """The declared prices (US dollars for a million tokens of prompt and reply), else those of litellm's table, else None."""
+    """The declared prices (US dollars for a million tokens of prompt and reply), else those of litellm's table, else None.
+
+    List prices: what a provider takes off for prompts that it has seen before is not known beforehand.
+    """
     if None not in declared:
         return Prices(declared[0] / 1e6, declared[1] / 1e6)
     from delamo.models.engine.transport import import_litellm
 
-    table = import_litellm().model_cost
-    entry = table.get(model) or table.get(model.partition("/")[2]) or {}
+    table, (provider, _, name) = import_litellm().model_cost, model.partition("/")
+    entry = table.get(model)
+    if entry is None:  # under its bare name, unless that is the same model at another provider
+        entry = table.get(name) or {}
+        entry = entry if str(entry.get("litellm_provider")).startswith(provider) else {}
     prompt, completion = entry.get("input_cost_per_token"), entry.get("output_cost_per_token")
     return Prices(prompt, completion) if prompt is not None and completion is not None else None
 

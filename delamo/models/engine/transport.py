@@ -71,7 +71,8 @@ class Transport:
         import openai
 
         litellm = import_litellm()
-        arguments = self._arguments(request)
+        # Decoding a picture takes as long as many requests: the others go on meanwhile.
+        arguments = await asyncio.to_thread(self._arguments, request) if request.image else self._arguments(request)
         call = litellm.acompletion if self.service.api == "chat" else litellm.atext_completion
         try:
             # litellm's own timeout is the one that counts; this ends what it does not see
@@ -104,7 +105,8 @@ class Transport:
         arguments = {
             "model": self.service.model,
             "api_base": self.service.api_base,
-            "api_key": key or "none",  # the OpenAI client insists on one, a server of one's own does not look
+            # A server of one's own does not look at the key, but the client insists on one. Else litellm knows the provider's way.
+            "api_key": key or ("none" if self.service.api_base else None),
             "timeout": self.timeout_s,
             "num_retries": 0,
             "max_retries": 0,
@@ -146,7 +148,7 @@ class Transport:
             url["detail"] = self.service.image_detail
         return [{"type": "image_url", "image_url": url}, {"type": "text", "text": request.text}]
 
-    def _text_client(self, key: str) -> Any:
+    def _text_client(self, key: str | None) -> Any:
         """One client for all completions: litellm opens a new one for each."""
         if self._client is None:
             import openai
@@ -165,7 +167,8 @@ class Transport:
         status = getattr(error, "status_code", None)
         asked = retry_after(error)
         if status in HOPELESS:
-            return Failure("fatal", str(status), f"{detail} {HOPELESS[status].format(env=self.api_key_env)}")
+            advice = HOPELESS[status].format(env=self.api_key_env or "the environment")
+            return Failure("fatal", str(status), f"{detail} {advice}")
         if "insufficient_quota" in f"{error} {getattr(error, 'body', '')}":  # OpenAI: in the body's code alone
             return Failure("fatal", str(status), f"{detail} is the account in credit?")
         if asked is not None and asked > LONGEST_ASKED_WAIT_S:
