@@ -129,7 +129,7 @@ def test_the_probe_shows_a_picture_to_a_teacher_that_sees_and_rationales_are_jud
 
 def test_a_model_without_log_probabilities_is_refused_unless_draws_are_asked_for(service, tmp_path):
     service.script = lambda number, body: (
-        failure(400, "logprobs are not supported") if body.get("logprobs") else reply("B." if number % 4 else "A")
+        failure(400, "logprobs are not supported") if body.get("logprobs") else reply("B." if number % 8 else "A")
     )
     with pytest.raises(TeacherUnavailable, match=r"teacher\.readout=samples"):
         LiteLLMTeacher(make_engine(service, tmp_path / "a")).option_probabilities([PROMPT])
