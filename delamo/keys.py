@@ -22,6 +22,7 @@ PATTERNS = {
 SECRET_NAME = re.compile(
     r"(^|[._])(api_key|apikey|secret|password|passwd|access_token|auth_token|bearer)$", re.IGNORECASE
 )
+SHORTEST_KEY = 6  # of a server of one's own, say; what is shorter stands in ordinary words
 NOT_SECRET = re.compile(r"(^|[._])(revision|commit|digest)$")
 
 
@@ -69,8 +70,9 @@ def refuse_keys_in_files(folders: Iterable[Path]) -> None:
 
 def redact(text: str, *secrets: str | None) -> str:
     """The text without these secrets, and without anything that looks like a key: services repeat keys in their messages."""
-    for secret in filter(None, secrets):
-        text = text.replace(secret, "[key]")
+    for secret in secrets:
+        if secret and len(secret) >= SHORTEST_KEY:
+            text = text.replace(secret, "[key]")
     for pattern in PATTERNS.values():
         text = re.sub(pattern, "[key]", text)
     return text

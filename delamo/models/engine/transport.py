@@ -183,7 +183,7 @@ class Transport:
 
     def _clean(self, text: str) -> str:
         key = os.environ.get(self.api_key_env) if self.api_key_env else None
-        return redact(text, key)[:300]
+        return " ".join(redact(text, key).split())[:300]
 
 
 def retry_after(error: Exception) -> float | None:
