@@ -5,6 +5,7 @@ import dataclasses
 import json
 import random
 import sqlite3
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from fake_service import FREE, RESET, Clock, FakeService, ask, failure, make_engine, reply
@@ -54,6 +55,22 @@ def test_what_passes_is_sent_again_once_for_each_failure(service, tmp_path, cloc
         assert waits == [7, 7]
     elif what != "no choice" or waits:
         assert 1 <= waits[0] <= 2 and 2 <= waits[1] <= 4
+
+
+@pytest.mark.parametrize("unusable", ["-1", "nan", "soon", "Wed, 21 Oct 2015 07:28:00 GMT"])
+def test_an_unusable_wish_to_wait_is_replaced_by_our_own(service, tmp_path, clock, unusable):
+    service.script = [failure(429, retry_after=unusable), reply("skill")]
+    ask(make_engine(service, tmp_path, clock=clock), "one")
+    assert len(service.requests) == 2 and 1 <= max(clock.waits) <= 2
+
+
+def test_a_wish_to_wait_may_be_a_date(service, tmp_path, clock):
+    from email.utils import format_datetime
+
+    date = format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True)
+    service.script = [failure(429, retry_after=date), reply("skill")]
+    ask(make_engine(service, tmp_path, clock=clock), "one")
+    assert 20 <= max(clock.waits) <= 31
 
 
 def test_a_reply_that_does_not_come_in_time_is_asked_for_again(service, tmp_path, clock):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
+import time
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 from delamo.keys import redact
@@ -187,14 +190,24 @@ class Transport:
 
 
 def retry_after(error: Exception) -> float | None:
-    """Seconds that the service asked to wait, if it did so in a number above zero."""
+    """Seconds that the service asked to wait, if it did so by a number above zero or by a date to come."""
     headers = (
         getattr(getattr(error, "response", None), "headers", None)
         or getattr(error, "litellm_response_headers", None)
         or {}
     )
-    try:
-        seconds = float(headers.get("retry-after"))
-    except (TypeError, ValueError):
+    asked = headers.get("retry-after")
+    if asked is None:
         return None
-    return seconds if seconds > 0 else None
+    try:
+        seconds = float(asked)
+    except ValueError:
+        seconds = _until(asked)
+    return seconds if math.isfinite(seconds) and seconds > 0 else None
+
+
+def _until(date: str) -> float:
+    try:
+        return parsedate_to_datetime(date).timestamp() - time.time()
+    except ValueError:
+        return math.nan
