@@ -141,15 +141,17 @@ def test_one_bad_row_ends_no_job(service, tmp_path, clock):
 
 def test_a_wish_to_wait_is_granted_to_ten_percent_and_one_probe_goes_ahead(service, tmp_path):
     """Eight workers, all turned away at first; the service is busy for three windows of 0.4 s."""
-    service.script = lambda number, body: failure(429, retry_after=0.4) if number < 8 + 2 else reply()
     engine = make_engine(service, tmp_path, concurrency=8)
+    ask(engine, *(f"warm {i}" for i in range(8)))  # connections and imports take their time once
+    service.requests.clear(), service.times.clear()
+    service.script = lambda number, body: failure(429, retry_after=0.4) if number < 8 + 2 else reply()
     results = ask(engine, *map(str, range(20)))
     assert all(isinstance(one, Reply) for one in results)
     assert len(service.requests) == 20 + 8 + 2
     last_of_burst, probes = service.times[7], service.times[8:11]
     gaps = [b - a for a, b in zip([last_of_burst, *probes], probes, strict=False)]
     assert all(0.36 <= gap <= 0.60 for gap in gaps), gaps  # never early; 0.44 and what a busy machine adds
-    assert engine.spent.calls == 30
+    assert engine.spent.calls == 8 + 30
 
 
 def test_back_off_grows_has_jitter_and_a_cap():
@@ -201,9 +203,12 @@ def test_equal_requests_are_sent_once_and_never_again(service, tmp_path):
 
 
 def test_workers_share_the_semaphore(service, tmp_path):
+    """An answer takes 0.1 s, so that of four workers none can have sent its second request before."""
     service.script = [0.1]
-    ask(make_engine(service, tmp_path, concurrency=4), *map(str, range(8)))
-    assert service.times[7] - service.times[0] >= 0.1 > service.times[3] - service.times[0]
+    ask(make_engine(service, tmp_path, concurrency=4), *map(str, range(12)))
+    starts = sorted(service.times)
+    assert all(later - earlier >= 0.09 for earlier, later in zip(starts, starts[4:], strict=False))
+    assert starts[-1] - starts[0] < 12 * 0.1  # not one after the other
 
 
 @pytest.mark.parametrize(
