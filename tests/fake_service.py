@@ -34,6 +34,13 @@ def failure(status, message="no", code=None, **headers):
     return status, headers, {"error": {"message": message, "type": "invalid_request_error", "code": code}}
 
 
+class Server(ThreadingHTTPServer):
+    """Takes many connections at once: with the library's queue of five some would be reset, and sent again."""
+
+    request_queue_size = 128
+    daemon_threads = True
+
+
 class FakeService:
     """`script` is a list of answers, of which the last repeats, or a function of (request number, body)."""
 
@@ -79,8 +86,7 @@ class FakeService:
             def log_message(self, *args):
                 pass
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
+        self.server = Server(("127.0.0.1", 0), Handler)
         threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
 
     def next_answer(self, number, body):

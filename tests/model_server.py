@@ -13,6 +13,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import torch
 
 
+class Server(ThreadingHTTPServer):
+    """Takes many connections at once: with the library's queue of five some would be reset, and sent again."""
+
+    request_queue_size = 128
+    daemon_threads = True
+
+
 class ModelServer:
     """`with ModelServer(model, tokenizer) as server:` serves at `server.address`."""
 
@@ -47,8 +54,7 @@ class ModelServer:
             def log_message(self, *args):
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = Server(("127.0.0.1", 0), Handler)
 
     @property
     def address(self):
