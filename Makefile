@@ -23,7 +23,6 @@ install: .venv/installed
 
 demo: .venv/installed
 	$(BIN)/delamo run -m experiment=demo
-	$(BIN)/delamo run -m experiment=demo selector=random seed=0,1,2
 	$(BIN)/delamo report runs=runs/demo
 
 test: .venv/installed-test

@@ -511,6 +511,8 @@ class CellConfig:
     iterate_from: IterateFrom = MISSING
     force: bool = label()
     """Run again where a finished run of the same config came from other code, weights or data."""
+    fast: bool = label()
+    """With `-m` and a table's preset: its smoke grid."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -519,6 +521,20 @@ class ReportConfig:
 
     runs: str = MISSING
     format: str = MISSING
+
+
+@dataclass
+class GridSweeperConfig:
+    """Hydra's node of the sweeper behind `-m` (`delamo.sweep`)."""
+
+    _target_: str = "hydra_plugins.delamo.GridSweeper"
+    params: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """Swept in every grid, as Hydra's own sweeper has it."""
+    grids: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    fast: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """What `fast=true` sets besides."""
+    names: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """What `${hydra.sweeper.names.X}` in a grid stands for at the chosen scale."""
 
 
 SCHEMAS: dict[str, type] = {
@@ -554,3 +570,4 @@ SCHEMAS: dict[str, type] = {
 for _path, _schema in SCHEMAS.items():
     _group, _, _name = f"schema/{_path}".rpartition("/")
     ConfigStore.instance().store(group=_group, name=_name, node=_schema, provider="delamo")
+ConfigStore.instance().store(group="hydra/sweeper", name="grids", node=GridSweeperConfig, provider="delamo")

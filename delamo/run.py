@@ -17,6 +17,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from delamo.compose import conf_dir, read_cell, read_report, to_plain
 from delamo.keys import flatten, refuse_keys
+from delamo.sweep import register
+
+register()
 
 
 @hydra.main(config_path=str(conf_dir()), config_name="config", version_base="1.3")

@@ -106,13 +106,13 @@ def reference_of(example: Example) -> str:
     return " ".join([*example.draft.reasoning, f"So the answer is {example.draft.answer}."])
 
 
-def lookup_row(tokenizer, rng: Random, words: list[str]) -> dict:
+def lookup_row(tokenizer, rng: Random, words: list[str], *, plain: bool = False) -> dict:
     """An exercise in reading conclusions: eight in a row, any words, each naming an option or none.
 
     In the microworld's small option sets the letter can half be guessed before the rationale names it; a model that guesses
-    never learns to look the conclusion up.
+    never learns to look the conclusion up. `plain` is the beginner's form: four options, every conclusion one of them.
     """
-    options = tuple(rng.sample(words, rng.choice((2, 3, 4, 4, 4, 4, 5, 6))))
+    options = tuple(rng.sample(words, 4 if plain else rng.choice((2, 3, 4, 5, 6))))
     gold = rng.randrange(len(options))
     head = (
         f"Question: {rng.choice(SETTINGS)} Which one is it?{options_line(options)}\n"
@@ -121,9 +121,9 @@ def lookup_row(tokenizer, rng: Random, words: list[str]) -> dict:
     ids = list(tokenizer(head).input_ids)
     ends, targets, belief = [len(ids)], [distribution(None, gold, len(options))], None
     for _ in range(8):
-        named = rng.choice(options) if rng.random() < 0.85 else rng.choice(words)
+        named = rng.choice(options) if plain or rng.random() < 0.85 else rng.choice(words)
         belief = (options.index(named), CONVINCED) if named in options else belief
-        form = rng.choices(("So the answer is {}.", "It is {}.", "The final answer is {}."), (6, 1, 1))[0]
+        form = "So the answer is {}." if plain or rng.random() < 0.8 else "The final answer is {}."
         ids += tokenizer(" " + form.format(named)).input_ids
         ends.append(len(ids))
         targets.append(distribution(belief, gold, len(options)))
@@ -254,7 +254,7 @@ def build_model(tokenizer, seed: int) -> LlamaForCausalLM:
 
 TEXTS = {"skill": skill_row, "pool": annotation_row, "reference": reference_row}
 CYCLES = (
-    ("look-up", "look-up", "look-up", "step", "look-up", "look-up", "skill", "pool"),
+    (*["plain look-up"] * 9, "step"),
     ("step", "pool", "check", "step", "look-up", "step", "skill", "check", "step", "reference"),
 )
 """What the batches hold: while look-up is learned, and after."""
@@ -271,6 +271,7 @@ def train(
         "step": lambda: step_row(tokenizer, rng),
         "check": lambda: check_row(tokenizer, rng),
         "look-up": lambda: lookup_row(tokenizer, rng, words),
+        "plain look-up": lambda: lookup_row(tokenizer, rng, words, plain=True),
     }
     seen: dict[str, list[tuple[float, float]]] = {name: [] for name in (*branched, *TEXTS)}
     while (spent := (time.time() - start) / (60 * minutes)) < 1:

@@ -16,6 +16,7 @@ PACKAGE = ROOT / "delamo"
 LAYERS = {
     "cli": 0,
     "run": 1,
+    "sweep": 2,
     "groups": 1,
     "pipeline": 2,
     "results": 3,

@@ -1,0 +1,133 @@
+"""The sweeper behind `-m`: Hydra's own, for several grids at once.
+
+One table of the paper is seldom one grid: the pretrained student has no budget, only random selection is repeated. A preset in
+`conf/experiment` lists its grids, and every cell that occurs in two of them is one cell. The command line narrows them:
+`experiment=table1 selector=random` is the part of the table that is about random selection.
+
+    hydra:
+      sweeper:
+        grids:
+          - {selector: none, task: "micro/a,micro/b"}
+          - {selector: random, seed: "0,1,2", task: "micro/a,micro/b"}
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
+
+FAST = "fast"
+
+
+class GridSweeper(Sweeper):
+    """Runs the cells of all grids, to the end of the list whatever fails, and says at the end what failed."""
+
+    def __init__(
+        self,
+        params: dict[str, Any] | None = None,
+        grids: Sequence[dict[str, Any]] = (),
+        fast: dict[str, Any] | None = None,
+        names: dict[str, Any] | None = None,
+    ) -> None:
+        self.params, self.grids, self.fast = dict(params or {}), [dict(grid) for grid in grids], dict(fast or {})
+        self.launcher: Launcher
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """As Hydra calls it before `sweep`."""
+        self.hydra_context, self.config = hydra_context, config
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> list[JobReturn]:
+        """Run every cell that the grids and the command line name.
+
+        Raises:
+            Exception: that of the first cell that failed, after all have run.
+        """
+        parse = OverridesParser.create(config_loader=self.hydra_context.config_loader).parse_overrides
+        grids = [{**self.params, **grid} for grid in self.grids or [{}]]
+        cells = cells_of(grids, parse(list(arguments)), parse, self.fast)
+        folder = Path(self.config.hydra.sweep.dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(self.config, folder / "multirun.yaml")
+        print(f"{len(cells)} cells", file=sys.stderr)
+        results = list(self.launcher.launch(cells, initial_job_idx=0))
+        failed = [index for index, result in enumerate(results) if result.status is not JobStatus.COMPLETED]
+        if failed:
+            lines = ["", f"{len(failed)} of {len(cells)} cells failed:", *(f"  {' '.join(cells[i])}" for i in failed)]
+            print("\n".join(lines), file=sys.stderr)
+            _ = results[failed[0]].return_value  # raises what that cell raised
+        return results
+
+
+def cells_of(
+    grids: Sequence[dict[str, Any]],
+    given: Sequence[Override],
+    parse: Callable[[list[str]], list[Override]],
+    fast: dict[str, Any] | None = None,
+) -> list[list[str]]:
+    """Every distinct combination, each as a list of overrides.
+
+    Args:
+        grids: key -> value or comma-separated values.
+        given: overrides from the command line. Values that some grid has choose among the grids; others replace theirs.
+        parse: Hydra's parser of override strings.
+        fast: what `fast=true` on the command line sets besides.
+    """
+    hurried = any(override.get_key_element() == FAST and override.value() is True for override in given)
+    wanted = _choices([*(parse(_lines(fast or {})) if hurried else []), *given])
+    tables = [_choices(parse(_lines(grid))) for grid in grids]
+    offered = {key: {value for table in tables for value in table.get(key, ())} for key in wanted}
+    cells: dict[frozenset[str], list[str]] = {}
+    for table in tables:
+        for key, values in wanted.items():
+            part = [value for value in values if value in table.get(key, values)]
+            table[key] = part if offered[key].intersection(values) else values
+        for cell in itertools.product(*table.values()):
+            cells.setdefault(frozenset(cell), list(cell))
+    return list(cells.values())
+
+
+def _lines(grid: dict[str, Any]) -> list[str]:
+    return [f"{key}={value}" for key, value in grid.items()]
+
+
+def _choices(overrides: Sequence[Override]) -> dict[str, list[str]]:
+    """Overrides as lists of single ones, by key; a later one replaces an earlier one."""
+    return {override.get_key_element(): _values(override) for override in overrides}
+
+
+def _values(override: Override) -> list[str]:
+    """One override, or one for each value that it sweeps over."""
+    key = override.get_key_element()
+    if not override.is_sweep_override():
+        return [f"{key}={override.get_value_element_as_str()}"]
+    if not override.is_discrete_sweep():
+        raise ValueError(f"{override.input_line} sweeps over an interval: give the values, as in {key}=a,b,c")
+    return [f"{key}={value}" for value in override.sweep_string_iterator()]
+
+
+def register() -> None:
+    """Make the sweeper known to Hydra, which takes plugins from the package `hydra_plugins` alone and imports them by name."""
+    plugins = Plugins.instance()  # looks for installed plugins now, before there may be a package of ours
+    try:
+        import hydra_plugins as package  # a namespace of other plugins, say of a launcher
+    except ImportError:
+        package = sys.modules["hydra_plugins"] = ModuleType("hydra_plugins")
+    package.delamo = sys.modules["hydra_plugins.delamo"] = sys.modules[__name__]
+    GridSweeper.__module__ = "hydra_plugins.delamo"
+    plugins.register(GridSweeper)
