@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from delamo.compose import arguments
-from delamo.config import CellConfig, PoolConfig, TaskConfig
+from delamo.config import CellConfig, Engine, PoolConfig, TaskConfig
 from delamo.data import POOLS, TASKS, Pool, Task
 from delamo.graph import Graph, Step
 from delamo.records import Sample, to_dict
@@ -16,6 +16,7 @@ from delamo.selectors import SELECTORS, Selector
 from delamo.store import Store, digest_of, file_digest
 
 if TYPE_CHECKING:
+    from delamo.models.served_student import ServedStudent
     from delamo.models.student import Student
     from delamo.models.teacher import Teacher
 
@@ -30,7 +31,7 @@ class Cell:
     pool: Pool
     logger: Any = None
     """Lightning's logger, for curves of tuning."""
-    _student: dict[str | None, Student] = field(default_factory=dict, repr=False)
+    _student: dict[str | None, Student | ServedStudent] = field(default_factory=dict, repr=False)
 
     @property
     def selector(self) -> Selector:
@@ -68,24 +69,39 @@ class Cell:
         """Identity of the validation and of the test samples."""
         return {"validation": samples_digest(self.task.validation), "test": samples_digest(self.task.test)}
 
-    def student(self, adapter: Step | None) -> Student:
+    def student(self, adapter: Step | None) -> Student | ServedStudent:
         """The student, tuned or not; the last one asked for stays loaded."""
         key = adapter.digest if adapter else None
         if key not in self._student:
-            from delamo.models.student import Student
-
-            student = self.config.student
             self._student.clear()
-            self._student[key] = Student.load(
-                student.path,
-                adapter=adapter.stage.path / "adapter" if adapter else None,
-                revision=student.revision,
-                dtype=student.dtype.value,
-                device=student.device,
-                attn=student.attn.value,
-                prompt=student.prompt.value,
-            )
+            self._student[key] = self._load_student(adapter.stage.path / "adapter" if adapter else None)
         return self._student[key]
+
+    def _load_student(self, adapter: Path | None) -> Student | ServedStudent:
+        from delamo.models.student import Student
+
+        student = self.config.student
+        common = {"adapter": adapter, "prompt": student.prompt.value, "max_image_pixels": student.max_image_pixels}
+        if student.engine is Engine.vllm:
+            from delamo.models.served_student import ServedStudent
+
+            return ServedStudent.connect(
+                student.path,
+                api_base=student.api_base,
+                api_key_env=student.api_key_env,
+                concurrency=student.concurrency,
+                timeout_s=student.timeout_s,
+                revision=student.revision,
+                **common,
+            )
+        return Student.load(
+            student.path,
+            revision=student.revision,
+            dtype=student.dtype.value,
+            device=student.device,
+            attn=student.attn.value,
+            **common,
+        )
 
     @cached_property
     def teacher(self) -> Teacher:

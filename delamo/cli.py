@@ -61,10 +61,19 @@ def _run(arguments: list[str]) -> None:
         print(describe(), end="")
         return
     _refuse_keys_in_config_files(arguments)
+    from delamo.tuning import ranks
+
+    if ranks.rank() > 0:  # the first process of a torchrun runs the pipeline, the others help it to tune
+        from delamo.stages.tuning import follow
+
+        return follow()
     sys.argv = ["delamo run", *arguments]
     from delamo.run import main as run
 
-    run()
+    try:
+        run()
+    finally:
+        ranks.dismiss()
 
 
 def _refuse_keys_in_config_files(arguments: list[str]) -> None:

@@ -11,11 +11,31 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from enum import Enum
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
+
+from delamo.choices import (
+    Api,
+    Attention,
+    Backend,
+    Dtype,
+    Engine,
+    Fill,
+    IterateFrom,
+    Merge,
+    Precision,
+    PromptSet,
+    Query,
+    Readout,
+    SkillSource,
+    Strategy,
+    TeacherMode,
+    TuningMethod,
+    WandbMode,
+    Window,
+)
 
 
 def label() -> Any:
@@ -26,100 +46,6 @@ def label() -> Any:
 def speed() -> Any:
     """A field that changes how fast a result comes, not which result: not in an identity."""
     return dataclasses.field(default=MISSING, metadata={"identity": False})
-
-
-class Dtype(Enum):
-    """Number format of a model's weights."""
-
-    float32 = "float32"
-    bfloat16 = "bfloat16"
-    float16 = "float16"
-
-
-class Attention(Enum):
-    """Attention implementation, as transformers names them."""
-
-    sdpa = "sdpa"
-    eager = "eager"
-    flash_attention_2 = "flash_attention_2"
-
-
-class PromptSet(Enum):
-    """A folder of templates below `delamo/models/templates`."""
-
-    micro = "micro"
-    paper = "paper"
-
-
-class Api(Enum):
-    """How a prompt is sent: as a user's message, or as the very text (for models without a chat template)."""
-
-    chat = "chat"
-    completions = "completions"
-
-
-class Readout(Enum):
-    """Where option probabilities come from: exact option tokens, the most probable tokens, or counted draws."""
-
-    auto = "auto"
-    token_ids = "token_ids"
-    top_logprobs = "top_logprobs"
-    samples = "samples"
-
-
-class TeacherMode(Enum):
-    """How the pool is annotated: call by call, or by files for a batch service at half the price."""
-
-    direct = "direct"
-    batch = "batch"
-
-
-class Window(Enum):
-    """How many steps after the first must keep the margin: lambda, or lambda - 1 as printed in the paper."""
-
-    inclusive = "inclusive"
-    literal = "literal"
-
-
-class Merge(Enum):
-    """How the errors' ranked lists become one selection."""
-
-    round_robin = "round_robin"
-    score = "score"
-
-
-class Fill(Enum):
-    """What happens when the ranked lists run dry before the budget is spent."""
-
-    random = "random"
-    error = "error"
-
-
-class Backend(Enum):
-    """A BM25 implementation."""
-
-    bm25s = "bm25s"
-    rank_bm25 = "rank_bm25"
-
-
-class Precision(Enum):
-    """Arithmetic of tuning."""
-
-    fp32 = "32"
-    bf16 = "bf16"
-
-
-# Where iteration 2 and later start: the last adapter with the new selection, or the base with the union (a keyword as a name
-# needs the functional form).
-IterateFrom = Enum("IterateFrom", {"continue": "continue", "restart": "restart"})
-
-
-class WandbMode(Enum):
-    """Where Weights & Biases keeps a run."""
-
-    offline = "offline"
-    online = "online"
-    disabled = "disabled"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -139,9 +65,21 @@ class HuggingFaceStudentConfig(StudentConfig):
     attn: Attention = MISSING
     device: str = speed()
     prompt: PromptSet = MISSING
+    max_image_pixels: int | None = MISSING
+    """Larger pictures are made smaller first, for models that read pictures at their own size; null leaves them."""
     max_new_tokens: int = MISSING
     temperature: float = MISSING
     """0 is greedy."""
+    engine: Engine = MISSING
+    """Of answers and evaluation; tuning is always done here."""
+    api_base: str | None = speed()
+    """The server's, for `engine=vllm`, as in http://localhost:8000/v1."""
+    api_key_env: str | None = label()
+    """Name of the environment variable that holds the server's key; null where it wants none."""
+    concurrency: int = speed()
+    """Requests to the server at a time."""
+    timeout_s: float = speed()
+    """Seconds that one request may take."""
     batch_size: int = speed()
     shard_size: int = speed()
     """Answers that a kill can lose at most."""
@@ -390,20 +328,6 @@ class WholeRationaleConfig(MistakesConfig):
     """No step is singled out (paper, Table 5, "w/o Mistake Identification")."""
 
 
-class SkillSource(Enum):
-    """Which validation samples give the queries: the errors, or all of them."""
-
-    errors = "errors"
-    all_samples = "all_samples"
-
-
-class Query(Enum):
-    """What the pool is searched with: the skill that the teacher names, or the mistake step as it stands."""
-
-    skill = "skill"
-    mistake_step = "mistake_step"
-
-
 @dataclass(slots=True, kw_only=True)
 class SkillsConfig:
     """From mistakes to queries (paper, section 3.4)."""
@@ -417,9 +341,10 @@ class SkillsConfig:
 
 @dataclass(slots=True, kw_only=True)
 class TuningConfig:
-    """LoRA tuning of the student."""
+    """Tuning of the student."""
 
     name: str = label()
+    method: TuningMethod = MISSING
     lora_rank: int = MISSING
     lora_alpha: int = MISSING
     lora_dropout: float = MISSING
@@ -436,13 +361,19 @@ class TuningConfig:
     gradient_clip: float = MISSING
     max_length: int | None = MISSING
     """Tokens, image tokens included; null is the model's context."""
+    dtype: Dtype = MISSING
+    """Of the weights that are not trained; those that are have 32 bits."""
     precision: Precision = MISSING
     gradient_checkpointing: bool = speed()
     target_modules: str = MISSING
-    """`language_model`, or a regular expression over module names."""
+    """`language_model` (linear maps of its attention and MLP), or a regular expression over module names."""
     resume: str = speed()
     """auto, never, must, or a checkpoint's path."""
     num_workers: int = speed()
+    strategy: Strategy = speed()  # noqa: RUF009
+    """With several processes, started by torchrun."""
+    timeout_s: float = speed()
+    """Seconds after which a process that waits for the others gives up."""
 
 
 @dataclass(slots=True, kw_only=True)

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from delamo.cell import Cell, open_cell
 from delamo.compose import arguments, identity
-from delamo.config import CellConfig, Query, SkillSource
+from delamo.config import CellConfig, Engine, Query, SkillSource
 from delamo.graph import Plan, Round, Step
 from delamo.mistakes import FINDERS, ErrorCase
 from delamo.models.spent import Meter
@@ -126,6 +126,7 @@ def collect_answers(cell: Cell, adapter: Step | None) -> Step:
             Answer,
             work=lambda batch: collect_answers(student, batch, batch_size=cell.config.student.batch_size, **options),
             shard_size=cell.config.student.shard_size,
+            notes=lambda: {"numerics": student.facts},
         )
 
     return ask_student(cell, "answers", "validation", adapter, make)
@@ -318,17 +319,19 @@ def tune(cell: Cell, selections: Sequence[Step], adapter: Step | None) -> Step:
             revision=student.revision,
             device=student.device,
             attn=student.attn.value,
+            max_image_pixels=student.max_image_pixels,
             logger=cell.logger,
             **options,
         )
         num_ok = len(samples) - len(result.quarantined)
         notes = {"seed": seed, "steps": result.steps, "loss": result.loss, "trainable": result.trainable}
+        notes |= {"padding": result.padding, "processes": result.num_processes, "numerics": result.facts}
         draft.finish(Account(num_in=len(samples), num_ok=num_ok, quarantined=result.quarantined), **notes)
 
     inputs = {f"selection_{number}": selection for number, selection in enumerate(chosen)}
     if start_from:
         inputs["start_from"] = start_from
-    reads = {"student": cell.student_digest, "tuning": identity(cell.config.tuning), "seed": seed}
+    reads = {"student": cell.student_digest, "tuning": identity(cell.config.tuning), "seed": seed, **picture_size(cell)}
     names = ("task", "student", "selector", "budget") if cell.selector.needs else ("student", "selector", "budget")
     return step(cell, "tuning", cell.label(*names), reads, inputs, make, resumable=True)
 
@@ -347,6 +350,7 @@ def evaluate(cell: Cell, adapter: Step | None) -> Step:
             ItemScore,
             work=lambda batch: evaluate(student, batch, batch_size=cell.config.student.batch_size, **options),
             shard_size=cell.config.student.shard_size,
+            notes=lambda: {"numerics": student.facts},
         )
 
     return ask_student(cell, "evaluation", "test", adapter, make)
@@ -355,10 +359,18 @@ def evaluate(cell: Cell, adapter: Step | None) -> Step:
 def ask_student(cell: Cell, name: str, split: str, adapter: Step | None, make: Callable[[Draft], None]) -> Step:
     """A step in which the student, tuned or not, answers one split of the task."""
     student = cell.config.student
-    numerics = {"dtype": student.dtype.value, "attn": student.attn.value}
+    numerics = {"dtype": student.dtype.value, "attn": student.attn.value, **picture_size(cell)}
+    if student.engine is not Engine.transformers:
+        numerics["engine"] = student.engine.value
     reads = {"student": cell.student_digest, "samples": cell.samples_digests[split], **numerics, **generation(cell)}
     inputs = {"adapter": adapter} if adapter else {}
     return step(cell, name, cell.label("task", "student"), reads, inputs, make, resumable=True)
+
+
+def picture_size(cell: Cell) -> dict[str, int]:
+    """The cap on pictures, where there is one."""
+    cap = cell.config.student.max_image_pixels
+    return {} if cap is None else {"max_image_pixels": cap}
 
 
 def generation(cell: Cell) -> dict[str, Any]:

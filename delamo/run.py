@@ -18,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from delamo.compose import conf_dir, read_cell, read_report, to_plain
 from delamo.keys import flatten, refuse_keys
 from delamo.sweep import register
+from delamo.tuning.ranks import check_launch
 
 register()
 
@@ -28,6 +29,7 @@ def main(config: DictConfig) -> None:
     with plain_errors():
         cell = read_cell(config)
         refuse_keys(flatten(to_plain(cell)))
+        check_launch(cell.tuning.strategy.value, _launcher())
         from delamo.pipeline import run_cell  # late: --cfg job and a refused config wait for no model library
 
         print(run_cell(cell))
@@ -60,6 +62,12 @@ def plain_errors() -> Iterator[None]:
     except Exception:
         _show_in_sweep(traceback.format_exc())
         raise
+
+
+def _launcher() -> str | None:
+    """Hydra's launcher, in a sweep."""
+    hydra_config = HydraConfig.get()
+    return hydra_config.launcher._target_ if hydra_config.mode is RunMode.MULTIRUN else None
 
 
 def _show_in_sweep(message: str) -> None:

@@ -20,6 +20,7 @@ from delamo.rundir import config_digest, run_folder
 OPEN = {
     "teacher/litellm": ["teacher.model=openai/x"],
     "teacher/hf": ["teacher.path=owner/model"],
+    "student/hf": ["student.path=owner/model"],
     "teacher/replay": ["teacher.transcripts=store/transcripts/x"],
     "task/nlvr": ["task.root=data"],
     "task/llava_json": ["task.validation=v.json", "task.test=t.json"],

@@ -28,6 +28,7 @@ LAYERS = {
     "stages": 5,
     "selectors": 6,
     "mistakes": 6,
+    "tuning": 6,
     "models": 7,
     "data": 7,
     "retrieval": 7,
@@ -36,15 +37,13 @@ LAYERS = {
     "keys": 9,
     "provenance": 9,
     "config": 10,
+    "choices": 11,
     "records": 10,
     "__init__": 11,
 }
 # The student opens pictures; readers know no model.
 SIDEWAYS = {("models", "data"), ("cell", "report"), ("keys", "compose")}
-CUTTING = {
-    "delamo.mistakes.steps",
-    "delamo.stages.batches",
-}  # of rationales and of selections: no stages, they have no artifact
+CUTTING = {"delamo.mistakes.steps"}  # of rationales: no stage, it has no artifact
 MODULES = sorted(PACKAGE.rglob("*.py"))
 SOURCES = [*MODULES, *sorted((ROOT / "scripts").glob("*.py"))]
 

@@ -48,7 +48,7 @@ def calls(monkeypatch, tmp_path) -> Calls:
     def load(path, *, adapter, **options):
         calls["load student"] += 1
         calls.adapters.append(adapter)
-        return SimpleNamespace(tuned=adapter is not None)
+        return SimpleNamespace(tuned=adapter is not None, facts={})
 
     def collect_answers(student, samples, **options):
         calls["answers"] += 1
@@ -83,7 +83,8 @@ def calls(monkeypatch, tmp_path) -> Calls:
         calls["tuned from an adapter"] += start_from is not None
         out_dir.mkdir()
         (out_dir / "adapter_config.json").write_text("{}")
-        return SimpleNamespace(steps=1, loss=0.5, trainable={"language_model": 10}, quarantined=[], seconds=0.0)
+        done = {"steps": 1, "loss": 0.5, "trainable": {"language_model": 10}, "quarantined": [], "seconds": 0.0}
+        return SimpleNamespace(**done, padding=0.0, num_processes=1, facts={})
 
     def load_teacher(config, **options):
         calls["load teacher"] += 1

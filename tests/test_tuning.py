@@ -15,7 +15,8 @@ from delamo.models.examples import IGNORED, Collator
 from delamo.models.student import Student, load_base
 from delamo.records import Sample
 from delamo.stages import tuning
-from delamo.stages.batches import ResumableLoader, plan_batches
+from delamo.tuning import checkpoints
+from delamo.tuning.batches import ResumableLoader, plan_batches
 
 RECIPE = {
     "lora_rank": 4,
@@ -113,7 +114,7 @@ class Kill(pl.Callback):
 
 def test_a_killed_run_goes_on_to_the_same_adapter(base, samples, tmp_path, monkeypatch):
     tune(base, samples, tmp_path / "whole")
-    monkeypatch.setattr(tuning, "CHECKPOINT_EVERY", 1)
+    monkeypatch.setattr(checkpoints, "EVERY", 1)
     with pytest.raises((KeyboardInterrupt, SystemExit)):
         tune(base, samples, tmp_path / "killed", checkpoints=tmp_path / "ckpt", callbacks=[Kill()])
     assert list((tmp_path / "ckpt").glob("*.ckpt")) and not (tmp_path / "killed").exists()
@@ -127,13 +128,13 @@ def test_a_torn_checkpoint_falls_back_to_the_one_before(tmp_path):
     torch.save({"a": 1}, tmp_path / "step=00000001.ckpt")
     (tmp_path / "step=00000002.ckpt").write_bytes(b"torn")
     with pytest.warns(UserWarning, match="00000002.ckpt cannot be read"):
-        assert tuning._resume_point("auto", tmp_path).endswith("00000001.ckpt")
+        assert checkpoints.resume_point("auto", tmp_path).endswith("00000001.ckpt")
 
 
 @pytest.mark.parametrize("resume", ["must", "https://example.org/a.ckpt", "nowhere.ckpt"])
 def test_a_resume_point_that_is_not_there_is_an_error(resume, tmp_path):
     with pytest.raises(ValueError, match="tuning.resume is"):
-        tuning._resume_point(resume, tmp_path)
+        checkpoints.resume_point(resume, tmp_path)
 
 
 def test_a_checkpoint_of_another_selection_is_refused():

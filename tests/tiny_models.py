@@ -22,7 +22,13 @@ CHAT_TEMPLATE = (
 )
 
 
-def tiny_tokenizer(vocab_size: int = 384, max_length: int = 512):
+def tiny_tokenizer(
+    vocab_size: int = 384,
+    max_length: int = 512,
+    bos: str | None = "<s>",
+    eos: str = "</s>",
+    extra: dict[str, str] = {"image_token": "<image>"},  # noqa: B006 - only read
+):
     """A byte-level BPE tokenizer that reads any text, trained on four sentences."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
@@ -32,7 +38,7 @@ def tiny_tokenizer(vocab_size: int = 384, max_length: int = 512):
     bpe.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
-        special_tokens=["<pad>", "<s>", "</s>", "<image>"],
+        special_tokens=list(dict.fromkeys(["<pad>", *([bos] if bos else []), eos, *extra.values()])),
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
@@ -40,9 +46,9 @@ def tiny_tokenizer(vocab_size: int = 384, max_length: int = 512):
     return PreTrainedTokenizerFast(
         tokenizer_object=bpe,
         pad_token="<pad>",
-        bos_token="<s>",
-        eos_token="</s>",
-        extra_special_tokens={"image_token": "<image>"},
+        bos_token=bos,
+        eos_token=eos,
+        extra_special_tokens=dict(extra),
         model_max_length=max_length,
         clean_up_tokenization_spaces=False,
     )

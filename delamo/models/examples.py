@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from delamo.data.images import open_image
 from delamo.models.chat import SampleError, adds_special_tokens, example_texts
+from delamo.models.processors import whole
 from delamo.records import Sample
 
 if TYPE_CHECKING:
@@ -16,11 +17,34 @@ if TYPE_CHECKING:
 IGNORED = -100  # label of a token without loss
 
 
+def open_picture(locator: str | None, max_pixels: int | None = None) -> Any:
+    """A sample's picture, made smaller where it has more than `max_pixels`; None for a sample without one.
+
+    Raises:
+        ImageError: it cannot be read.
+    """
+    if locator is None:
+        return None
+    picture = open_image(locator)
+    width, height = picture.size
+    if max_pixels is None or width * height <= max_pixels:
+        return picture
+    scale = (max_pixels / (width * height)) ** 0.5
+    return picture.resize((max(1, int(width * scale)), max(1, int(height * scale))), resample=3)  # bicubic
+
+
+def by_row(pictures: Sequence[Any]) -> list[list[Any]] | None:
+    """One list for each row, empty where it has no picture, as every processor takes them; None where no row has one."""
+    rows = [[] if picture is None else [picture] for picture in pictures]
+    return rows if any(rows) else None
+
+
 @dataclass(frozen=True, slots=True)
 class Collator:
     """Samples to a padded batch; pictures are decoded here, when their batch comes."""
 
     processor: Any
+    max_image_pixels: int | None = None
 
     def __call__(self, samples: Sequence[Sample]) -> dict[str, torch.Tensor]:
         """Every tensor that the processor returns, padded on the right, and `labels` of the shape of `input_ids`.
@@ -29,17 +53,24 @@ class Collator:
             SampleError, ImageError: a sample that this model cannot take; the pre-flight finds these first.
         """
         rows = [example_texts(self.processor, s.instruction, s.answer, has_image=s.image is not None) for s in samples]
-        pictures = [open_image(sample.image) for sample in samples if sample.image is not None]
-        batch = self.processor(
-            text=[prompt + reply for prompt, reply in rows],
-            images=pictures or None,
-            padding=True,
-            padding_side="right",
-            add_special_tokens=adds_special_tokens(self.processor, rows[0][0]),
-            return_tensors="pt",
-        )
+        pictures = [open_picture(sample.image, self.max_image_pixels) for sample in samples]
+        batch = self._encode(rows, pictures)
         batch["labels"] = self._labels(batch, [reply for _, reply in rows])
         return dict(batch)
+
+    def _encode(self, rows: list[tuple[str, str]], pictures: list[Any]) -> Any:
+        try:
+            batch = self.processor(
+                text=[prompt + reply for prompt, reply in rows],
+                images=by_row(pictures),
+                padding=True,
+                padding_side="right",
+                add_special_tokens=adds_special_tokens(self.processor, rows[0][0]),
+                return_tensors="pt",
+            )
+        except ValueError as error:  # say, a picture of odd proportions
+            raise SampleError("not encodable", str(error)) from error
+        return whole(self.processor, batch)
 
     def _labels(self, batch: Any, replies: list[str]) -> torch.Tensor:
         """The reply's own tokens, end of sequence included; everything before it is ignored."""

@@ -7,22 +7,35 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from delamo.data.images import ImageError, open_image
+from delamo.data.images import ImageError
 from delamo.models.chat import SampleError, adds_special_tokens, prompt_text
+from delamo.models.examples import by_row, open_picture
+from delamo.models.identity import student_digest, template, weights_identity
+from delamo.models.loading import choose_device, context_length, load_base, quiet, resolve
+from delamo.models.processors import processor_facts, whole
 from delamo.records import LETTERS, Sample
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
-WEIGHTS = Path(__file__).parent / "weights"
-TEMPLATES = Path(__file__).parent / "templates" / "student"
-HASHED_WHOLE = 64 * 2**20  # bytes; of a larger file the size and both ends count, so that 7B weights take no minute
+    from delamo.models.scoring import ReplyScore
+
+__all__ = [
+    "Reply",
+    "Student",
+    "choose_device",
+    "context_length",
+    "load_base",
+    "quiet",
+    "resolve",
+    "student_digest",
+    "weights_identity",
+]
 UNUSABLE = (SampleError, ImageError)
 """What a sample that cannot be asked raises: both carry `reason` and `detail`."""
 
@@ -49,6 +62,8 @@ class Student:
     """Identity of weights, tokenizer, adapter and prompt template (see `student_digest`)."""
     template: str
     """Name of the prompt template, a file in templates/student."""
+    max_image_pixels: int | None = None
+    """Larger pictures are made smaller before the processor sees them; None leaves that to the processor."""
 
     @classmethod
     def load(
@@ -61,6 +76,7 @@ class Student:
         device: str = "auto",
         attn: str = "sdpa",
         prompt: str = "micro",
+        max_image_pixels: int | None = None,
     ) -> Student:
         """Load a checkpoint, and merge an adapter into it where one is given.
 
@@ -72,6 +88,7 @@ class Student:
             device: `auto`, `cpu`, `cuda`, `cuda:1`, ...
             attn: attention implementation of transformers.
             prompt: `micro` or `paper`.
+            max_image_pixels: of a picture, width x height; see the field.
 
         Raises:
             FileNotFoundError: no such folder or packaged weights.
@@ -79,11 +96,20 @@ class Student:
         """
         model, processor = load_base(path, revision=revision, dtype=dtype, device=device, attn=attn)
         if adapter is not None:
-            from delamo.models.adapter import load_adapter
+            from delamo.models.adapter import merged
 
-            model = load_adapter(model, adapter).merge_and_unload()
+            model = merged(model, adapter)
         digest = student_digest(path, adapter=adapter, revision=revision, prompt=prompt)
-        return cls(model.eval(), processor, digest, prompt)
+        return cls(model.eval(), processor, digest, prompt, max_image_pixels)
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What decides how samples become tensors and numbers, for the manifest."""
+        numerics = {
+            "dtype": str(self.model.dtype).removeprefix("torch."),
+            "attn": self.model.config._attn_implementation,
+        }
+        return {**processor_facts(self.processor), **numerics, "engine": "transformers"}
 
     @property
     def max_length(self) -> int:
@@ -92,7 +118,7 @@ class Student:
 
     def prompt(self, sample: Sample) -> str:
         """The user turn of a task's sample: question and options by the prompt template."""
-        return _template(self.template).render(question=sample.instruction, options=sample.options, letters=LETTERS)
+        return template(self.template).render(question=sample.instruction, options=sample.options, letters=LETTERS)
 
     def num_tokens(self, sample: Sample) -> int:
         """Length of the prompt, image tokens expanded. Raises one of `UNUSABLE`."""
@@ -137,14 +163,38 @@ class Student:
                 usable.append((index, self._prompt_text(sample)))
             except SampleError as error:
                 yield index, error
-        for batch in _batches(usable, samples, self._text_lengths([text for _, text in usable]), batch_size):
+        for batch in _batches(usable, samples, self.text_lengths([text for _, text in usable]), batch_size):
             yield from self._answer(batch, samples, max_new_tokens, temperature, seed)
+
+    def reply_scores(
+        self, samples: Sequence[Sample], *, batch_size: int
+    ) -> Iterator[tuple[int, ReplyScore | SampleError | ImageError]]:
+        """Loss and log-likelihood of each sample's own answer; see `scoring.reply_scores`."""
+        from delamo.models.scoring import reply_scores
+
+        return reply_scores(self, samples, batch_size=batch_size)
+
+    def option_scores(
+        self, samples: Sequence[Sample], *, batch_size: int
+    ) -> Iterator[tuple[int, list[ReplyScore] | SampleError | ImageError]]:
+        """Log-likelihood of each option as the reply; see `scoring.option_scores`."""
+        from delamo.models.scoring import option_scores
+
+        return option_scores(self, samples, batch_size=batch_size)
+
+    def hidden_states(
+        self, samples: Sequence[Sample], *, batch_size: int, layer: int = -1, **how: Any
+    ) -> Iterator[tuple[int, np.ndarray | SampleError | ImageError]]:
+        """One vector (hidden,) for each sample; see `scoring.hidden_states`."""
+        from delamo.models.scoring import hidden_states
+
+        return hidden_states(self, samples, batch_size=batch_size, layer=layer, **how)
 
     def _answer(self, batch, samples, max_new_tokens, temperature, seed):
         read: list[tuple[int, str, Any]] = []
         for index, text in batch:
             try:
-                read.append((index, text, _picture(samples[index])))
+                read.append((index, text, open_picture(samples[index].image, self.max_image_pixels)))
             except ImageError as error:
                 yield index, error
         for rows, inputs in self._fitting(read, self.max_length - max_new_tokens):
@@ -211,166 +261,23 @@ class Student:
         return prompt_text(self.processor, self.prompt(sample), has_image=sample.image is not None)
 
     def _read(self, sample: Sample) -> tuple[str, Any]:
-        return self._prompt_text(sample), _picture(sample)
+        return self._prompt_text(sample), open_picture(sample.image, self.max_image_pixels)
 
-    def _text_lengths(self, texts: list[str]) -> list[int]:
+    def text_lengths(self, texts: list[str]) -> list[int]:
         """Tokens without image tokens: what batches are sorted by; images are not opened for it."""
         return [len(row) for row in self.processor.tokenizer(texts).input_ids] if texts else []
 
     def _encode(self, rows: list[tuple[str, Any]]) -> dict[str, torch.Tensor]:
         """Every tensor that the processor returns, padded on the left, on the model's device and in its dtype."""
-        pictures = [picture for _, picture in rows if picture is not None]
         encoded = self.processor(
             text=[text for text, _ in rows],
-            images=pictures or None,
+            images=by_row([picture for _, picture in rows]),
             padding=True,
             padding_side="left",
             add_special_tokens=adds_special_tokens(self.processor, rows[0][0]),
             return_tensors="pt",
         )
-        return encoded.to(self.model.device, dtype=self.model.dtype)
-
-
-def load_base(
-    path: str, *, revision: str | None, dtype: str, device: str = "auto", attn: str = "sdpa"
-) -> tuple[Any, Any]:
-    """(model in evaluation mode, processor) of a hub id, folder or packaged name; safetensors only, no remote code."""
-    import torch
-    from transformers import AutoModelForImageTextToText, AutoProcessor, GenerationConfig
-
-    place = resolve(path)
-    options = {"revision": revision, "trust_remote_code": False}
-    with quiet():
-        processor = AutoProcessor.from_pretrained(place, **options)
-        model, info = AutoModelForImageTextToText.from_pretrained(
-            place,
-            dtype=getattr(torch, dtype),
-            attn_implementation=attn,
-            use_safetensors=True,
-            output_loading_info=True,
-            **options,
-        )
-    if info["missing_keys"] or info["mismatched_keys"]:
-        lacking = sorted(info["missing_keys"])[:3] or info["mismatched_keys"][:3]
-        raise ValueError(f"student.path is {path}: its weights lack {lacking}; transformers would fill them with noise")
-    if processor.tokenizer.pad_token_id is None:
-        processor.tokenizer.pad_token = processor.tokenizer.eos_token
-    # A checkpoint's own sampling settings (temperature, repetition penalty) would make "greedy" mean something else by model.
-    stop = model.generation_config.eos_token_id
-    model.generation_config = GenerationConfig(
-        do_sample=False,
-        eos_token_id=stop if stop is not None else processor.tokenizer.eos_token_id,
-        pad_token_id=processor.tokenizer.pad_token_id,
-    )
-    return model.to(choose_device(device)).eval(), processor
-
-
-def resolve(path: str, key: str = "student.path") -> str:
-    """`package:NAME` as the folder it stands for; anything else as it is. `key` is the config key that errors name."""
-    if path.startswith("package:"):
-        folder = WEIGHTS / path.removeprefix("package:")
-        if not (folder / "config.json").is_file():
-            shipped = sorted(entry.parent.name for entry in WEIGHTS.glob("*/config.json"))
-            raise FileNotFoundError(f"{key} is {path}: no such packaged weights; there are {shipped or 'none'}")
-        return str(folder)
-    if path.startswith(("/", "./", "../", "~")):
-        folder = Path(path).expanduser()
-        if not (folder / "config.json").is_file():
-            raise FileNotFoundError(f"{key} is {path}: no config.json there; give a checkpoint folder or a hub id")
-        return str(folder)
-    return path
-
-
-def choose_device(device: str) -> str:
-    """`auto` as the best device of this machine."""
-    import torch
-
-    if device != "auto":
-        return device
-    return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-
-
-def context_length(model: Any, processor: Any) -> int:
-    """The model's positions, or fewer where its tokenizer says so."""
-    limit = model.config.get_text_config().max_position_embeddings
-    return min(limit, processor.tokenizer.model_max_length)
-
-
-def student_digest(
-    path: str, *, adapter: Path | None = None, revision: str | None = None, prompt: str = "micro"
-) -> str:
-    """sha256 over what decides an answer: weights and tokenizer files, adapter, prompt template. Loads no model.
-
-    A folder counts by its files' names, sizes and contents (of a file above 64 MiB: size and both ends), a hub id by its
-    commit, or by `revision` where the local cache does not hold it. Where the weights lie does not matter.
-    """
-    parts = [weights_identity(path, revision), folder_digest(adapter) if adapter else "", _template_source(prompt)]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
-
-
-def weights_identity(path: str, revision: str | None = None) -> str:
-    """Digest of a folder's files, or hub id and commit."""
-    place = resolve(path)
-    return folder_digest(Path(place)) if Path(place).is_dir() else f"{path}@{_commit(path, revision)}"
-
-
-def folder_digest(folder: Path) -> str:
-    """sha256 over the names, sizes and contents of a folder's files; hidden files and Markdown do not count."""
-    digest = hashlib.sha256()
-    files = sorted(
-        entry for entry in folder.iterdir() if entry.is_file() and entry.name[0] != "." and entry.suffix != ".md"
-    )
-    for file in files:
-        digest.update(f"{file.name}\0{file.stat().st_size}\0".encode())
-        with file.open("rb") as stream:
-            if file.stat().st_size > HASHED_WHOLE:
-                digest.update(stream.read(2**20))
-                stream.seek(-(2**20), 2)
-            for chunk in iter(lambda: stream.read(2**20), b""):
-                digest.update(chunk)
-    return digest.hexdigest()
-
-
-@cache
-def _template(name: str) -> Any:
-    import jinja2
-
-    return jinja2.Template(_template_source(name), undefined=jinja2.StrictUndefined)
-
-
-def _template_source(name: str) -> str:
-    file = TEMPLATES / f"{name}.j2"
-    if not file.is_file():
-        known = sorted(entry.stem for entry in TEMPLATES.glob("*.j2"))
-        raise FileNotFoundError(f"student.prompt is {name}: no such template; there are {known}")
-    return file.read_text(encoding="utf-8")
-
-
-def _commit(path: str, revision: str | None) -> str:
-    from huggingface_hub import try_to_load_from_cache
-
-    found = try_to_load_from_cache(path, "config.json", revision=revision)
-    return Path(found).parent.name if isinstance(found, str) else revision or "main"
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """No bars and no advice while transformers loads; what matters is checked and raised."""
-    from transformers.utils import logging
-
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()
-
-
-def _picture(sample: Sample) -> Any:
-    return None if sample.image is None else open_image(sample.image)
+        return whole(self.processor, encoded).to(self.model.device, dtype=self.model.dtype)
 
 
 def _batches(

@@ -24,6 +24,21 @@ def plan_batches(lengths: Sequence[int], *, batch_size: int, epochs: int, seed: 
     return batches
 
 
+def share(batches: list[list[int]], rank: int, size: int) -> list[list[int]]:
+    """Every `size`-th batch from the `rank`-th on; where these run out, the last one again, which then counts for nothing.
+
+    So all processes have as many batches, and step k of all together holds the batches of step k of one process.
+    """
+    missing = -len(batches) % size
+    return [*batches, *batches[-1:] * missing][rank::size]
+
+
+def padding_share(batches: list[list[int]], lengths: Sequence[int]) -> float:
+    """Part of all tokens that is padding: 0 to 1."""
+    whole = sum(len(batch) * max(lengths[i] for i in batch) for batch in batches)
+    return 1 - sum(lengths[i] for batch in batches for i in batch) / whole
+
+
 class ResumableLoader(DataLoader):
     """A DataLoader over planned batches that goes on after the last batch it gave out.
 

@@ -1,0 +1,136 @@
+"""The closed choices of the config, written by name in YAML and on the command line."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class Dtype(Enum):
+    """Number format of a model's weights."""
+
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+    float16 = "float16"
+
+
+class Attention(Enum):
+    """Attention implementation, as transformers names them."""
+
+    sdpa = "sdpa"
+    eager = "eager"
+    flash_attention_2 = "flash_attention_2"
+
+
+class PromptSet(Enum):
+    """A folder of templates below `delamo/models/templates`."""
+
+    micro = "micro"
+    paper = "paper"
+
+
+class Api(Enum):
+    """How a prompt is sent: as a user's message, or as the very text (for models without a chat template)."""
+
+    chat = "chat"
+    completions = "completions"
+
+
+class Readout(Enum):
+    """Where option probabilities come from: exact option tokens, the most probable tokens, or counted draws."""
+
+    auto = "auto"
+    token_ids = "token_ids"
+    top_logprobs = "top_logprobs"
+    samples = "samples"
+
+
+class TeacherMode(Enum):
+    """How the pool is annotated: call by call, or by files for a batch service at half the price."""
+
+    direct = "direct"
+    batch = "batch"
+
+
+class Window(Enum):
+    """How many steps after the first must keep the margin: lambda, or lambda - 1 as printed in the paper."""
+
+    inclusive = "inclusive"
+    literal = "literal"
+
+
+class Merge(Enum):
+    """How the errors' ranked lists become one selection."""
+
+    round_robin = "round_robin"
+    score = "score"
+
+
+class Fill(Enum):
+    """What happens when the ranked lists run dry before the budget is spent."""
+
+    random = "random"
+    error = "error"
+
+
+class Backend(Enum):
+    """A BM25 implementation."""
+
+    bm25s = "bm25s"
+    rank_bm25 = "rank_bm25"
+
+
+class Engine(Enum):
+    """Where the student answers: in this process, or behind an OpenAI-compatible server such as vLLM's."""
+
+    transformers = "transformers"
+    vllm = "vllm"
+
+
+class TuningMethod(Enum):
+    """What is trained: an adapter, an adapter over 4-bit weights, or language model and projector themselves."""
+
+    lora = "lora"
+    qlora = "qlora"
+    full = "full"
+
+
+class Strategy(Enum):
+    """Several processes under torchrun: weights whole on each (ddp, which auto means) or in shards (fsdp)."""
+
+    auto = "auto"
+    ddp = "ddp"
+    fsdp = "fsdp"
+
+
+class Precision(Enum):
+    """Arithmetic of tuning."""
+
+    fp32 = "32"
+    bf16 = "bf16"
+
+
+# Where iteration 2 and later start: the last adapter with the new selection, or the base with the union (a keyword as a name
+# needs the functional form).
+IterateFrom = Enum("IterateFrom", {"continue": "continue", "restart": "restart"})
+
+
+class WandbMode(Enum):
+    """Where Weights & Biases keeps a run."""
+
+    offline = "offline"
+    online = "online"
+    disabled = "disabled"
+
+
+class SkillSource(Enum):
+    """Which validation samples give the queries: the errors, or all of them."""
+
+    errors = "errors"
+    all_samples = "all_samples"
+
+
+class Query(Enum):
+    """What the pool is searched with: the skill that the teacher names, or the mistake step as it stands."""
+
+    skill = "skill"
+    mistake_step = "mistake_step"

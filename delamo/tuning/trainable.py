@@ -1,0 +1,101 @@
+"""Which weights are trained, and how they are saved: a LoRA adapter, or the trained weights themselves."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from delamo.models.adapter import (
+    check_adapter,
+    check_keys,
+    full_parameters,
+    holds_full_weights,
+    load_adapter,
+    load_full,
+    name_base,
+    save_full,
+)
+from delamo.models.anatomy import language_linears, projectors
+from delamo.tuning.recipe import Recipe
+
+
+def make_trainable(model: Any, start_from: Path | None, how: Recipe) -> Any:
+    """The model with exactly the parameters trainable that the recipe names.
+
+    Raises:
+        ValueError: no module matches, a matching one shares its weights with another, or `start_from` is of another method.
+    """
+    if start_from is not None and holds_full_weights(start_from) != (how.method == "full"):
+        raise ValueError(
+            f"tuning.method is {how.method}, and {start_from} was made by another: use one for all iterations"
+        )
+    tuned = _whole(model, start_from) if how.method == "full" else _with_lora(model, start_from, how)
+    for parameter in tuned.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()  # small updates are lost in 16 bits
+    if how.gradient_checkpointing:
+        tuned.enable_input_require_grads()
+        tuned.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    return tuned.train()
+
+
+def _whole(model: Any, start_from: Path | None) -> Any:
+    """Language model and projector, the vision tower frozen (LLaVA's second stage)."""
+    if start_from is not None:
+        load_full(model, start_from)
+    wanted = full_parameters(model)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad = name in wanted
+    return model
+
+
+def _with_lora(model: Any, start_from: Path | None, how: Recipe) -> Any:
+    from peft import LoraConfig, get_peft_model
+
+    if how.method == "qlora":
+        from peft import prepare_model_for_kbit_training
+
+        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
+    if start_from is not None:
+        tuned = load_adapter(model, start_from)
+        for name, parameter in tuned.named_parameters():
+            parameter.requires_grad = "lora_" in name or "modules_to_save" in name
+        return tuned
+    targets = language_linears(model) if how.target_modules == "language_model" else how.target_modules
+    _refuse_tied(model, targets)
+    config = LoraConfig(
+        r=how.lora_rank,
+        lora_alpha=how.lora_alpha,
+        lora_dropout=how.lora_dropout,
+        target_modules=targets,
+        modules_to_save=projectors(model) if how.projector_learning_rate is not None else None,
+        task_type="CAUSAL_LM",
+    )
+    try:
+        return get_peft_model(model, config)
+    except ValueError as error:
+        raise ValueError(f"tuning.target_modules is {how.target_modules}: {error}") from error
+
+
+def _refuse_tied(model: Any, targets: str) -> None:
+    head, words = model.get_output_embeddings(), model.get_input_embeddings()
+    if head is None or head.weight is not words.weight:
+        return
+    tied = [name for name, module in model.named_modules() if module in (head, words) and re.fullmatch(targets, name)]
+    if tied:
+        raise ValueError(
+            f"tuning.target_modules matches {tied[0]}: input and output embeddings are one matrix here, leave it out"
+        )
+
+
+def save_trained(model: Any, out_dir: Path, base: str, how: Recipe) -> None:
+    """Write what was trained, the base named as the user named it, and read it back to check it."""
+    if how.method == "full":
+        save_full(model, out_dir, base)
+        return
+    model.save_pretrained(out_dir, save_embedding_layers=False)
+    (out_dir / "README.md").unlink(missing_ok=True)  # PEFT's empty model card
+    name_base(out_dir, base)
+    check_adapter(out_dir)
+    check_keys(model, out_dir)
