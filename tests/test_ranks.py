@@ -1,0 +1,179 @@
+"""Two processes tune as one: torchrun with gloo on this machine's CPU, under a watchdog."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from tiny_models import save_tiny_llava
+
+from delamo.records import Sample, to_dict
+from delamo.stages.tuning import tune
+from delamo.tuning import ranks
+from delamo.tuning.batches import padding_share, plan_batches, share
+from delamo.tuning.recipe import Recipe
+
+WATCHDOG_S = 120
+RECIPE = {
+    "lora_rank": 4,
+    "lora_alpha": 8,
+    "lora_dropout": 0.1,
+    "learning_rate": 1e-3,
+    "projector_learning_rate": 1e-4,
+    "batch_size": 4,
+    "micro_batch_size": 1,
+    "epochs": 1,
+    "warmup_ratio": 0.1,
+    "weight_decay": 0.0,
+    "gradient_clip": 1.0,
+    "max_length": None,
+    "precision": "32",
+    "gradient_checkpointing": False,
+    "target_modules": "language_model",
+    "resume": "auto",
+    "num_workers": 0,
+    "timeout_s": 60.0,
+}
+PROGRAM = """
+import json, sys
+from pathlib import Path
+from delamo.records import Sample, from_dict
+from delamo.stages.tuning import follow, tune
+from delamo.tuning import ranks
+
+asked = json.loads(Path(sys.argv[1]).read_text())
+if ranks.rank() > 0:
+    follow()
+else:
+    try:
+        samples = [from_dict(Sample, row) for row in asked["samples"]]
+        for name, recipe in asked["jobs"].items():
+            folder = Path(sys.argv[1]).parent / name
+            tune(asked["base"], samples, folder / "adapter", seed=3, checkpoints=folder / "checkpoints", **recipe)
+    finally:
+        ranks.dismiss()
+"""
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return save_tiny_llava(tmp_path_factory.mktemp("student") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory):
+    """Seven samples, so that one process has one batch more; every other one without a picture."""
+    folder = tmp_path_factory.mktemp("pictures")
+    rows = []
+    for number in range(7):
+        path = folder / f"{number}.png"
+        Image.new("RGB", (16, 16), (30 * number, 10, 200)).save(path)
+        picture = str(path) if number % 2 else None
+        rows.append(Sample(id=f"p{number}", instruction=f"Which? {number}", answer=f"It is {number}.", image=picture))
+    return rows
+
+
+def torchrun(program, *arguments, processes=2, **options):
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    root = Path(__file__).parents[1]
+    environment = os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    command = [*launch, str(program), *map(str, arguments)]
+    return subprocess.Popen(
+        command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True, **options
+    )
+
+
+def finish(process):
+    """Standard error, within the watchdog's time; a hanging process is an error, and ended."""
+    try:
+        _, errors = process.communicate(timeout=WATCHDOG_S)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        pytest.fail(f"still running after {WATCHDOG_S} s")
+    return errors
+
+
+def test_two_processes_make_the_adapter_of_one(base, samples, tmp_path):
+    """Text-only and pictured samples on different processes; the projector trained and not."""
+    jobs = {"trained": RECIPE, "frozen": {**RECIPE, "projector_learning_rate": None}}
+    asked = {"base": str(base), "samples": [to_dict(sample) for sample in samples], "jobs": jobs}
+    (tmp_path / "asked.json").write_text(json.dumps(asked))
+    (tmp_path / "program.py").write_text(PROGRAM)
+    process = torchrun(tmp_path / "program.py", tmp_path / "asked.json")
+    errors = finish(process)
+    assert process.returncode == 0, errors[-3000:]
+    assert errors.count("tuning: trainable parameters") == 2  # the first process alone speaks
+    for name, recipe in jobs.items():
+        tune(str(base), samples, tmp_path / "one" / name, seed=3, **recipe)
+        one = load_file(tmp_path / "one" / name / "adapter_model.safetensors")
+        two = load_file(tmp_path / name / "adapter" / "adapter_model.safetensors")
+        assert one.keys() == two.keys()
+        assert any("projector" in key for key in two) is (name == "trained")
+        assert all(torch.allclose(one[key], two[key], atol=1e-5) for key in one)
+        assert not (tmp_path / name / "checkpoints").exists()
+
+
+STUCK = """
+import sys, time
+from pathlib import Path
+import torch
+from delamo.tuning import ranks
+
+ranks.join(float(sys.argv[2]), "cpu")
+torch.distributed.barrier()
+Path(sys.argv[1], str(ranks.rank())).touch()
+if ranks.rank() == 0:
+    torch.distributed.all_reduce(torch.ones(1))  # the other never comes
+else:
+    time.sleep(600)
+"""
+
+
+def test_a_process_that_waits_for_another_gives_up(tmp_path):
+    (tmp_path / "stuck.py").write_text(STUCK)
+    started = time.monotonic()
+    process = torchrun(tmp_path / "stuck.py", tmp_path, 3)
+    errors = finish(process)
+    assert process.returncode != 0 and time.monotonic() - started < WATCHDOG_S
+    assert (tmp_path / "0").exists() and "imed out" in errors
+
+
+def test_every_process_has_as_many_batches_and_none_is_lost():
+    batches = plan_batches([3, 9, 4, 4, 7, 1, 2], batch_size=1, epochs=1, seed=0)
+    for size in (1, 2, 3, 4):
+        parts = [share(batches, rank, size) for rank in range(size)]
+        assert len({len(part) for part in parts}) == 1
+        together = [part[step] for step in range(len(parts[0])) for part in parts]
+        assert together[: len(batches)] == batches
+
+
+def test_padding_is_what_is_no_token():
+    assert padding_share([[0, 1], [2]], [10, 5, 7]) == pytest.approx(5 / 27)
+    lengths = list(range(1, 257))
+    grouped = plan_batches(lengths, batch_size=4, epochs=1, seed=0)
+    assert padding_share(grouped, lengths) < 0.05  # without grouping, about a third
+
+
+def test_the_effective_batch_divides_into_processes():
+    recipe = {key: value for key, value in RECIPE.items() if key != "timeout_s"}
+    assert Recipe(**recipe).accumulation(2) == 2
+    with pytest.raises(ValueError, match="tuning.batch_size is 4: choose a multiple of .* times 3 processes"):
+        Recipe(**recipe).accumulation(3)
+
+
+def test_several_processes_without_torchrun_are_refused(monkeypatch):
+    with pytest.raises(ValueError, match="tuning.strategy is ddp, and this is one process: start it as torchrun"):
+        ranks.check_launch("ddp")
+    ranks.check_launch("auto", "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher")
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    ranks.check_launch("ddp", "hydra._internal.core_plugins.basic_launcher.BasicLauncher")
+    with pytest.raises(ValueError, match="JoblibLauncher: its processes would each believe to be the first of 2"):
+        ranks.check_launch("ddp", "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher")
