@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -18,6 +19,7 @@ from delamo.records import Sample, to_dict
 from delamo.stages.tuning import tune
 from delamo.tuning import ranks
 from delamo.tuning.batches import padding_share, plan_batches, share
+from delamo.tuning.module import TunedStudent
 from delamo.tuning.recipe import Recipe
 
 WATCHDOG_S = 120
@@ -27,7 +29,7 @@ RECIPE = {
     "lora_dropout": 0.1,
     "learning_rate": 1e-3,
     "projector_learning_rate": 1e-4,
-    "batch_size": 4,
+    "batch_size": 2,
     "micro_batch_size": 1,
     "epochs": 1,
     "warmup_ratio": 0.1,
@@ -42,12 +44,19 @@ RECIPE = {
     "timeout_s": 60.0,
 }
 PROGRAM = """
-import json, sys
+import json, os, signal, sys
 from pathlib import Path
+from pytorch_lightning import Callback
 from delamo.records import Sample, from_dict
 from delamo.stages.tuning import follow, tune
-from delamo.tuning import ranks
+from delamo.tuning import checkpoints, ranks
 
+class Kill(Callback):
+    def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
+        if batch_idx == asked["kill_at"]:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+checkpoints.EVERY = 1
 asked = json.loads(Path(sys.argv[1]).read_text())
 if ranks.rank() > 0:
     follow()
@@ -56,7 +65,8 @@ else:
         samples = [from_dict(Sample, row) for row in asked["samples"]]
         for name, recipe in asked["jobs"].items():
             folder = Path(sys.argv[1]).parent / name
-            tune(asked["base"], samples, folder / "adapter", seed=3, checkpoints=folder / "checkpoints", **recipe)
+            tune(asked["base"], samples, folder / "adapter", seed=3, checkpoints=folder / "checkpoints",
+                 callbacks=[Kill()], **recipe)
     finally:
         ranks.dismiss()
 """
@@ -100,24 +110,48 @@ def finish(process):
     return errors
 
 
-def test_two_processes_make_the_adapter_of_one(base, samples, tmp_path):
-    """Text-only and pictured samples on different processes; the projector trained and not."""
-    jobs = {"trained": RECIPE, "frozen": {**RECIPE, "projector_learning_rate": None}}
-    asked = {"base": str(base), "samples": [to_dict(sample) for sample in samples], "jobs": jobs}
-    (tmp_path / "asked.json").write_text(json.dumps(asked))
-    (tmp_path / "program.py").write_text(PROGRAM)
-    process = torchrun(tmp_path / "program.py", tmp_path / "asked.json")
+def ask(folder, base, samples, jobs, kill_at=None):
+    """(exit status, standard error) of two processes that tune."""
+    asked = {"base": str(base), "samples": [to_dict(sample) for sample in samples], "jobs": jobs, "kill_at": kill_at}
+    (folder / "asked.json").write_text(json.dumps(asked))
+    (folder / "program.py").write_text(PROGRAM)
+    process = torchrun(folder / "program.py", folder / "asked.json")
     errors = finish(process)
-    assert process.returncode == 0, errors[-3000:]
+    return process.returncode, errors
+
+
+def test_two_processes_make_the_adapter_of_one_and_go_on_after_a_kill(base, samples, tmp_path):
+    """Text-only and pictured samples on different processes; the projector trained, with a kill -9 in mid-epoch, and not."""
+    workers = {**RECIPE, "num_workers": 1}
+    status, _ = ask(tmp_path, base, samples, {"trained": workers}, kill_at=2)
+    assert status != 0 and list((tmp_path / "trained" / "checkpoints").glob("*.ckpt"))
+    jobs = {"trained": {**workers, "resume": "must"}, "frozen": {**RECIPE, "projector_learning_rate": None}}
+    status, errors = ask(tmp_path, base, samples, jobs)
+    assert status == 0, errors[-3000:]
     assert errors.count("tuning: trainable parameters") == 2  # the first process alone speaks
     for name, recipe in jobs.items():
-        tune(str(base), samples, tmp_path / "one" / name, seed=3, **recipe)
+        tune(str(base), samples, tmp_path / "one" / name, seed=3, **{**recipe, "resume": "never", "num_workers": 0})
         one = load_file(tmp_path / "one" / name / "adapter_model.safetensors")
         two = load_file(tmp_path / name / "adapter" / "adapter_model.safetensors")
         assert one.keys() == two.keys()
         assert any("projector" in key for key in two) is (name == "trained")
         assert all(torch.allclose(one[key], two[key], atol=1e-5) for key in one)
         assert not (tmp_path / name / "checkpoints").exists()
+
+
+def test_a_sweep_under_torchrun_leaves_one_directory_for_each_cell(tmp_path):
+    (tmp_path / "program.py").write_text("import sys; from delamo.cli import main; sys.argv[0] = 'delamo'; main()")
+    tiny = ["pool.num_samples=40", "task.num_val_samples=1", "task.num_test_samples=2", "student.max_new_tokens=4"]
+    tuning = ["tuning.strategy=ddp", "tuning.batch_size=4", "tuning.micro_batch_size=2", "tuning.epochs=1"]
+    sweep = ["-m", "selector=random", "seed=0,1", "budget=custom", "budget.num_samples=5"]
+    process = torchrun(tmp_path / "program.py", "run", *sweep, *tiny, *tuning, cwd=tmp_path)
+    errors = finish(process)
+    assert process.returncode == 0, errors[-3000:]
+    cells = [json.loads(path.read_text()) for path in (tmp_path / "runs").glob("*/status.json")]
+    assert [cell["state"] for cell in cells] == ["done", "done"]
+    manifests = [json.loads(path.read_text()) for path in (tmp_path / "store" / "tuning").glob("*/manifest.json")]
+    assert [manifest["processes"] for manifest in manifests] == [2, 2]
+    assert all(manifest["numerics"]["image_backend"] == "pil" for manifest in manifests)
 
 
 STUCK = """
@@ -145,6 +179,19 @@ def test_a_process_that_waits_for_another_gives_up(tmp_path):
     assert (tmp_path / "0").exists() and "imed out" in errors
 
 
+def test_a_first_sigterm_ends_a_process_of_several(monkeypatch):
+    """Lightning waits for the end of a batch, which does not come where another process is gone."""
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        module = TunedStudent(torch.nn.Linear(1, 1), Recipe(**RECIPE), num_steps=1, num_batches=1, seed=0)
+        trainer = SimpleNamespace(world_size=2, global_rank=1)
+        monkeypatch.setattr(TunedStudent, "trainer", trainer)
+        module.on_train_start()
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def test_every_process_has_as_many_batches_and_none_is_lost():
     batches = plan_batches([3, 9, 4, 4, 7, 1, 2], batch_size=1, epochs=1, seed=0)
     for size in (1, 2, 3, 4):
@@ -163,8 +210,8 @@ def test_padding_is_what_is_no_token():
 
 def test_the_effective_batch_divides_into_processes():
     recipe = {key: value for key, value in RECIPE.items() if key != "timeout_s"}
-    assert Recipe(**recipe).accumulation(2) == 2
-    with pytest.raises(ValueError, match="tuning.batch_size is 4: choose a multiple of .* times 3 processes"):
+    assert Recipe(**recipe).accumulation(2) == 1
+    with pytest.raises(ValueError, match="tuning.batch_size is 2: choose a multiple of .* times 3 processes"):
         Recipe(**recipe).accumulation(3)
 
 

@@ -74,6 +74,7 @@ class ResumableLoader(DataLoader):
         """
         if state["plan"] != self._plan:
             raise ValueError(
-                "the checkpoint counts batches of another selection, seed or batch size: use tuning.resume=never"
+                "the checkpoint counts batches of another selection, seed, batch size or number of processes: "
+                "use tuning.resume=never"
             )
         self._given = state["given"]
