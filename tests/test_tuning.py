@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from tiny_models import save_tiny_llava
 
 from delamo.models.adapter import check_adapter, load_adapter
-from delamo.models.examples import IGNORED, Collator
+from delamo.models.examples import IGNORED, Collator, open_picture
 from delamo.models.student import Student, load_base
 from delamo.records import Sample
 from delamo.stages import tuning
@@ -112,13 +112,16 @@ class Kill(pl.Callback):
             raise KeyboardInterrupt
 
 
-def test_a_killed_run_goes_on_to_the_same_adapter(base, samples, tmp_path, monkeypatch):
-    tune(base, samples, tmp_path / "whole")
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_a_killed_run_goes_on_to_the_same_adapter(base, samples, tmp_path, monkeypatch, num_workers):
+    """In mid-epoch and between two steps of the optimiser, dropout and all."""
+    tune(base, samples, tmp_path / "whole", lora_dropout=0.1)
+    again = {"lora_dropout": 0.1, "num_workers": num_workers, "checkpoints": tmp_path / "ckpt"}
     monkeypatch.setattr(checkpoints, "EVERY", 1)
     with pytest.raises((KeyboardInterrupt, SystemExit)):
-        tune(base, samples, tmp_path / "killed", checkpoints=tmp_path / "ckpt", callbacks=[Kill()])
+        tune(base, samples, tmp_path / "killed", callbacks=[Kill()], **again)
     assert list((tmp_path / "ckpt").glob("*.ckpt")) and not (tmp_path / "killed").exists()
-    resumed = tune(base, samples, tmp_path / "killed", checkpoints=tmp_path / "ckpt", resume="must")
+    resumed = tune(base, samples, tmp_path / "killed", **{**again, "resume": "must"})
     assert resumed.steps == 6
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "killed"))
     assert not (tmp_path / "ckpt").exists()
@@ -205,6 +208,87 @@ def test_an_adapter_that_would_pass_for_the_base_is_an_error(base, samples, tmp_
     model, _ = load_base(str(base), revision=None, dtype="float32")
     with pytest.raises(ValueError, match=message):
         load_adapter(model, tmp_path / "adapter")
+
+
+def test_full_tuning_trains_all_but_the_vision_tower_and_loads_by_the_same_path(base, samples, tmp_path):
+    full = {"method": "full", "projector_learning_rate": 1e-3, "learning_rate": 1e-3}
+    result = tune(base, samples, tmp_path / "first", epochs=1, **full)
+    model, _ = load_base(str(base), revision=None, dtype="float32")
+    frozen = sum(p.numel() for name, p in model.named_parameters() if "vision_tower" in name)
+    assert set(result.trainable) == {"embed_tokens", "language_model", "lm_head", "projector"}
+    assert sum(result.trainable.values()) + frozen == sum(p.numel() for p in model.parameters())
+    assert sorted(f.name for f in (tmp_path / "first").iterdir()) == ["trained.json", "trained.safetensors"]
+    tuned = Student.load(str(base), adapter=tmp_path / "first").model.state_dict()
+    stored = load_file(tmp_path / "first" / "trained.safetensors")
+    assert all(torch.equal(tuned[name], value) for name, value in stored.items())
+    tune(base, samples, tmp_path / "second", epochs=1, start_from=tmp_path / "first", **full)
+    assert not same(stored, load_file(tmp_path / "second" / "trained.safetensors"))
+    with pytest.raises(ValueError, match="tuning.method is lora, and .*first was made by another"):
+        tune(base, samples, tmp_path / "third", start_from=tmp_path / "first")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda t: {k: torch.full_like(v, torch.nan) for k, v in t.items()}, "not finite"),
+        (lambda t: dict(list(t.items())[1:]), "does not fit"),
+    ],
+)
+def test_trained_weights_are_checked_as_adapters_are(base, samples, tmp_path, spoil, message):
+    tune(base, samples[:4], tmp_path / "full", epochs=1, method="full", projector_learning_rate=1e-3)
+    file = tmp_path / "full" / "trained.safetensors"
+    save_file(spoil(load_file(file)), file)
+    with pytest.raises(ValueError, match=message):
+        Student.load(str(base), adapter=tmp_path / "full")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"method": "qlora"}, "tuning.method is qlora: 4-bit weights need"),
+        ({"method": "full", "projector_learning_rate": 1e-5, "dtype": "bfloat16"}, "tuning.dtype is bfloat16: full"),
+        ({"method": "full"}, "tuning.projector_learning_rate is null: full"),
+        ({"strategy": "fsdp"}, "tuning.strategy is fsdp, and this is one process: start it as torchrun"),
+    ],
+)
+@pytest.mark.skipif(torch.cuda.is_available(), reason="qlora can be had here")
+def test_choices_that_do_not_go_together_are_refused_before_anything_is_loaded(tmp_path, changes, message):
+    with pytest.raises(ValueError, match=message):
+        tune("/nowhere", [], tmp_path / "adapter", **changes)
+
+
+def test_frozen_weights_in_16_bits_carry_an_adapter_in_32(base, samples, tmp_path):
+    halves = {"dtype": "bfloat16", "precision": "bf16", "projector_learning_rate": 1e-3}
+    result = tune(base, samples[:4], tmp_path / "adapter", **halves)
+    assert {value.dtype for value in weights(tmp_path / "adapter").values()} == {torch.float32}
+    assert set(result.trainable) == {"language_model", "projector"} and result.facts["dtype"] == "bfloat16"
+
+
+def test_a_merge_is_exact_where_input_and_output_embeddings_are_one(samples, tmp_path):
+    tied = save_tiny_llava(tmp_path / "tied", tied=True)
+    tune(tied, samples[:4], tmp_path / "adapter", epochs=1)
+    model, _ = load_base(str(tied), revision=None, dtype="float32")
+    inputs = {"input_ids": torch.tensor([[5, 6, 7]])}
+    before = model(**inputs).logits
+    adapted = load_adapter(model, tmp_path / "adapter")(**inputs).logits
+    merged = Student.load(str(tied), adapter=tmp_path / "adapter")
+    assert (merged.model(**inputs).logits - adapted).abs().max() < 1e-4 < (adapted - before).abs().max()
+    with pytest.raises(ValueError, match="input and output embeddings are one matrix"):
+        tune(tied, samples[:4], tmp_path / "other", target_modules=r".*(lm_head|q_proj)")
+
+
+def test_gradient_checkpointing_changes_no_weight(base, samples, tmp_path):
+    for name, value in (("on", True), ("off", False)):
+        tune(base, samples[:4], tmp_path / name, epochs=1, gradient_checkpointing=value)
+    on, off = weights(tmp_path / "on"), weights(tmp_path / "off")
+    assert all(torch.allclose(on[key], off[key], atol=1e-6) for key in on)
+
+
+def test_a_large_picture_is_made_smaller_where_there_is_a_cap(tmp_path):
+    Image.new("RGB", (400, 100)).save(tmp_path / "wide.png")
+    assert open_picture(str(tmp_path / "wide.png"), 10_000).size == (200, 50)
+    assert open_picture(str(tmp_path / "wide.png"), 40_000).size == (400, 100)
+    assert open_picture(None, 5) is None
 
 
 def test_a_folder_without_an_adapter_is_named(tmp_path):
