@@ -37,25 +37,22 @@ class ReplyScore:
         return -self.log_likelihood / self.num_tokens
 
 
-def token_losses(
+def scored_logits(
     model: Any, inputs: dict[str, torch.Tensor], labels: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """(losses (S,), row of each (S,)) of the tokens that `labels` (B, T) names, in nats.
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """(logits (S, V) in float32, token ids (S,), row of each (S,)) of the tokens that `labels` (B, T) names.
 
     The vocabulary's logits, the largest tensor of a forward pass, are made for those tokens alone.
     """
-    import torch
-
     wanted = labels[:, 1:]
     scored = wanted != IGNORED
     base = base_of(model)
     if any(getattr(base.config.get_text_config(), name, None) for name in SHAPED_LOGITS):
         logits = base(**inputs).logits[:, :-1][scored]
     else:
-        hidden = base.model(**inputs).last_hidden_state[:, :-1][scored]
+        hidden = base.base_model(**inputs).last_hidden_state[:, :-1][scored]
         logits = base.get_output_embeddings()(hidden)
-    losses = torch.nn.functional.cross_entropy(logits.float(), wanted[scored], reduction="none")
-    return losses, scored.nonzero()[:, 0]
+    return logits.float(), wanted[scored], scored.nonzero()[:, 0]
 
 
 def reply_scores(
@@ -66,7 +63,8 @@ def reply_scores(
 
     def score(batch: dict[str, torch.Tensor]) -> list[ReplyScore]:
         labels = batch.pop("labels")
-        losses, rows = token_losses(student.model, batch, labels)
+        logits, tokens, rows = scored_logits(student.model, batch, labels)
+        losses = torch.nn.functional.cross_entropy(logits, tokens, reduction="none")
         totals = torch.zeros(len(labels), dtype=torch.float64, device=losses.device).index_add(0, rows, losses.double())
         counts = torch.bincount(rows, minlength=len(labels))
         return [ReplyScore(-total, count) for total, count in zip(totals.tolist(), counts.tolist(), strict=True)]

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from pytorch_lightning.callbacks import Callback
 from tqdm import tqdm
 
@@ -166,7 +165,6 @@ def _fit(
     batches = plan_batches(job.lengths, batch_size=how.micro_batch_size, epochs=how.epochs, seed=job.seed)
     data = SelectionData(job.samples, batches, Collator(processor, job.max_image_pixels), how.num_workers)
     num_steps = math.ceil(len(batches) / how.accumulation())
-    torch.manual_seed(job.seed)  # the adapter's first weights, on every process alike
     with _calm():
         trainable = make_trainable(model, job.start_from, how)
         _report(trainable)

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from delamo.models.anatomy import is_projector
 from delamo.models.examples import Collator
-from delamo.models.scoring import token_losses
+from delamo.models.scoring import scored_logits
 from delamo.records import Sample
 from delamo.tuning.batches import ResumableLoader, share
 from delamo.tuning.recipe import Recipe
@@ -54,8 +54,8 @@ class TunedStudent(pl.LightningModule):
         place = batch_idx * self.trainer.world_size + self.trainer.global_rank
         torch.manual_seed(self._chance(place))  # dropout
         labels = batch.pop("labels")
-        losses, _ = token_losses(self.model, batch, labels)
-        loss = losses.mean()
+        logits, tokens, _ = scored_logits(self.model, batch, labels)
+        loss = torch.nn.functional.cross_entropy(logits, tokens)
         if not loss.isfinite():
             raise ValueError(f"the loss is {loss.item()} at batch {batch_idx}: lower tuning.learning_rate")
         self.log("train/loss", loss)
