@@ -202,6 +202,41 @@ class LlavaJsonTaskConfig(TaskConfig):
 
 
 @dataclass(slots=True, kw_only=True)
+class VisionFlanTaskConfig(TaskConfig):
+    """One task of Vision-Flan, held out of the pool (`pool.exclude_tasks`)."""
+
+    annotation: str = MISSING
+    image_root: str | None = MISSING
+    """null is the folder of the annotation file."""
+    task_name: str = MISSING
+    num_val_samples: int = MISSING
+    num_test_samples: int = MISSING
+    seed: int = MISSING
+
+
+@dataclass(slots=True, kw_only=True)
+class ScienceQaTaskConfig(TaskConfig):
+    """ScienceQA; `root` holds problems.json, pid_splits.json and images/SPLIT."""
+
+    root: str = MISSING
+    images_only: bool = MISSING
+    num_val_samples: int | None = MISSING
+    num_test_samples: int | None = MISSING
+    seed: int = MISSING
+
+
+@dataclass(slots=True, kw_only=True)
+class MmBenchTaskConfig(TaskConfig):
+    """MMBench; one TSV with answers."""
+
+    annotation: str = MISSING
+    image_cache: str | None = speed()
+    num_val_samples: int = MISSING
+    num_test_samples: int = MISSING
+    seed: int = MISSING
+
+
+@dataclass(slots=True, kw_only=True)
 class PoolConfig:
     """Where training samples are selected from."""
 
@@ -224,6 +259,15 @@ class LlavaJsonPoolConfig(PoolConfig):
 
     annotation: str = MISSING
     image_root: str | None = MISSING
+
+
+@dataclass(slots=True, kw_only=True)
+class VisionFlanPoolConfig(PoolConfig):
+    """Vision-Flan without the tasks that serve as targets."""
+
+    annotation: str = MISSING
+    image_root: str | None = MISSING
+    exclude_tasks: list[str | None] = MISSING
 
 
 @dataclass(slots=True, kw_only=True)
@@ -478,8 +522,12 @@ SCHEMAS: dict[str, type] = {
     "task/micro": MicroTaskConfig,
     "task/nlvr": NlvrTaskConfig,
     "task/llava_json": LlavaJsonTaskConfig,
+    "task/vision_flan": VisionFlanTaskConfig,
+    "task/scienceqa": ScienceQaTaskConfig,
+    "task/mmbench": MmBenchTaskConfig,
     "pool/micro": MicroPoolConfig,
     "pool/llava_json": LlavaJsonPoolConfig,
+    "pool/vision_flan": VisionFlanPoolConfig,
     "budget/budget": BudgetConfig,
     "selector/error_driven": ErrorDrivenConfig,
     "selector/random": RandomConfig,

@@ -26,6 +26,7 @@ OPEN = {
     "task/llava_json": ["task.validation=v.json", "task.test=t.json"],
     "pool/llava_json": ["pool.annotation=p.json"],
     "budget/custom": ["budget.num_samples=700"],
+    "task/vision_flan": ["task.task_name=VQA"],
     "mistakes/annotated": ["mistakes.path=steps.jsonl"],
 }
 

@@ -11,9 +11,13 @@ from delamo.config import (
     LlavaJsonTaskConfig,
     MicroPoolConfig,
     MicroTaskConfig,
+    MmBenchTaskConfig,
     NlvrTaskConfig,
     PoolConfig,
+    ScienceQaTaskConfig,
     TaskConfig,
+    VisionFlanPoolConfig,
+    VisionFlanTaskConfig,
 )
 from delamo.records import Quarantined, Sample
 
@@ -66,6 +70,30 @@ def _llava_json_pool(**fields: Any) -> Pool:
     return read_pool(**fields)
 
 
+def _vision_flan_pool(**fields: Any) -> Pool:
+    from delamo.data.vision_flan import read_pool
+
+    return read_pool(**fields)
+
+
+def _vision_flan_task(**fields: Any) -> Task:
+    from delamo.data.vision_flan import read_task
+
+    return read_task(**fields)
+
+
+def _scienceqa_task(**fields: Any) -> Task:
+    from delamo.data.scienceqa import read_task
+
+    return read_task(**fields)
+
+
+def _mmbench_task(**fields: Any) -> Task:
+    from delamo.data.mmbench import read_task
+
+    return read_task(**fields)
+
+
 def _micro_task(**fields: Any) -> Task:
     from delamo.data.micro import read_task
 
@@ -87,6 +115,7 @@ def _nlvr_task(**fields: Any) -> Task:
 POOLS: dict[type[PoolConfig], Callable[..., Pool]] = {
     MicroPoolConfig: _micro_pool,
     LlavaJsonPoolConfig: _llava_json_pool,
+    VisionFlanPoolConfig: _vision_flan_pool,
 }
 """Readers by schema, called with the schema's fields; a reader is imported when it is called."""
 
@@ -94,5 +123,8 @@ TASKS: dict[type[TaskConfig], Callable[..., Task]] = {
     MicroTaskConfig: _micro_task,
     LlavaJsonTaskConfig: _llava_json_task,
     NlvrTaskConfig: _nlvr_task,
+    VisionFlanTaskConfig: _vision_flan_task,
+    ScienceQaTaskConfig: _scienceqa_task,
+    MmBenchTaskConfig: _mmbench_task,
 }
 """Likewise for tasks."""

@@ -58,18 +58,30 @@ class LlavaJsonPool:
 
     def _scan(self) -> str:
         digest = ContentDigest()
-        for record in _progress(read_records(self._path), f"reading {self._path.name}"):
+        for record in progress(read_records(self._path), f"reading {self._path.name}"):
             try:
-                sample, image = _usable(record, self._images, self._places)
+                sample, image = self._sample(_parsed(record))
+                if self._is_held_out(sample):
+                    continue
+                if sample.id in self._places:
+                    raise _duplicate(sample)
             except BadRow as bad:
-                row = quarantined(bad, id=_id_or_none(record), stage="pool", file=self._path, record=record.number)
+                row = quarantined(bad, id=id_or_none(record), stage="pool", file=self._path, record=record.number)
                 self._quarantined.append(row)
                 continue
             self._places[sample.id] = (record.offset, record.length)
             digest.add(sample, image_name=image.name if image else "", image_size=image.size if image else 0)
         if not self._places:
-            raise _nothing_readable(self._path, self._quarantined)
+            raise nothing_readable(self._path, self._quarantined)
         return digest.hexdigest()
+
+    def _sample(self, value: Any) -> tuple[Sample, ImageFile | None]:
+        """One record under the id that the pool gives it."""
+        return read_sample(value, self._images)
+
+    def _is_held_out(self, sample: Sample) -> bool:
+        """Whether the sample is no part of this pool, on purpose."""
+        return False
 
     @property
     def quarantined(self) -> Sequence[Quarantined]:
@@ -99,7 +111,7 @@ class LlavaJsonPool:
     def _read(self, file: Any, index: int) -> Sample:
         offset, length = self._offsets[index], self._lengths[index]
         try:
-            sample, _ = read_sample(read_at(file, offset, length), self._images)
+            sample, _ = self._sample(read_at(file, offset, length))
         except (ValueError, KeyError) as problem:
             raise RuntimeError(f"{self._path} or its pictures changed while in use: {problem}") from problem
         if sample.id != self._ids[index]:
@@ -114,7 +126,7 @@ def read_pool(*, annotation: str | Path, image_root: str | Path | None = None) -
         FileNotFoundError, NotADirectoryError: a path that does not exist.
         ValueError: not JSON, or nothing usable.
     """
-    path = _existing(annotation, "pool.annotation")
+    path = existing(annotation, "pool.annotation")
     return LlavaJsonPool(path, Path(image_root) if image_root else path.parent)
 
 
@@ -136,7 +148,7 @@ def read_task(
         FileNotFoundError, NotADirectoryError: a path that does not exist.
         ValueError: not JSON, nothing usable, both files the same, or more samples asked for than there are.
     """
-    paths = _existing(validation, "task.validation"), _existing(test, "task.test")
+    paths = existing(validation, "task.validation"), existing(test, "task.test")
     if paths[0].samefile(paths[1]):
         raise ValueError(f"task.validation and task.test are the same file, {paths[0]}")
     images = ImageRoot(Path(image_root) if image_root else paths[0].parent, "task.image_root")
@@ -246,7 +258,7 @@ def _read_split(
     """All usable questions of one file by id; the others are appended to `rows`."""
     found: dict[str, tuple[Sample, ImageFile | None]] = {}
     bad_before = len(rows)
-    for record in _progress(read_records(path), f"reading {path.name}"):
+    for record in progress(read_records(path), f"reading {path.name}"):
         try:
             pool_sample, image = _usable(record, images, found)
             sample = as_task_sample(pool_sample)
@@ -254,19 +266,27 @@ def _read_split(
                 raise BadRow("also in test", "id", sample.id, "same question and picture")
             found[sample.id] = (sample, image)
         except BadRow as bad:
-            rows.append(quarantined(bad, id=_id_or_none(record), stage="task", file=path, record=record.number))
+            rows.append(quarantined(bad, id=id_or_none(record), stage="task", file=path, record=record.number))
     if not found:
-        raise _nothing_readable(path, rows[bad_before:])
+        raise nothing_readable(path, rows[bad_before:])
     return found
 
 
 def _usable(record: Record, images: ImageRoot, seen: dict[str, Any]) -> tuple[Sample, ImageFile | None]:
+    sample, image = read_sample(_parsed(record), images)
+    if sample.id in seen:
+        raise _duplicate(sample)
+    return sample, image
+
+
+def _parsed(record: Record) -> Any:
     if record.error:
         raise BadRow("not JSON", "line", record.value, record.error)
-    sample, image = read_sample(record.value, images)
-    if sample.id in seen:
-        raise BadRow("duplicate id", "id", sample.id, "the first record with it is used")
-    return sample, image
+    return record.value
+
+
+def _duplicate(sample: Sample) -> BadRow:
+    return BadRow("duplicate id", "id", sample.id, "the first record with it is used")
 
 
 def _read_id(value: dict[str, Any]) -> str:
@@ -306,20 +326,20 @@ def _read_image(value: dict[str, Any], instruction: str, images: ImageRoot) -> I
     return images.locate(text_field(name, "image", missing="image missing"))
 
 
-def _id_or_none(record: Record) -> str | None:
+def id_or_none(record: Record) -> str | None:
     id = record.value.get("id") if isinstance(record.value, dict) else None
     readable = isinstance(id, str) and id.strip() and not any("\ud800" <= c <= "\udfff" for c in id)
     return id.strip() if readable else str(id) if isinstance(id, int) else None
 
 
-def _existing(path: str | Path, key: str) -> Path:
+def existing(path: str | Path, key: str) -> Path:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{key} is {path}: no such file")
     return path
 
 
-def _nothing_readable(path: Path, rows: Sequence[Quarantined]) -> ValueError:
+def nothing_readable(path: Path, rows: Sequence[Quarantined]) -> ValueError:
     first = f": {len(rows)} quarantined, the first: {rows[0].detail}" if rows else ""
     return ValueError(f"{path} holds no usable record{first}")
 
@@ -328,5 +348,5 @@ def _folded(text: str) -> str:
     return " ".join(text.split()).casefold().rstrip(".")
 
 
-def _progress(records: Iterator[Record], verb: str) -> Iterator[Record]:
+def progress(records: Iterator[Record], verb: str) -> Iterator[Record]:
     return tqdm(records, desc=verb, unit=" records", delay=5, leave=False)

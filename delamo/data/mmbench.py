@@ -1,0 +1,124 @@
+"""MMBench (Liu et al. 2023) as a task: one TSV with a base64 picture in every row.
+
+Columns: index, question, hint, A, B, C, D, answer, category, image, ... Rows with an index of a million and more are
+rotations of the options of row index mod 10^6, for circular evaluation; the task takes the rows as first asked. Tabs
+part the fields, and quotes mean what they mean in CSV; Python's csv module would stop at fields of 131,072 characters, and pandas would
+take the options "None" and "NA" for missing ones. Pictures are written to files once, beside the TSV or in `image_cache`.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import csv
+import hashlib
+import sys
+from pathlib import Path
+
+from tqdm import tqdm
+
+from delamo.data import Task
+from delamo.data.quarantine import BadRow, quarantined, text_field
+from delamo.data.splits import Pictured, as_task, draw_both
+from delamo.records import Quarantined, Sample
+
+ROTATED = 1_000_000  # index of the first row that repeats another with its options rotated
+LETTERS = "ABCD"
+COLUMNS = ("index", "question", "A", "B", "answer", "image")
+
+
+def read_task(
+    *,
+    annotation: str | Path,
+    image_cache: str | Path | None = None,
+    num_val_samples: int,
+    num_test_samples: int,
+    seed: int = 0,
+) -> Task:
+    """The task of a TSV with answers (the dev file); disjoint validation and test samples are drawn from `seed`.
+
+    Args:
+        image_cache: where the pictures are written; None is a folder `FILE-images` beside the TSV.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: a column is missing, or fewer usable rows than asked for.
+    """
+    path = Path(annotation)
+    if not path.is_file():
+        raise FileNotFoundError(f"task.annotation is {path}: no such file (MMBench_DEV_EN.tsv of opencompass)")
+    folder = Path(image_cache) if image_cache else path.with_name(f"{path.stem}-images")
+    rows: list[Quarantined] = []
+    found = _read_rows(path, folder.resolve(), rows)
+    key = f"task.num_val_samples + task.num_test_samples, {path}"
+    return as_task("mmbench", draw_both(found, num_val_samples, num_test_samples, seed, key), rows)
+
+
+def _read_rows(path: Path, folder: Path, rows: list[Quarantined]) -> dict[str, Pictured]:
+    csv.field_size_limit(sys.maxsize)
+    folder.mkdir(parents=True, exist_ok=True)
+    found: dict[str, Pictured] = {}
+    with path.open(encoding="utf-8", newline="") as file:
+        table = csv.DictReader(file, delimiter="\t")
+        lacking = [name for name in COLUMNS if name not in (table.fieldnames or ())]
+        if lacking:
+            raise ValueError(f"{path} has no column {lacking[0]!r}; it has {table.fieldnames}")
+        for number, row in enumerate(tqdm(table, desc=f"reading {path.name}", unit=" rows", delay=5, leave=False), 1):
+            try:
+                index = _read_index(row["index"])
+                if index >= ROTATED:
+                    continue
+                pictured = _read_row(index, row, folder)
+                if pictured[0].id in found:
+                    raise BadRow("duplicate id", "index", index, "the first row with it is used")
+                found[pictured[0].id] = pictured
+            except BadRow as bad:
+                rows.append(quarantined(bad, id=f"mmbench-{row['index']}", stage="task", file=path, record=number))
+    return found
+
+
+def _read_index(value: str | None) -> int:
+    text = text_field(value, "index", missing="no id")
+    if not text.isdigit():
+        raise BadRow("no id", "index", value, "expected a number")
+    return int(text)
+
+
+def _read_row(index: int, row: dict[str, str | None], folder: Path) -> Pictured:
+    question = text_field(row["question"], "question", missing="no text")
+    hint = (row.get("hint") or "").strip()
+    texts = [(letter, (row.get(letter) or "").strip()) for letter in LETTERS]
+    present = [(letter, text) for letter, text in texts if text]
+    letters = [letter for letter, _ in present]
+    if letters != list(LETTERS[: len(letters)]) or len(letters) < 2:
+        raise BadRow("empty option", "A to D", dict(texts), "expected two to four texts from A on")
+    answer = text_field(row["answer"], "answer", missing="no answer")
+    if answer not in letters:
+        raise BadRow("gold not among options", "answer", answer, f"options {letters}")
+    options, gold = tuple(text for _, text in present), letters.index(answer)
+    name, size = _keep_picture(row["image"], folder)
+    sample = Sample(
+        id=f"mmbench-{index:06d}",
+        instruction=f"{hint}\n{question}" if hint else question,
+        answer=options[gold],
+        options=options,
+        gold=gold,
+        image=str(folder / name),
+        source=(row.get("category") or "").strip(),
+    )
+    return sample, name, size
+
+
+def _keep_picture(field: str | None, folder: Path) -> tuple[str, int]:
+    """Write a base64 picture under the name of its content; (name, bytes). Whether it decodes as a picture is seen when it is opened."""
+    text = text_field(field, "image", missing="image missing")
+    try:
+        content = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as problem:
+        raise BadRow("image broken", "image", text, f"not base64: {problem}") from problem
+    name = f"{hashlib.sha256(content).hexdigest()[:24]}.jpg"
+    if not (folder / name).is_file() or (folder / name).stat().st_size != len(content):
+        partial = folder / f"{name}.part"
+        partial.write_bytes(content)
+        partial.replace(folder / name)
+    return name, len(content)
