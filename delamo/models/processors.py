@@ -1,7 +1,8 @@
 """Processors for pictures and text: loaded without video, on Pillow, and described for the manifest.
 
 Qwen's processors, LLaVA-OneVision's and SmolVLM's carry a video processor, which needs torchvision. No sample here is a video, so it is
-left out, and what the processor makes of a picture does not depend on what else is installed.
+left out. Where torchvision is installed, transformers would resize pictures with it, by up to one 8-bit step otherwise than Pillow does:
+here it is Pillow always, so that an answer does not depend on what else is installed.
 """
 
 from __future__ import annotations
@@ -36,19 +37,17 @@ def _load(place: str, options: dict[str, Any]) -> Any:
     from transformers import AutoImageProcessor, AutoProcessor, AutoTokenizer
 
     kind = _class_of(place, options)
-    if kind is None or VIDEO not in kind.get_attributes():
-        return AutoProcessor.from_pretrained(place, **options)
-    fields, rest = kind.get_processor_dict(place, **options)
     halves = {
         "image_processor": lambda: AutoImageProcessor.from_pretrained(place, backend="pil", **options),
         "tokenizer": lambda: AutoTokenizer.from_pretrained(place, **options),
         VIDEO: lambda: None,
     }
-    unknown = sorted(set(kind.get_attributes()) - set(halves))
-    if unknown:
-        raise ImportError(f"{kind.__name__} also has {unknown[0]}, which is neither a picture's nor a text's")
-    parts = [halves[name]() for name in kind.get_attributes()]
-    return _without_video(kind).from_args_and_dict(parts, fields, **rest)
+    names = kind.get_attributes() if kind else []
+    if not names or set(names) - set(halves):
+        return AutoProcessor.from_pretrained(place, **options)
+    fields, rest = kind.get_processor_dict(place, **options)
+    kind = _without_video(kind) if VIDEO in names else kind
+    return kind.from_args_and_dict([halves[name]() for name in names], fields, **rest)
 
 
 def _class_of(place: str, options: dict[str, Any]) -> Any:
