@@ -125,16 +125,22 @@ def test_two_processes_make_the_adapter_of_one_and_go_on_after_a_kill(base, samp
     workers = {**RECIPE, "num_workers": 1}
     status, _ = ask(tmp_path, base, samples, {"trained": workers}, kill_at=2)
     assert status != 0 and list((tmp_path / "trained" / "checkpoints").glob("*.ckpt"))
-    jobs = {"trained": {**workers, "resume": "must"}, "frozen": {**RECIPE, "projector_learning_rate": None}}
+    jobs = {
+        "trained": {**workers, "resume": "must"},
+        "frozen": {**RECIPE, "projector_learning_rate": None},
+        "sharded": {**RECIPE, "strategy": "fsdp"},
+        "full": {**RECIPE, "strategy": "fsdp", "method": "full"},
+    }
     status, errors = ask(tmp_path, base, samples, jobs)
     assert status == 0, errors[-3000:]
-    assert errors.count("tuning: trainable parameters") == 2  # the first process alone speaks
+    assert errors.count("tuning: trainable parameters") == 4  # the first process alone speaks
     for name, recipe in jobs.items():
-        tune(str(base), samples, tmp_path / "one" / name, seed=3, **{**recipe, "resume": "never", "num_workers": 0})
-        one = load_file(tmp_path / "one" / name / "adapter_model.safetensors")
-        two = load_file(tmp_path / name / "adapter" / "adapter_model.safetensors")
+        alone = {**recipe, "resume": "never", "num_workers": 0, "strategy": "auto"}
+        tune(str(base), samples, tmp_path / "one" / name, seed=3, **alone)
+        file = "trained.safetensors" if name == "full" else "adapter_model.safetensors"
+        one, two = load_file(tmp_path / "one" / name / file), load_file(tmp_path / name / "adapter" / file)
         assert one.keys() == two.keys()
-        assert any("projector" in key for key in two) is (name == "trained")
+        assert any("projector" in key for key in two) is (name != "frozen")
         assert all(torch.allclose(one[key], two[key], atol=1e-5) for key in one)
         assert not (tmp_path / name / "checkpoints").exists()
 

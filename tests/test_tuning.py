@@ -248,6 +248,7 @@ def test_trained_weights_are_checked_as_adapters_are(base, samples, tmp_path, sp
         ({"method": "qlora"}, "tuning.method is qlora: 4-bit weights need"),
         ({"method": "full", "projector_learning_rate": 1e-5, "dtype": "bfloat16"}, "tuning.dtype is bfloat16: full"),
         ({"method": "full"}, "tuning.projector_learning_rate is null: full"),
+        ({"strategy": "fsdp", "dtype": "bfloat16"}, "tuning.dtype is bfloat16: shards hold one number format"),
         ({"strategy": "fsdp"}, "tuning.strategy is fsdp, and this is one process: start it as torchrun"),
     ],
 )

@@ -88,13 +88,13 @@ def full_parameters(model: Any) -> set[str]:
     return {name for name, _ in model.named_parameters() if component(name, language) != "vision_tower"}
 
 
-def save_full(model: Any, folder: Path, base: str) -> None:
-    """Write the weights that full tuning trains, and which model they belong to."""
+def save_full(model: Any, folder: Path, base: str, weights: dict[str, Any] | None = None) -> None:
+    """Write the weights that full tuning trains (the model's own, unless they are given), and which model they belong to."""
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
-    wanted = full_parameters(model)
-    tensors = {name: value.detach().cpu().contiguous() for name, value in model.named_parameters() if name in wanted}
+    found = dict(model.named_parameters()) if weights is None else weights
+    tensors = {name: found[name].detach().cpu().contiguous() for name in sorted(full_parameters(model))}
     _check_finite(tensors, folder / FULL_WEIGHTS)
     save_file(tensors, folder / FULL_WEIGHTS, metadata={"format": "pt"})
     config = {"base_model_name_or_path": base, "method": "full", "num_tensors": len(tensors)}

@@ -35,6 +35,7 @@ from delamo.tuning.checkpoints import checkpointing, resume_point
 from delamo.tuning.job import Job
 from delamo.tuning.module import SelectionData, TunedStudent
 from delamo.tuning.recipe import Recipe
+from delamo.tuning.sharding import gathered
 from delamo.tuning.trainable import make_trainable, save_trained
 
 
@@ -173,8 +174,9 @@ def _fit(
             ranks.join(how.timeout_s, str(model.device))
         trainer = _trainer(job, logger, callbacks, str(model.device))
         trainer.fit(module, datamodule=data, ckpt_path=job.resume_from, weights_only=True)
+        weights = gathered(module.model) if how.strategy == "fsdp" else None
         if ranks.rank() == 0:
-            save_trained(module.model, job.out_dir, job.student_path, how)
+            save_trained(module.model, job.out_dir, job.student_path, how, weights)
     return module, trainer.global_step, batches
 
 
@@ -214,11 +216,12 @@ def _index(device: str) -> int | list[int]:
 
 def _strategy(how: Recipe) -> Any:
     """Weights on every process, or (`fsdp`) in shards over all of them."""
-    from pytorch_lightning.strategies import DDPStrategy, FSDPStrategy
+    from pytorch_lightning.strategies import DDPStrategy, ModelParallelStrategy
 
     timeout = timedelta(seconds=how.timeout_s)
     if how.strategy == "fsdp":
-        return FSDPStrategy(timeout=timeout, use_orig_params=True, state_dict_type="full")
+        sizes = {"data_parallel_size": ranks.size(), "tensor_parallel_size": 1}
+        return ModelParallelStrategy(**sizes, save_distributed_checkpoint=False, timeout=timeout)
     return DDPStrategy(timeout=timeout)
 
 

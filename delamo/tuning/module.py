@@ -19,6 +19,7 @@ from delamo.models.scoring import scored_logits
 from delamo.records import Sample
 from delamo.tuning.batches import ResumableLoader, share
 from delamo.tuning.recipe import Recipe
+from delamo.tuning.sharding import shard
 
 
 class TunedStudent(pl.LightningModule):
@@ -36,7 +37,14 @@ class TunedStudent(pl.LightningModule):
         self.weight_decay, self.num_steps = how.weight_decay, num_steps
         self.num_warmup = math.ceil(how.warmup_ratio * num_steps)
         self.num_batches, self.seed = num_batches, seed
+        self.to_shard = how.strategy == "fsdp"
         self.losses: list[float] = []
+
+    def configure_model(self) -> None:
+        """Lightning's place for sharding, once."""
+        if self.to_shard:
+            shard(self.model, self.device_mesh["data_parallel"])
+            self.to_shard = False
 
     def on_train_start(self) -> None:
         """A bar for what takes longer than a few seconds; under several processes the system's own SIGTERM.

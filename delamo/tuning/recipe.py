@@ -57,6 +57,11 @@ class Recipe:
             raise ValueError(
                 "tuning.projector_learning_rate is null: full tuning trains the projector too, give its rate"
             )
+        if self.strategy == "fsdp" and self.dtype != "float32":
+            raise ValueError(
+                f"tuning.dtype is {self.dtype}: shards hold one number format, and what is trained has 32 bits; "
+                "use float32 with tuning.strategy=fsdp, each process holds its part alone"
+            )
         if self.method == "qlora":
             check_quantizer()
 

@@ -34,8 +34,11 @@ def make_trainable(model: Any, start_from: Path | None, how: Recipe) -> Any:
     for parameter in tuned.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()  # small updates are lost in 16 bits
-    if how.gradient_checkpointing:
+    if (
+        how.gradient_checkpointing or how.strategy == "fsdp"
+    ):  # shards: the layers' gradients then come in one order everywhere
         tuned.enable_input_require_grads()
+    if how.gradient_checkpointing:
         tuned.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     return tuned.train()
 
@@ -89,12 +92,15 @@ def _refuse_tied(model: Any, targets: str) -> None:
         )
 
 
-def save_trained(model: Any, out_dir: Path, base: str, how: Recipe) -> None:
-    """Write what was trained, the base named as the user named it, and read it back to check it."""
+def save_trained(model: Any, out_dir: Path, base: str, how: Recipe, weights: dict[str, Any] | None = None) -> None:
+    """Write what was trained, the base named as the user named it, and read it back to check it.
+
+    `weights` are the model's where it holds only a shard of them.
+    """
     if how.method == "full":
-        save_full(model, out_dir, base)
+        save_full(model, out_dir, base, weights)
         return
-    model.save_pretrained(out_dir, save_embedding_layers=False)
+    model.save_pretrained(out_dir, save_embedding_layers=False, state_dict=weights)
     (out_dir / "README.md").unlink(missing_ok=True)  # PEFT's empty model card
     name_base(out_dir, base)
     check_adapter(out_dir)
