@@ -29,6 +29,8 @@ class Cell:
     graph: Graph
     task: Task
     pool: Pool
+    candidates: Pool | None = None
+    """The pool without the samples that meet the task's; None before the audit, or where it removed none."""
     logger: Any = None
     """Lightning's logger, for curves of tuning."""
     _student: dict[str | None, Student | ServedStudent] = field(default_factory=dict, repr=False)

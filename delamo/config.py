@@ -421,6 +421,18 @@ class TuningConfig:
 
 
 @dataclass(slots=True, kw_only=True)
+class AuditConfig:
+    """Which pool samples are removed because they meet a validation or test sample (`delamo.data.leakage`)."""
+
+    name: str = label()
+    enabled: bool = MISSING
+    perceptual_distance: int | None = MISSING
+    """Bits of 64; null compares no near pictures, which saves decoding the pool's."""
+    text_min_words: int | None = MISSING
+    """null compares no texts."""
+
+
+@dataclass(slots=True, kw_only=True)
 class LoggerConfig:
     """Where curves and metrics go besides the run directory."""
 
@@ -472,6 +484,7 @@ class CellConfig:
     teacher: TeacherConfig = MISSING
     task: TaskConfig = MISSING
     pool: PoolConfig = MISSING
+    audit: AuditConfig = MISSING
     budget: BudgetConfig = MISSING
     selector: SelectorConfig = MISSING
     retriever: RetrieverConfig = MISSING
@@ -528,6 +541,7 @@ SCHEMAS: dict[str, type] = {
     "pool/micro": MicroPoolConfig,
     "pool/llava_json": LlavaJsonPoolConfig,
     "pool/vision_flan": VisionFlanPoolConfig,
+    "audit/audit": AuditConfig,
     "budget/budget": BudgetConfig,
     "selector/error_driven": ErrorDrivenConfig,
     "selector/random": RandomConfig,

@@ -105,6 +105,8 @@ class Plan:
     """The tuned student's; `pretrained` itself where nothing is tuned."""
     rounds: list[Round] = field(default_factory=list)
     """One for each iteration."""
+    audit: Step | None = None
+    """Which pool samples meet the task's; done before the cell is planned."""
     answers_after: Step | None = None
     """The tuned student's answers to the validation samples, where the selector learned from them."""
 
@@ -116,6 +118,8 @@ class Plan:
         """
         named = {"task": self.task}
         seen: Counter[str] = Counter()
+        for step in self.audit.walk() if self.audit else ():
+            named[step.name] = step
         for step in self.evaluation.walk():
             seen[step.name] += 1
             named[step.name if seen[step.name] == 1 else f"{step.name}@{seen[step.name]}"] = step

@@ -3,6 +3,7 @@
     answers -> mistakes -> skills -+
                                    +-> selection -> tuning -> evaluation
     pool -> pool skills -> index --+
+    pool -> fingerprints -> audit: what selection may not choose
 
 Each function below `plan_cell` is one stage: what decides its result (config fields, digests, earlier steps), and how it is
 computed. Planning computes nothing; asking the last step for its result computes what the store lacks, and nothing else.
@@ -20,10 +21,11 @@ from tqdm import tqdm
 from delamo.cell import Cell, open_cell
 from delamo.compose import arguments, identity
 from delamo.config import CellConfig, Engine, Query, SkillSource
+from delamo.data.candidates import Candidates
 from delamo.graph import Plan, Round, Step
 from delamo.mistakes import FINDERS, ErrorCase
 from delamo.models.spent import Meter
-from delamo.records import Answer, ItemScore, Mistake, PoolSkills, Quarantined, Sample, Skill
+from delamo.records import Answer, ItemScore, Leak, Mistake, PoolSkills, Quarantined, Sample, Skill
 from delamo.rundir import attempt, run_folder
 from delamo.selectors import Inputs
 from delamo.store import Account, Draft, append_shards, file_digest, write_rows
@@ -33,6 +35,8 @@ T = TypeVar("T")
 # Raise a number when the stage's code gives another result for the same inputs: its old results are then left aside.
 VERSIONS = {
     "task": 1,
+    "fingerprints": 1,
+    "audit": 1,
     "answers": 1,
     "mistakes": 2,  # small letters count
     "skills": 1,
@@ -56,7 +60,9 @@ def run_cell(config: CellConfig) -> Path:
     folder = run_folder(config)
     with attempt(folder, config) as this:
         cell = open_cell(config)
+        audit = remove_leaks(cell)
         plan = plan_cell(cell)
+        plan.audit = audit
         if this.begin(plan.evaluation.digest, force=config.force):
             with open_logger(config, folder, this.number) as cell.logger:
                 write_results(folder, cell, plan)
@@ -110,6 +116,51 @@ def keep_task(cell: Cell) -> Step:
 
     # The samples' digests cover the bytes of their pictures, the task's digest does not.
     return step(cell, "task", cell.config.task.name, {"task": task.digest, "samples": cell.samples_digests}, {}, make)
+
+
+def remove_leaks(cell: Cell) -> Step | None:
+    """Audit the pool against the task, and leave what meets it out of the candidates; None where nothing is to be audited.
+
+    It is computed before the cell is planned: without leaks, cells of several tasks share what they select and tune.
+    """
+    if not (cell.selector.tunes and cell.config.audit.enabled):
+        return None
+    audit = audit_pool(cell, fingerprint_pool(cell))
+    removed = frozenset(leak.pool_id for leak in audit.result().rows(Leak, "leaks"))
+    cell.candidates = Candidates(cell.pool, removed) if removed else None
+    return audit
+
+
+def fingerprint_pool(cell: Cell) -> Step:
+    """What the pool's samples are told apart by: once for a pool, whatever the target."""
+    near = cell.config.audit.perceptual_distance is not None
+
+    def make(draft: Draft) -> None:
+        from delamo.data.leakage import fingerprints
+
+        fingerprints(cell.pool, len(cell.pool), near=near).save(draft.path)
+        draft.finish(Account(num_in=len(cell.pool), num_ok=len(cell.pool)))
+
+    return step(cell, "fingerprints", cell.label("pool"), {"pool": cell.pool.digest, "near": near}, {}, make)
+
+
+def audit_pool(cell: Cell, prints: Step) -> Step:
+    """The pool samples that meet a validation or test sample of the task, so that no selector may choose them."""
+    options = arguments(cell.config.audit)
+    options.pop("enabled")
+
+    def make(draft: Draft) -> None:
+        from delamo.data.leakage import Fingerprints, find_leaks
+
+        splits = {"validation": cell.task.validation, "test": cell.task.test}
+        leaks = find_leaks(cell.pool, Fingerprints.load(prints.stage.path), splits, **options)
+        write_rows(draft.path / "leaks.jsonl", leaks)
+        removed = len({leak.pool_id for leak in leaks})
+        account = Account(num_in=len(cell.pool), num_ok=len(cell.pool) - removed, skipped={"meets the task": removed})
+        draft.finish(account)
+
+    reads = {"audit": identity(cell.config.audit), "samples": cell.samples_digests}
+    return step(cell, "audit", cell.label("task", "pool"), reads, {"fingerprints": prints}, make)
 
 
 def collect_answers(cell: Cell, adapter: Step | None) -> Step:
@@ -268,6 +319,7 @@ def select(cell: Cell, inputs: dict[str, Step], iteration: int) -> Step:
     """Exactly N distinct pool samples, by the selector; see `delamo.selectors`."""
     num_samples, chance = cell.config.budget.num_samples, [cell.config.seeds.selection, iteration]
     needs_validation = "validation" in cell.selector.needs
+    pool = cell.candidates or cell.pool
 
     def make(draft: Draft) -> None:
         from delamo.retrieval import RETRIEVERS
@@ -278,14 +330,14 @@ def select(cell: Cell, inputs: dict[str, Step], iteration: int) -> Step:
             validation=lambda: cell.task.validation,
         )
         method, rng = arguments(cell.config.selector), np.random.default_rng(chance)
-        chosen = cell.selector.select(cell.pool, given, num_samples=num_samples, rng=rng, **method)
+        chosen = cell.selector.select(pool, given, num_samples=num_samples, rng=rng, **method)
         write_rows(draft.path / "selection.jsonl", chosen)
-        write_rows(draft.path / "selected_samples.jsonl", (cell.pool.get(row.id) for row in chosen))
-        skipped = {"not selected": len(cell.pool) - len(chosen)}
-        draft.finish(Account(num_in=len(cell.pool), num_ok=len(chosen), skipped=skipped), seed=chance)
+        write_rows(draft.path / "selected_samples.jsonl", (pool.get(row.id) for row in chosen))
+        skipped = {"not selected": len(pool) - len(chosen)}
+        draft.finish(Account(num_in=len(pool), num_ok=len(chosen), skipped=skipped), seed=chance)
 
     reads = {
-        "pool": cell.pool.digest,
+        "pool": pool.digest,
         "selector": identity(cell.config.selector),
         "num_samples": num_samples,
         "seed": chance,

@@ -14,7 +14,7 @@ from delamo.compose import to_plain
 from delamo.config import MicroPoolConfig, MicroTaskConfig
 from delamo.graph import Plan, Step
 from delamo.provenance import provenance
-from delamo.records import Answer, ItemScore, Mistake, Quarantined, Sample, Selected, Skill
+from delamo.records import Answer, ItemScore, Leak, Mistake, Quarantined, Sample, Selected, Skill
 from delamo.store import QUARANTINE, write_json, write_rows, write_text
 
 SCHEMA_VERSION = 1
@@ -33,6 +33,7 @@ def write_results(folder: Path, cell: Cell, plan: Plan) -> None:
         "test": _test(scores),
         "validation": _validation(steps),
         "selection": {"num_samples": len(selected), "reasons": dict(Counter(row.reason for row in selected))},
+        "leakage": dict(Counter(leak.kind for leak in _leaks(steps))) if "audit" in steps else None,
         "planted": _planted(cell, plan, steps, scores, selected) if _is_planted(cell) else None,
         "seconds": {name: entry["seconds"] for name, entry in stages.items()},
         "quarantined": dict(Counter(row.reason for row in quarantined)),
@@ -44,6 +45,7 @@ def write_results(folder: Path, cell: Cell, plan: Plan) -> None:
     write_rows(folder / "items.jsonl", scores)
     write_rows(folder / "selection.jsonl", selected)
     write_rows(folder / QUARANTINE, quarantined)
+    write_rows(folder / "leaks.jsonl", _leaks(steps))
     _link_adapter(plan, folder / "adapter")
     write_json(folder / "metrics.json", metrics)
     if cell.logger is not None:
@@ -127,6 +129,11 @@ def _planted(
 def _quarantined(cell: Cell, steps: Mapping[str, Step]) -> list[Quarantined]:
     """Rows held back while reading the pool and by every stage, the task's reading among them."""
     return [*cell.pool.quarantined, *(row for step in steps.values() for row in step.stage.quarantined())]
+
+
+def _leaks(steps: Mapping[str, Step]) -> list[Leak]:
+    """Pool samples that were not selected from, since they meet the task's."""
+    return steps["audit"].stage.rows(Leak, "leaks") if "audit" in steps else []
 
 
 def _cost(steps: Mapping[str, Step]) -> dict[str, Any]:

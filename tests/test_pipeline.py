@@ -176,7 +176,7 @@ def test_a_cell_leaves_everything_that_a_reader_needs(run):
     names = {path.name for path in folder.iterdir()} - {".lock"}
     assert names == {
         *("config.yaml", "manifest.json", "status.json", "metrics.json", "stages.json"),
-        *("items.jsonl", "selection.jsonl", "quarantine.jsonl", "adapter"),
+        *("items.jsonl", "selection.jsonl", "quarantine.jsonl", "leaks.jsonl", "adapter"),
     }
     assert read_status(folder)["state"] == "done"
     selected = read_rows(Selected, folder / "selection.jsonl")
@@ -184,7 +184,19 @@ def test_a_cell_leaves_everything_that_a_reader_needs(run):
     assert len(read_rows(ItemScore, folder / "items.jsonl")) == 5
     assert (folder / "adapter/adapter_config.json").is_file()
     stages = stages_of(folder)
-    order = ["task", "answers", "mistakes", "skills", "pool_skills", "index", "selection", "tuning", "evaluation"]
+    order = [
+        "task",
+        "fingerprints",
+        "audit",
+        "answers",
+        "mistakes",
+        "skills",
+        "pool_skills",
+        "index",
+        "selection",
+        "tuning",
+        "evaluation",
+    ]
     assert list(stages) == [*order, "evaluation_before", "answers_after"]
     for entry in stages.values():
         assert Path(entry["path"], "manifest.json").is_file() and entry["seconds"] >= 0 and not entry["reused"]
@@ -228,7 +240,17 @@ def test_another_budget_asks_the_teacher_nothing_and_the_student_only_after_tuni
     assert not {"mistakes", "skills", "pool_skills", "load teacher"} & set(new)
     assert new["tuning"] == 1 and new["answers"] == 1 and new["evaluation"] == 1
     reused = {name for name, entry in stages_of(folder).items() if entry["reused"]}
-    assert reused == {"task", "answers", "mistakes", "skills", "pool_skills", "index", "evaluation_before"}
+    assert reused == {
+        "task",
+        "fingerprints",
+        "audit",
+        "answers",
+        "mistakes",
+        "skills",
+        "pool_skills",
+        "index",
+        "evaluation_before",
+    }
 
 
 def test_random_needs_no_teacher_and_is_shared_by_all_tasks(run, calls):
@@ -480,3 +502,30 @@ def test_an_annotation_file_counts_by_its_content(calls, cell_config, tmp_path):
     first = digest()
     file.write_text('{"id": "a", "step": 2}\n')
     assert digest() != first
+
+
+def test_a_sample_that_meets_the_task_is_never_selected(run, calls, monkeypatch):
+    """Two leaks in a pool of 8: six are left, and all six are chosen."""
+    from delamo.data import leakage
+    from delamo.records import Leak
+
+    def find(pool, known, splits, **options):
+        return [
+            Leak(pool_id=id, sample_id="x", split="test", kind="picture", distance=0) for id in list(pool.ids())[:2]
+        ]
+
+    monkeypatch.setattr(leakage, "find_leaks", find)
+    for selector in ("random", "error_driven"):
+        folder = run("pool.num_samples=8", f"selector={selector}")
+        chosen = {row.id for row in read_rows(Selected, folder / "selection.jsonl")}
+        leaked = {row.pool_id for row in read_rows(Leak, folder / "leaks.jsonl")}
+        assert len(chosen) == 6 and len(leaked) == 2 and not chosen & leaked
+        assert json.loads((folder / "metrics.json").read_text())["leakage"] == {"picture": 2}
+    with pytest.raises(ValueError, match=r"budget.num_samples is 7, the pool has 6"):
+        run("pool.num_samples=8", "budget.num_samples=7")
+
+
+def test_without_leaks_tasks_share_a_random_selection(run, calls):
+    first, second = (stages_of(run(task, "selector=random")) for task in TASKS)
+    assert first["audit"]["digest"] != second["audit"]["digest"]
+    assert first["tuning"]["digest"] == second["tuning"]["digest"] and calls["tuning"] == 1

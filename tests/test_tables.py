@@ -234,3 +234,26 @@ def test_csv_formula_is_text(text):
 def test_wide_characters_are_aligned():
     lines = markdown([Table(["name", "n"], [["物体", "1"], ["é", "22"]])]).splitlines()
     assert {formats._width(line) for line in lines} == {14}
+
+
+def test_what_met_the_task_is_counted_once_for_all_runs_of_a_target(tmp_path):
+    from delamo.records import Leak
+    from delamo.store import write_rows
+
+    leaks = [
+        Leak(pool_id=f"p{number}", sample_id="t", split="test", kind=kind, distance=0)
+        for number, kind in enumerate(["picture", "picture", "text"])
+    ]
+    for seed in (0, 1):
+        path = write_run(
+            tmp_path, task="micro/a", selector="random", seed=seed, bits=HALF, leakage={"picture": 2, "text": 1}
+        )
+        write_rows(path / "leaks.jsonl", leaks)
+    text = report(tmp_path, "markdown")
+    assert "## Leakage audit" in text
+    assert "| micro/a | picture  |            2 |" in text and "| micro/a | text     |            1 |" in text
+
+
+def test_an_audit_that_found_nothing_says_so(tmp_path):
+    write_run(tmp_path, task="micro/a", selector="random", seed=0, bits=HALF, leakage={})
+    assert "no validation or test sample is met in the pool" in report(tmp_path, "markdown")

@@ -14,10 +14,11 @@
                     accuracies before and after tuning; an item counts for one skill
     seconds         {stage: seconds}, as computed, also where the result was reused
     quarantined     {reason: count}
+    leakage         {kind: pool samples} that meet a validation or test sample and could not be selected; null where the pool was not audited
     cost            {stage: {calls, prompt_tokens, completion_tokens, usd, cached}} of the stages that ask the teacher, as recorded when they
                     were computed; usd is null where a price is unknown, 0 for a local model; a stage that cells share stands in each
 
-Beside it: `config.yaml` (resolved), `items.jsonl` (one `ItemScore` a test item), `selection.jsonl` (`Selected`), `stages.json`
+Beside it: `config.yaml` (resolved), `items.jsonl` (one `ItemScore` a test item), `selection.jsonl` (`Selected`), `leaks.jsonl` (`Leak`), `stages.json`
 ({stage: {path, digest, seconds, reused}}; `NAME@2` in the second iteration), `quarantine.jsonl` (`Quarantined`), `status.json`, `manifest.json`, `adapter/`.
 """
 
@@ -31,7 +32,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from delamo.records import ItemScore, Quarantined
+from delamo.records import ItemScore, Leak, Quarantined
 from delamo.report import statistics
 from delamo.store import read_rows
 
@@ -95,6 +96,12 @@ class Run:
         """The rows that this cell could not use, of all stages."""
         path = self.path / "quarantine.jsonl"
         return read_rows(Quarantined, path) if path.is_file() else []
+
+    @cached_property
+    def leaks(self) -> list[Leak]:
+        """The pool samples that met the task's."""
+        path = self.path / "leaks.jsonl"
+        return read_rows(Leak, path) if path.is_file() else []
 
 
 @dataclass(frozen=True)

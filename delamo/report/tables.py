@@ -13,6 +13,7 @@ from delamo.report import exports
 from delamo.report.collect import Run, finished_runs
 from delamo.report.costs import cost_blocks
 from delamo.report.formats import WIDTH, Block, Code, Heading, Lines, Table, fitting, latex, markdown
+from delamo.report.leakage_tables import leakage_blocks
 from delamo.report.planted_tables import planted_blocks
 from delamo.report.results import ALPHA, Budget, Method, Results, Target, arrange
 from delamo.report.statistics import Interval, mean
@@ -58,6 +59,7 @@ def blocks(results: Results) -> list[Block]:
     found += [Heading("How to read the tables"), Lines(FOOTER, bullets=True)]
     found += _validation_blocks(results)
     found += _quarantine_blocks(results)
+    found += leakage_blocks(results.runs)
     found += cost_blocks(results.runs)
     found += _seconds_blocks(results)
     found += _run_blocks(results)

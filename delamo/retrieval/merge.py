@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from itertools import islice
 
 import numpy as np
@@ -52,6 +53,7 @@ def merge_lists(
     num_samples: int,
     merge: str = "round_robin",
     fill: str = "random",
+    excluded: AbstractSet[str] = frozenset(),
     rng: np.random.Generator,
 ) -> list[Selected]:
     """Exactly `num_samples` distinct samples of the pool, in the order in which they were taken.
@@ -64,6 +66,7 @@ def merge_lists(
         merge: `round_robin` or `score`, see the module.
         fill: what to do where all the lists together hold fewer than N samples: `random` draws the rest from the pool (reason
             `fill`, to be counted in the report), `error` refuses. The paper is silent.
+        excluded: ids that the index may hold and that must not be taken.
         rng: draws the fill; not touched otherwise.
 
     Raises:
@@ -78,7 +81,7 @@ def merge_lists(
     queries = list(dict.fromkeys(skill.skill for skill in ordered))
     # Twice an even share leaves room for samples that other errors took first.
     lists = RankedLists(index, queries, depth=2 * num_samples // max(len(queries), 1) + 8) if queries else None
-    turns = islice(MERGES[merge](ordered, lists), num_samples) if lists else ()
+    turns = islice(MERGES[merge](ordered, lists, excluded), num_samples) if lists else ()
     selected = [_selected(rank, skill, hit) for rank, (skill, hit) in enumerate(turns)]
     taken = {chosen.id for chosen in selected}
     rest = [id for id in pool_ids if id not in taken]
@@ -94,9 +97,9 @@ def merge_lists(
     return selected + [Selected(id=rest[i], rank=rank, reason="fill") for rank, i in enumerate(drawn, len(selected))]
 
 
-def _round_robin(skills: Sequence[Skill], lists: RankedLists) -> Iterator[Turn]:
+def _round_robin(skills: Sequence[Skill], lists: RankedLists, excluded: AbstractSet[str]) -> Iterator[Turn]:
     """Errors with equal queries share a list and its place: what lies before it is taken."""
-    seen: set[str] = set()
+    seen = set(excluded)
     places = dict.fromkeys((skill.skill for skill in skills), 0)
     waiting = list(skills)
     while waiting:
@@ -111,9 +114,9 @@ def _round_robin(skills: Sequence[Skill], lists: RankedLists) -> Iterator[Turn]:
         waiting = served
 
 
-def _by_score(skills: Sequence[Skill], lists: RankedLists) -> Iterator[Turn]:
+def _by_score(skills: Sequence[Skill], lists: RankedLists, excluded: AbstractSet[str]) -> Iterator[Turn]:
     """A merge of sorted lists. A sample that several errors hit equally well goes to the first of them."""
-    seen: set[str] = set()
+    seen = set(excluded)
     first_with = {skill.skill: skill for skill in reversed(skills)}
     heads: list[tuple[float, str, int, int]] = []
     owners = sorted(first_with.values(), key=skills.index)
@@ -132,7 +135,7 @@ def _by_score(skills: Sequence[Skill], lists: RankedLists) -> Iterator[Turn]:
         push(owner, place + 1)
 
 
-MERGES: dict[str, Callable[[Sequence[Skill], RankedLists], Iterator[Turn]]] = {
+MERGES: dict[str, Callable[[Sequence[Skill], RankedLists, AbstractSet[str]], Iterator[Turn]]] = {
     "round_robin": _round_robin,
     "score": _by_score,
 }

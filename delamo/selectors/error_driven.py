@@ -40,4 +40,5 @@ def select(
     """
     require_budget(num_samples, pool)
     skills, index = inputs.missing_skills(), inputs.index()
-    return merge_lists(skills, index, pool.ids(), num_samples=num_samples, merge=merge, fill=fill, rng=rng)
+    options = {"num_samples": num_samples, "merge": merge, "fill": fill, "rng": rng}
+    return merge_lists(skills, index, pool.ids(), excluded=getattr(pool, "removed", frozenset()), **options)

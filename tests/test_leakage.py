@@ -1,0 +1,165 @@
+"""The audit finds every pool sample that meets a target sample, says how, and takes nothing else for one."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import random
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from delamo.data.candidates import Candidates
+from delamo.data.leakage import dhash, find_leaks, fingerprints, words_of
+from delamo.data.micro import read_pool, read_task
+from delamo.records import Sample
+
+
+class Listed:
+    """A pool of given samples."""
+
+    name, digest, quarantined = "listed", "d", ()
+
+    def __init__(self, samples):
+        self.by_id = {sample.id: sample for sample in sorted(samples, key=lambda sample: sample.id)}
+
+    def __len__(self):
+        return len(self.by_id)
+
+    def __iter__(self):
+        return iter(self.by_id.values())
+
+    def get(self, id):
+        return self.by_id[id]
+
+    def ids(self):
+        return list(self.by_id)
+
+
+def audit(pool, test, validation=(), **options):
+    near = options.get("perceptual_distance") is not None
+    return find_leaks(
+        pool, fingerprints(pool, len(pool), near=near), {"validation": validation, "test": test}, **options
+    )
+
+
+def sample(id, image=None, text="What is it?", answer="a sink"):
+    return Sample(id=id, instruction=text, answer=answer, image=str(image) if image else None)
+
+
+def photo(seed: int) -> Image.Image:
+    """Blobs of light, so that recompressed copies are alike and others are not."""
+    rng = random.Random(seed)
+    picture = Image.new("RGB", (96, 96), tuple(rng.randrange(256) for _ in range(3)))
+    draw = ImageDraw.Draw(picture)
+    for _ in range(12):
+        x, y, r = rng.randrange(96), rng.randrange(96), rng.randrange(8, 40)
+        draw.ellipse((x - r, y - r, x + r, y + r), fill=tuple(rng.randrange(256) for _ in range(3)))
+    return picture
+
+
+def test_planted_copies_in_the_microworld_are_all_found_and_nothing_else():
+    """Equal pictures by chance are no false alarms: they are the same pixels. They are counted apart from the planted ones."""
+    task = read_task(target="surfaces", num_val_samples=40, num_test_samples=40, seed=0)
+    planted = [
+        dataclasses.replace(row, id=f"planted-{row.id}", instruction="In other words?", options=(), gold=None)
+        for row in (*task.validation[:10], *task.test[:15])
+    ]
+    pool = Listed([*read_pool(num_samples=300, surface_overlap=0.5, seed=0), *planted])
+    leaks = audit(pool, task.test, task.validation)
+    found = {leak.pool_id for leak in leaks}
+    assert found >= {row.id for row in planted}
+    false = found - {row.id for row in planted}
+    assert not false  # of 300, on this seed
+    assert {(leak.split, leak.kind) for leak in leaks} == {("validation", "picture"), ("test", "picture")}
+
+
+def test_the_same_bytes_under_another_name(tmp_path):
+    photo(1).save(tmp_path / "a.png")
+    shutil.copy(tmp_path / "a.png", tmp_path / "b.png")
+    photo(2).save(tmp_path / "c.png")
+    pool = Listed([sample("p1", tmp_path / "b.png"), sample("p2", tmp_path / "c.png")])
+    [leak] = audit(pool, [sample("t1", tmp_path / "a.png", text="Other?")])
+    assert (leak.pool_id, leak.sample_id, leak.split, leak.kind, leak.distance) == ("p1", "t1", "test", "picture", 0)
+
+
+def test_files_of_one_size_are_compared_by_their_bytes(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"1234")
+    (tmp_path / "b.png").write_bytes(b"1235")
+    assert audit(Listed([sample("p", tmp_path / "b.png")]), [sample("t", tmp_path / "a.png", text="Other?")]) == []
+
+
+def test_the_same_photograph_recompressed_has_its_name(tmp_path):
+    (tmp_path / "pool").mkdir()
+    photo(1).save(tmp_path / "COCO_train2014_000000162419.png")
+    photo(1).save(tmp_path / "pool" / "coco_train2014_000000162419.jpg")
+    pool = Listed([sample("p", tmp_path / "pool" / "coco_train2014_000000162419.jpg")])
+    leaks = audit(pool, [sample("t", tmp_path / "COCO_train2014_000000162419.png", text="Other?")])
+    assert [leak.kind for leak in leaks] == ["picture name"]
+
+
+def test_near_pictures(tmp_path):
+    for seed in range(30):
+        photo(seed).save(tmp_path / f"{seed}.png")
+        out = io.BytesIO()
+        photo(seed).resize((70, 70)).save(out, "JPEG", quality=70)
+        (tmp_path / f"copy-of-{seed}.jpg").write_bytes(out.getvalue())
+    pool = Listed(sample(f"p{seed:02}", tmp_path / f"copy-of-{seed}.jpg") for seed in range(30))
+    leaks = audit(pool, [sample("t7", tmp_path / "7.png"), sample("t8", tmp_path / "8.png")], perceptual_distance=6)
+    assert {(leak.pool_id, leak.sample_id, leak.kind) for leak in leaks} == {
+        ("p07", "t7", "near picture"),
+        ("p08", "t8", "near picture"),
+    }
+    assert audit(pool, [sample("t7", tmp_path / "7.png")]) == []  # not asked for
+
+
+def test_a_broken_picture_is_near_to_nothing(tmp_path):
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(name.encode() * 9)
+    assert dhash(str(tmp_path / "a.png")) == 0
+    pool = Listed([sample("p", tmp_path / "a.png")])
+    assert audit(pool, [sample("t", tmp_path / "b.png")], perceptual_distance=64) == []
+
+
+LONG = (
+    "A farmer has twelve sheep and sells all but five of them at the market on a rainy day in May. How many are left?"
+)
+
+
+def test_texts_meet_whatever_their_layout(tmp_path):
+    photo(1).save(tmp_path / "a.png")
+    photo(2).save(tmp_path / "bb.png")
+    inline = sample("p", tmp_path / "a.png", text=f"{LONG}\nOptions: (a) five (b) seven", answer="(a) five")
+    asked = Sample(
+        id="t", instruction=LONG, options=("five", "seven"), gold=0, answer="five", image=str(tmp_path / "bb.png")
+    )
+    assert words_of(inline) == words_of(asked)
+    assert [leak.kind for leak in audit(Listed([inline]), [asked])] == ["text"]
+    assert audit(Listed([inline]), [asked], text_min_words=None) == []
+
+
+def test_short_texts_of_a_template_meet_only_without_pictures(tmp_path):
+    photo(1).save(tmp_path / "a.png")
+    photo(2).save(tmp_path / "bb.png")
+    assert audit(Listed([sample("p", tmp_path / "a.png")]), [sample("t", tmp_path / "bb.png")]) == []
+    assert [leak.kind for leak in audit(Listed([sample("p")]), [sample("t")])] == ["text"]
+
+
+def test_what_was_removed_is_no_candidate():
+    pool = Listed([sample(f"p{i}") for i in range(5)])
+    left = Candidates(pool, frozenset({"p1", "p4"}))
+    assert list(left.ids()) == ["p0", "p2", "p3"] == [row.id for row in left] and len(left) == 3
+    assert left.get("p2") == pool.get("p2") and left.digest != Candidates(pool, frozenset({"p1"})).digest
+    with pytest.raises(KeyError, match="was removed"):
+        left.get("p1")
+
+
+def test_fingerprints_are_kept_as_they_are(tmp_path):
+    pool = Listed([sample(f"p{i}", text=f"What is {i}?") for i in range(5)])
+    made = fingerprints(pool, len(pool), near=False)
+    made.save(tmp_path)
+    read = type(made).load(tmp_path)
+    assert all(np.array_equal(getattr(made, name), getattr(read, name)) for name in made.__slots__)
+    assert len(set(made.texts.tolist())) == 5 and not made.names.any() and not len(made.near)
