@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from test_tuning import RECIPE
 from tiny_models import save_tiny_llava
 
+from delamo.cell import Cell
 from delamo.models import served_student
 from delamo.models.served_student import ServedStudent
 from delamo.models.student import Student, student_digest
@@ -218,3 +219,12 @@ def test_another_model_s_server_is_refused_and_the_key_goes_along(base, tmp_path
         student = ServedStudent.connect(str(base), api_base=server.address, **options)
         next(student.replies([Sample(id="a", instruction="Hm?", answer="")], **ASKED))
         assert server.requests[-1][2] == "Bearer not-a-key"
+
+
+def test_a_cell_asks_the_server_where_its_config_says_so(base, samples, adapter, tmp_path, cell_config):
+    with StudentServer(base, tmp_path) as server:
+        where = [f"student.path={base}", "student.engine=vllm", f"student.api_base={server.address}"]
+        cell = Cell(cell_config("student=hf", "student.prompt=micro", *where), None, None, None)
+        for folder in (None, adapter):
+            local = Student.load(str(base), adapter=folder)
+            assert asked(cell._load_student(folder), samples) == asked(local, samples)

@@ -48,9 +48,9 @@ def scored_logits(
     scored = wanted != IGNORED
     base = base_of(model)
     if any(getattr(base.config.get_text_config(), name, None) for name in SHAPED_LOGITS):
-        logits = base(**inputs).logits[:, :-1][scored]
+        logits = base(**inputs, use_cache=False).logits[:, :-1][scored]
     else:
-        hidden = base.base_model(**inputs).last_hidden_state[:, :-1][scored]
+        hidden = base.base_model(**inputs, use_cache=False).last_hidden_state[:, :-1][scored]
         logits = base.get_output_embeddings()(hidden)
     return logits.float(), wanted[scored], scored.nonzero()[:, 0]
 
