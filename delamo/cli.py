@@ -18,6 +18,7 @@ delamo: find where a multimodal model's reasoning breaks, and tune it on samples
   delamo report [runs=DIR] [format=F]     the table of all finished runs below DIR: markdown, json, csv or latex
   delamo why POOL_ID [runs=DIR]           which error, step, skill, score and rank brought this pool sample in
   delamo trace VAL_ID [runs=DIR]          one validation sample: rationale, step probabilities, mistake, skill, hits
+  delamo check pool=P [task=T] [student=S]   what is in the data, what is broken, and what would not fit the student
   delamo --help | --version
 
 Runs go to runs/ and stage results to store/ below the current directory, unless paths.runs and paths.store say otherwise.
@@ -98,6 +99,19 @@ def _report(arguments: list[str]) -> None:
     report()
 
 
+def _check(arguments: list[str]) -> None:
+    if _wants_help(arguments):
+        print(
+            "delamo check pool=P [task=T] [student=S] [max_samples=N]\n\npools, tasks and students: delamo run --help; of a "
+            "larger pool, N samples are drawn for their pictures and tokens"
+        )
+        return
+    sys.argv = ["delamo check", *arguments]
+    from delamo.run import check
+
+    check()
+
+
 def _why(arguments: list[str]) -> None:
     if _wants_help(arguments):
         print("delamo why POOL_ID [runs=DIR]")
@@ -129,4 +143,10 @@ def _id_and_runs(form: str, arguments: Sequence[str]) -> tuple[str, str]:
     return ids[0], (folders or ["runs"])[0]
 
 
-VERBS: dict[str, Callable[[list[str]], None]] = {"run": _run, "report": _report, "why": _why, "trace": _trace}
+VERBS: dict[str, Callable[[list[str]], None]] = {
+    "run": _run,
+    "report": _report,
+    "why": _why,
+    "trace": _trace,
+    "check": _check,
+}

@@ -56,6 +56,12 @@ def read_report(config: DictConfig) -> ReportConfig:
     return OmegaConf.to_object(config)
 
 
+def read_verb(config: DictConfig) -> Any:
+    """Likewise for the other verbs, each by the schema of its own."""
+    _check_keys(config, "")
+    return OmegaConf.to_object(config)
+
+
 def identity(node: Any) -> dict[str, Any]:
     """The schema's name and the fields of `node` that decide a result, as JSON values."""
     kept = {f.name: _plain(getattr(node, f.name)) for f in dataclasses.fields(node) if f.metadata.get("identity", True)}

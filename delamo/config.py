@@ -511,6 +511,19 @@ class ReportConfig:
     format: str = MISSING
 
 
+@dataclass(slots=True, kw_only=True)
+class CheckConfig:
+    """What `delamo check` looks at."""
+
+    pool: PoolConfig = MISSING
+    task: TaskConfig | None = MISSING
+    student: StudentConfig | None = MISSING
+    """Whose tokens are counted; null counts none."""
+    max_samples: int = MISSING
+    """Pictures that are decoded, and samples whose tokens are counted, at most; of a larger pool a draw by `seed`."""
+    seed: int = MISSING
+
+
 @dataclass
 class GridSweeperConfig:
     """Hydra's node of the sweeper behind `-m` (`delamo.sweep`)."""
@@ -528,6 +541,7 @@ class GridSweeperConfig:
 SCHEMAS: dict[str, type] = {
     "cell": CellConfig,
     "report": ReportConfig,
+    "check": CheckConfig,
     "student/huggingface": HuggingFaceStudentConfig,
     "teacher/local": LocalTeacherConfig,
     "teacher/litellm": LiteLLMTeacherConfig,

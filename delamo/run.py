@@ -1,4 +1,4 @@
-"""The Hydra entries of `delamo run` and `delamo report`: compose, validate, hand over."""
+"""The Hydra entries of the verbs that are composed: compose, validate, hand over."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from delamo.compose import conf_dir, read_cell, read_report, to_plain
+from delamo.compose import conf_dir, read_cell, read_report, read_verb, to_plain
 from delamo.keys import flatten, refuse_keys
 from delamo.sweep import register
 from delamo.tuning.ranks import check_launch
@@ -43,6 +43,16 @@ def report(config: DictConfig) -> None:
         from delamo.report.tables import report as table
 
         print(table(Path(asked.runs), asked.format))
+
+
+@hydra.main(config_path=str(conf_dir()), config_name="check", version_base="1.3")
+def check(config: DictConfig) -> None:
+    """Print what a pool or a task holds, what is broken in it, and what would not fit a student."""
+    with plain_errors():
+        asked = read_verb(config)
+        from delamo.check import check as text
+
+        print(text(asked))
 
 
 @contextlib.contextmanager

@@ -19,6 +19,7 @@ LAYERS = {
     "sweep": 2,
     "groups": 1,
     "pipeline": 2,
+    "check": 2,
     "results": 3,
     "loggers": 3,
     "rundir": 3,
