@@ -125,8 +125,10 @@ def remove_leaks(cell: Cell) -> Step | None:
     """
     if not (cell.selector.tunes and cell.config.audit.enabled):
         return None
+    from delamo.data.leakage import removed_ids
+
     audit = audit_pool(cell, fingerprint_pool(cell))
-    removed = frozenset(leak.pool_id for leak in audit.result().rows(Leak, "leaks"))
+    removed = removed_ids(audit.result().rows(Leak, "leaks"))
     cell.candidates = Candidates(cell.pool, removed) if removed else None
     return audit
 
@@ -150,12 +152,12 @@ def audit_pool(cell: Cell, prints: Step) -> Step:
     options.pop("enabled")
 
     def make(draft: Draft) -> None:
-        from delamo.data.leakage import Fingerprints, find_leaks
+        from delamo.data.leakage import Fingerprints, find_leaks, removed_ids
 
         splits = {"validation": cell.task.validation, "test": cell.task.test}
         leaks = find_leaks(cell.pool, Fingerprints.load(prints.stage.path), splits, **options)
         write_rows(draft.path / "leaks.jsonl", leaks)
-        removed = len({leak.pool_id for leak in leaks})
+        removed = len(removed_ids(leaks))
         account = Account(num_in=len(cell.pool), num_ok=len(cell.pool) - removed, skipped={"meets the task": removed})
         draft.finish(account)
 

@@ -53,14 +53,14 @@ class Quarantined:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leak:
-    """A pool sample that meets a validation or test sample, and is not selected for that."""
+    """A pool sample that meets a validation or test sample; it cannot be selected unless it is an `equal scene`."""
 
     pool_id: str
     sample_id: str
     split: str
     """`validation` or `test`."""
     kind: str
-    """`picture`, `picture name`, `near picture` or `text`; see `delamo.data.leakage`."""
+    """`picture`, `picture name`, `near picture`, `text` or `equal scene`; see `delamo.data.leakage`."""
     distance: int
     """Bits between the difference hashes of near pictures; 0 for the other kinds."""
 

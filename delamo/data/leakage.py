@@ -3,11 +3,14 @@
 Vision-Flan's tasks share COCO, Caltech101 and Visual Genome pictures with the targets that are taken from it, so that holding a
 target's name out of the pool is not enough. Four ways of meeting:
 
-    picture       the same bytes (of a rendered picture: the same pixels)
+    picture       the same bytes, or the same address of a rendered picture
     picture name  files of the same base name: the same photograph, resized or recompressed
     near picture  a difference hash (dHash, 64 bits) at most `perceptual_distance` bits away
     text          the same words in question, options and answer; where both have pictures, only from `text_min_words` words on,
                   since short questions of a template repeat
+
+A small world repeats itself: two addresses of the microworld may render to the same pixels though nothing was copied. Such an
+`equal scene` is listed and counted, and stays in the pool.
 
 The pool is walked through once (`Fingerprints`, 24 to 32 bytes a sample) and then only compared, target by target.
 """
@@ -28,6 +31,7 @@ from delamo.data import Pool
 from delamo.data.images import ImageError, open_image
 from delamo.records import Leak, Sample
 
+CHANCE = "equal scene"
 BLOCK = 4096
 """Pool pictures compared at a time: bounds the memory of near pictures."""
 _WORD = re.compile(r"\w+")
@@ -95,8 +99,11 @@ def find_leaks(
 
     pictured = [(split, sample) for split, sample in targets if sample.image]
     for row, (split, sample) in _equal(known.pictures, [(picture_key(s.image), (p, s)) for p, s in pictured]):
-        if picture_digest(pool.get(ids[row]).image) == picture_digest(sample.image):
+        ours = pool.get(ids[row]).image
+        if ours == sample.image:
             meet(row, split, sample, "picture")
+        elif picture_digest(ours) == picture_digest(sample.image):
+            meet(row, split, sample, "picture" if Path(sample.image or "").is_absolute() else CHANCE)
     for row, (split, sample) in _equal(known.names, [(name_key(s.image), (p, s)) for p, s in pictured]):
         meet(row, split, sample, "picture name")
     if perceptual_distance is not None:
@@ -108,6 +115,11 @@ def find_leaks(
             if not both_pictured or len(words_of(sample)) >= text_min_words:
                 meet(row, split, sample, "text")
     return [found[key] for key in sorted(found)]
+
+
+def removed_ids(leaks: Iterable[Leak]) -> frozenset[str]:
+    """The pool samples that must not be selected."""
+    return frozenset(leak.pool_id for leak in leaks if leak.kind != CHANCE)
 
 
 def _equal(keys: np.ndarray, wanted: list[tuple[int, tuple[str, Sample]]]) -> Iterator[tuple[int, tuple[str, Sample]]]:

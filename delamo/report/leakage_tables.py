@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from delamo.report.collect import Run
 from delamo.report.formats import Block, Heading, Lines, Table
 
-NOTE = """Pool samples that meet a validation or test sample, once for each way of meeting: picture (the same bytes, or pixels of a rendered \
-picture), picture name, near picture, text. No selector may choose them; leaks.jsonl in the run directories lists them."""
+NOTE = """Pool samples that meet a validation or test sample, once for each way of meeting: picture (the same bytes, or address of a rendered \
+picture), picture name, near picture, text. No selector may choose them; leaks.jsonl in the run directories lists them. An equal scene is \
+a chance of the microworld, two addresses with the same pixels: counted, and left in the pool."""
 
 
 def leakage_blocks(runs: Sequence[Run]) -> list[Block]:
