@@ -19,6 +19,7 @@ delamo: find where a multimodal model's reasoning breaks, and tune it on samples
   delamo why POOL_ID [runs=DIR]           which error, step, skill, score and rank brought this pool sample in
   delamo trace VAL_ID [runs=DIR]          one validation sample: rationale, step probabilities, mistake, skill, hits
   delamo check pool=P [task=T] [student=S]   what is in the data, what is broken, and what would not fit the student
+  delamo export out=DIR [runs=DIR] [format=F]   selection, adapter and results for others: llava, llama_factory, hf, lmms_eval
   delamo --help | --version
 
 Runs go to runs/ and stage results to store/ below the current directory, unless paths.runs and paths.store say otherwise.
@@ -112,6 +113,16 @@ def _check(arguments: list[str]) -> None:
     check()
 
 
+def _export(arguments: list[str]) -> None:
+    if _wants_help(arguments):
+        print("delamo export out=DIR [runs=DIR] [format=llava|llama_factory|hf|lmms_eval]\n\nruns defaults to runs")
+        return
+    sys.argv = ["delamo export", *arguments]
+    from delamo.run import export
+
+    export()
+
+
 def _why(arguments: list[str]) -> None:
     if _wants_help(arguments):
         print("delamo why POOL_ID [runs=DIR]")
@@ -149,4 +160,5 @@ VERBS: dict[str, Callable[[list[str]], None]] = {
     "why": _why,
     "trace": _trace,
     "check": _check,
+    "export": _export,
 }

@@ -524,6 +524,16 @@ class CheckConfig:
     seed: int = MISSING
 
 
+@dataclass(slots=True, kw_only=True)
+class ExportConfig:
+    """What `delamo export` writes, and where."""
+
+    runs: str = MISSING
+    format: str = MISSING
+    out: str = MISSING
+    """A new or empty folder."""
+
+
 @dataclass
 class GridSweeperConfig:
     """Hydra's node of the sweeper behind `-m` (`delamo.sweep`)."""
@@ -542,6 +552,7 @@ SCHEMAS: dict[str, type] = {
     "cell": CellConfig,
     "report": ReportConfig,
     "check": CheckConfig,
+    "export": ExportConfig,
     "student/huggingface": HuggingFaceStudentConfig,
     "teacher/local": LocalTeacherConfig,
     "teacher/litellm": LiteLLMTeacherConfig,

@@ -55,6 +55,16 @@ def check(config: DictConfig) -> None:
         print(text(asked))
 
 
+@hydra.main(config_path=str(conf_dir()), config_name="export", version_base="1.3")
+def export(config: DictConfig) -> None:
+    """Write the finished runs below a folder as other tools read them."""
+    with plain_errors():
+        asked = read_verb(config)
+        from delamo.export import export as write
+
+        print(write(Path(asked.runs), asked.format, Path(asked.out)))
+
+
 @contextlib.contextmanager
 def plain_errors() -> Iterator[None]:
     """What a user can mend is printed without a traceback; HYDRA_FULL_ERROR=1 shows that too.

@@ -20,6 +20,7 @@ LAYERS = {
     "groups": 1,
     "pipeline": 2,
     "check": 2,
+    "export": 2,
     "results": 3,
     "loggers": 3,
     "rundir": 3,
