@@ -14,12 +14,13 @@ import numpy as np
 from tqdm import tqdm
 
 from delamo.cell import read_pool, read_task
-from delamo.config import CheckConfig, HuggingFaceStudentConfig
+from delamo.config import HuggingFaceStudentConfig
 from delamo.data import Pool, Task
 from delamo.data.images import ImageError, open_image
 from delamo.data.quarantine import count_reasons
 from delamo.records import Quarantined, Sample
 from delamo.report.formats import Block, Heading, Lines, Table, markdown
+from delamo.verb_config import CheckConfig
 
 NUM_SOURCES = 20
 """Rows of the table of sources; the others are counted together."""

@@ -19,6 +19,7 @@ delamo: find where a multimodal model's reasoning breaks, and tune it on samples
   delamo why POOL_ID [runs=DIR]           which error, step, skill, score and rank brought this pool sample in
   delamo trace VAL_ID [runs=DIR]          one validation sample: rationale, step probabilities, mistake, skill, hits
   delamo check pool=P [task=T] [student=S]   what is in the data, what is broken, and what would not fit the student
+  delamo convert pool=P out=DIR           write a pool as Parquet, which opens in seconds at any size (pool=parquet)
   delamo export out=DIR [runs=DIR] [format=F]   selection, adapter and results for others: llava, llama_factory, hf, lmms_eval
   delamo --help | --version
 
@@ -113,6 +114,16 @@ def _check(arguments: list[str]) -> None:
     check()
 
 
+def _convert(arguments: list[str]) -> None:
+    if _wants_help(arguments):
+        print("delamo convert pool=P out=DIR\n\nthen: delamo run pool=parquet pool.folder=DIR; pictures stay where they are")
+        return
+    sys.argv = ["delamo convert", *arguments]
+    from delamo.run import convert
+
+    convert()
+
+
 def _export(arguments: list[str]) -> None:
     if _wants_help(arguments):
         print("delamo export out=DIR [runs=DIR] [format=llava|llama_factory|hf|lmms_eval]\n\nruns defaults to runs")
@@ -160,5 +171,6 @@ VERBS: dict[str, Callable[[list[str]], None]] = {
     "why": _why,
     "trace": _trace,
     "check": _check,
+    "convert": _convert,
     "export": _export,
 }

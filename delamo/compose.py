@@ -11,7 +11,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, MissingMandatoryValue
 
-from delamo.config import CellConfig, ReportConfig
+from delamo.config import CellConfig
+from delamo.verb_config import ReportConfig
 
 _PACKAGE = Path(__file__).resolve().parent
 

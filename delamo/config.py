@@ -271,6 +271,16 @@ class VisionFlanPoolConfig(PoolConfig):
 
 
 @dataclass(slots=True, kw_only=True)
+class ParquetPoolConfig(PoolConfig):
+    """A pool that `delamo convert` wrote."""
+
+    folder: str = MISSING
+    image_root: str | None = MISSING
+    """null is where the pictures lay when it was written."""
+    exclude_tasks: list[str | None] = MISSING
+
+
+@dataclass(slots=True, kw_only=True)
 class BudgetConfig:
     """How many pool samples one iteration may tune on."""
 
@@ -503,56 +513,8 @@ class CellConfig:
     """With `-m` and a table's preset: its smoke grid."""
 
 
-@dataclass(slots=True, kw_only=True)
-class ReportConfig:
-    """What `delamo report` reads and prints."""
-
-    runs: str = MISSING
-    format: str = MISSING
-
-
-@dataclass(slots=True, kw_only=True)
-class CheckConfig:
-    """What `delamo check` looks at."""
-
-    pool: PoolConfig = MISSING
-    task: TaskConfig | None = MISSING
-    student: StudentConfig | None = MISSING
-    """Whose tokens are counted; null counts none."""
-    max_samples: int = MISSING
-    """Pictures that are decoded, and samples whose tokens are counted, at most; of a larger pool a draw by `seed`."""
-    seed: int = MISSING
-
-
-@dataclass(slots=True, kw_only=True)
-class ExportConfig:
-    """What `delamo export` writes, and where."""
-
-    runs: str = MISSING
-    format: str = MISSING
-    out: str = MISSING
-    """A new or empty folder."""
-
-
-@dataclass
-class GridSweeperConfig:
-    """Hydra's node of the sweeper behind `-m` (`delamo.sweep`)."""
-
-    _target_: str = "hydra_plugins.delamo.GridSweeper"
-    params: dict[str, Any] = dataclasses.field(default_factory=dict)
-    """Swept in every grid, as Hydra's own sweeper has it."""
-    grids: list[dict[str, Any]] = dataclasses.field(default_factory=list)
-    fast: dict[str, Any] = dataclasses.field(default_factory=dict)
-    """What `fast=true` sets besides."""
-    names: dict[str, Any] = dataclasses.field(default_factory=dict)
-    """What `${hydra.sweeper.names.X}` in a grid stands for at the chosen scale."""
-
-
 SCHEMAS: dict[str, type] = {
     "cell": CellConfig,
-    "report": ReportConfig,
-    "check": CheckConfig,
-    "export": ExportConfig,
     "student/huggingface": HuggingFaceStudentConfig,
     "teacher/local": LocalTeacherConfig,
     "teacher/litellm": LiteLLMTeacherConfig,
@@ -566,6 +528,7 @@ SCHEMAS: dict[str, type] = {
     "pool/micro": MicroPoolConfig,
     "pool/llava_json": LlavaJsonPoolConfig,
     "pool/vision_flan": VisionFlanPoolConfig,
+    "pool/parquet": ParquetPoolConfig,
     "audit/audit": AuditConfig,
     "budget/budget": BudgetConfig,
     "selector/error_driven": ErrorDrivenConfig,
@@ -585,7 +548,12 @@ SCHEMAS: dict[str, type] = {
     "logger/wandb": WandbLoggerConfig,
 }
 
-for _path, _schema in SCHEMAS.items():
-    _group, _, _name = f"schema/{_path}".rpartition("/")
-    ConfigStore.instance().store(group=_group, name=_name, node=_schema, provider="delamo")
-ConfigStore.instance().store(group="hydra/sweeper", name="grids", node=GridSweeperConfig, provider="delamo")
+
+def register(schemas: dict[str, type]) -> None:
+    """Make schemas known to Hydra, each below `schema/`."""
+    for path, schema in schemas.items():
+        group, _, name = f"schema/{path}".rpartition("/")
+        ConfigStore.instance().store(group=group, name=name, node=schema, provider="delamo")
+
+
+register(SCHEMAS)

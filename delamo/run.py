@@ -65,6 +65,17 @@ def export(config: DictConfig) -> None:
         print(write(Path(asked.runs), asked.format, Path(asked.out)))
 
 
+@hydra.main(config_path=str(conf_dir()), config_name="convert", version_base="1.3")
+def convert(config: DictConfig) -> None:
+    """Write a pool as Parquet."""
+    with plain_errors():
+        asked = read_verb(config)
+        from delamo.cell import read_pool
+        from delamo.data.parquet import write_pool
+
+        print(f"{asked.out}: {write_pool(read_pool(asked.pool), Path(asked.out))} samples")
+
+
 @contextlib.contextmanager
 def plain_errors() -> Iterator[None]:
     """What a user can mend is printed without a traceback; HYDRA_FULL_ERROR=1 shows that too.

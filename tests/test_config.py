@@ -25,6 +25,7 @@ OPEN = {
     "task/nlvr": ["task.root=data"],
     "task/llava_json": ["task.validation=v.json", "task.test=t.json"],
     "pool/llava_json": ["pool.annotation=p.json"],
+    "pool/parquet": ["pool.folder=p"],
     "budget/custom": ["budget.num_samples=700"],
     "task/vision_flan": ["task.task_name=VQA"],
     "mistakes/annotated": ["mistakes.path=steps.jsonl"],

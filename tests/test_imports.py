@@ -38,6 +38,7 @@ LAYERS = {
     "compose": 9,
     "keys": 9,
     "provenance": 9,
+    "verb_config": 9.5,
     "config": 10,
     "choices": 11,
     "records": 10,

@@ -13,6 +13,7 @@ from delamo.config import (
     MicroTaskConfig,
     MmBenchTaskConfig,
     NlvrTaskConfig,
+    ParquetPoolConfig,
     PoolConfig,
     ScienceQaTaskConfig,
     TaskConfig,
@@ -76,6 +77,12 @@ def _vision_flan_pool(**fields: Any) -> Pool:
     return read_pool(**fields)
 
 
+def _parquet_pool(**fields: Any) -> Pool:
+    from delamo.data.parquet import read_pool
+
+    return read_pool(**fields)
+
+
 def _vision_flan_task(**fields: Any) -> Task:
     from delamo.data.vision_flan import read_task
 
@@ -116,6 +123,7 @@ POOLS: dict[type[PoolConfig], Callable[..., Pool]] = {
     MicroPoolConfig: _micro_pool,
     LlavaJsonPoolConfig: _llava_json_pool,
     VisionFlanPoolConfig: _vision_flan_pool,
+    ParquetPoolConfig: _parquet_pool,
 }
 """Readers by schema, called with the schema's fields; a reader is imported when it is called."""
 

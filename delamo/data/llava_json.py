@@ -84,6 +84,11 @@ class LlavaJsonPool:
         return False
 
     @property
+    def image_root(self) -> str:
+        """The folder of the pictures, symbolic links resolved."""
+        return self._images.root
+
+    @property
     def quarantined(self) -> Sequence[Quarantined]:
         """The records that cannot be used, in file order."""
         return self._quarantined

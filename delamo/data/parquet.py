@@ -1,0 +1,245 @@
+"""A pool as Parquet: texts and picture names in one file, pictures as files where they lie. Opens in seconds at any size.
+
+    FOLDER/pool.json          digest, number of samples by source, and the folder of the pictures
+    FOLDER/samples.parquet    one row a sample in ascending order of id, in small groups, so that one sample is read at little cost
+    FOLDER/quarantine.jsonl   the rows that the reader of the original held back
+
+`delamo convert` writes it from any pool. Nothing is checked again when it is opened: a picture is looked for, and its size
+compared, when its sample is read.
+"""
+
+from __future__ import annotations
+
+import bisect
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from delamo.data import Pool
+from delamo.data.identity import ContentDigest
+from delamo.data.image_paths import ImageRoot
+from delamo.data.images import SCHEME
+from delamo.data.quarantine import BadRow
+from delamo.records import Quarantined, Sample
+from delamo.store import QUARANTINE, read_rows, write_json, write_rows
+
+FORMAT_VERSION = 1
+POOL, SAMPLES = "pool.json", "samples.parquet"
+GROUP_SIZE = 512
+"""Rows read at a time: about 200 kB of text."""
+NUM_GROUPS_KEPT = 64
+COLUMNS = ("id", "instruction", "answer", "image", "image_size", "source")
+
+
+class ParquetPool:
+    """In memory: the ids, and where each stands."""
+
+    def __init__(self, folder: Path, image_root: Path | None, exclude_tasks: frozenset[str]) -> None:
+        """Raises FileNotFoundError for a folder without a pool, ValueError for one of another format or cut off."""
+        described = _describe(folder)
+        self.name, self._path = folder.name, folder / SAMPLES
+        self._file = _open(self._path)
+        if self._file.metadata.num_rows != sum(one["samples"] for one in described["sources"].values()):
+            raise ValueError(
+                f"{self._path} has {self._file.metadata.num_rows} rows, {POOL} says otherwise: convert again"
+            )
+        self._images = ImageRoot(image_root or Path(described["image_root"]), "pool.image_root")
+        self.digest = _digest_of(described["sources"], exclude_tasks)
+        self.held_out = Counter(
+            {
+                name: described["sources"][name]["samples"]
+                for name in sorted(exclude_tasks)
+                if name in described["sources"]
+            }
+        )
+        self._ids, self._rows = self._read_ids(exclude_tasks)
+        if not self._ids:
+            raise ValueError(f"{folder}: pool.exclude_tasks leaves no sample")
+        self._quarantined: list[Quarantined] | None = None
+        self._group = lru_cache(maxsize=NUM_GROUPS_KEPT)(self._read_group)
+
+    def _read_ids(self, exclude_tasks: frozenset[str]) -> tuple[list[str], np.ndarray]:
+        """The ids of the samples that are kept, and their rows in the file."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        table = self._file.read(columns=["id", "source"] if exclude_tasks else ["id"])
+        rows = np.arange(len(table))
+        if exclude_tasks:
+            kept = pc.invert(pc.is_in(table["source"], value_set=pa.array(sorted(exclude_tasks))))
+            rows, table = rows[kept.to_numpy()], table.filter(kept)
+        return table["id"].to_pylist(), rows.astype(np.int32)
+
+    @property
+    def quarantined(self) -> Sequence[Quarantined]:
+        """The rows that the original's reader held back."""
+        if self._quarantined is None:
+            self._quarantined = read_rows(Quarantined, self._path.with_name(QUARANTINE))
+        return self._quarantined
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (self._sample(int(row)) for row in self._rows)
+
+    def ids(self) -> Sequence[str]:
+        """All ids, ascending; no text is read."""
+        return self._ids
+
+    def get(self, id: str) -> Sample:
+        """The sample of that id. Raises KeyError where the pool has none."""
+        index = bisect.bisect_left(self._ids, id)
+        if index == len(self._ids) or self._ids[index] != id:
+            raise KeyError(f"{self._path} has no sample with id {id!r}")
+        return self._sample(int(self._rows[index]))
+
+    def _sample(self, row: int) -> Sample:
+        group = self._group(row // GROUP_SIZE)
+        fields = {name: group[name][row % GROUP_SIZE] for name in COLUMNS}
+        size = fields.pop("image_size")
+        return Sample(**fields | {"image": self._locate(fields["image"], size, fields["id"])})
+
+    def _read_group(self, number: int) -> dict[str, list[Any]]:
+        try:
+            return self._file.read_row_group(number, columns=list(COLUMNS)).to_pydict()
+        except (OSError, ValueError) as problem:  # ArrowInvalid is a ValueError
+            raise RuntimeError(f"{self._path} is damaged ({problem}): convert again") from problem
+
+    def _locate(self, name: str | None, size: int | None, id: str) -> str | None:
+        if name is None or SCHEME.match(name):
+            return name
+        try:
+            found = self._images.locate(name)
+        except BadRow as problem:
+            raise RuntimeError(
+                f"{self._path}: the picture of {id!r} has gone since it was written: {problem}"
+            ) from problem
+        if found.size != size:
+            raise RuntimeError(
+                f"{found.path} has {found.size} bytes, {self._path} was written when it had {size}: convert again"
+            )
+        return found.path
+
+
+def read_pool(
+    *, folder: str | Path, image_root: str | Path | None = None, exclude_tasks: Sequence[str | None] = ()
+) -> ParquetPool:
+    """The pool that `delamo convert` wrote, without the tasks that serve as targets (None among their names is skipped).
+
+    Args:
+        image_root: where the pictures lie now; None is where they lay when it was written.
+
+    Raises:
+        FileNotFoundError, NotADirectoryError: a path that does not exist.
+        ValueError: another format, a file that is cut off, or every task excluded.
+    """
+    return ParquetPool(Path(folder), Path(image_root) if image_root else None, frozenset(n for n in exclude_tasks if n))
+
+
+def write_pool(pool: Pool, folder: Path) -> int:
+    """Write a pool to a new folder; returns the number of samples. One group of rows is in memory at a time.
+
+    Raises:
+        ValueError: the folder is not empty, or the pool's ids do not ascend.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ValueError(f"out is {folder}, which is there and not empty: choose a new folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    root = str(getattr(pool, "image_root", None) or _common_folder(pool))
+    sources = _write_samples(pool, folder / SAMPLES, root)
+    write_rows(folder / QUARANTINE, pool.quarantined)
+    described = {"format_version": FORMAT_VERSION, "name": pool.name, "original_digest": pool.digest}
+    described |= {"image_root": root, "sources": sources}
+    write_json(folder / POOL, described)  # last: without it the folder holds no pool
+    return sum(one["samples"] for one in sources.values())
+
+
+def _write_samples(pool: Pool, path: Path, root: str) -> dict[str, dict[str, Any]]:
+    """Write the rows; returns {source: {samples, digest}}."""
+    import pyarrow as pa
+
+    digests: dict[str, ContentDigest] = {}
+    counts: Counter[str] = Counter()
+    kinds = {name: pa.int64() if name == "image_size" else pa.string() for name in COLUMNS}
+    options = {"compression": "zstd", "write_page_checksum": True, "use_dictionary": ["source"]}
+    with _parquet().ParquetWriter(path, pa.schema(kinds.items()), **options) as file:
+        group: dict[str, list[Any]] = {name: [] for name in COLUMNS}
+        last = ""
+        for sample in tqdm(pool, total=len(pool), desc=f"writing {path.name}", unit=" samples", delay=5, leave=False):
+            if counts and sample.id <= last:
+                raise ValueError(f"the pool's ids do not ascend: {sample.id!r} comes after {last!r}")
+            if sample.options or sample.gold is not None:
+                raise ValueError(f"{sample.id!r} has options beside its text: a pool's sample has them inline")
+            last = sample.id
+            name, size = _name_and_size(sample.image, root)
+            values = (sample.id, sample.instruction, sample.answer, name, size, sample.source)
+            for column, value in zip(COLUMNS, values, strict=True):
+                group[column].append(value)
+            counts[sample.source] += 1
+            digests.setdefault(sample.source, ContentDigest()).add(sample, image_name=name or "", image_size=size or 0)
+            if len(group["id"]) == GROUP_SIZE:
+                _flush(file, group, kinds)
+        _flush(file, group, kinds)
+    return {name: {"samples": counts[name], "digest": digests[name].hexdigest()} for name in sorted(counts)}
+
+
+def _flush(file: Any, group: dict[str, list[Any]], kinds: dict[str, Any]) -> None:
+    import pyarrow as pa
+
+    if group["id"]:
+        file.write_table(pa.table(group, schema=pa.schema(kinds.items())), row_group_size=GROUP_SIZE)
+    for values in group.values():
+        values.clear()
+
+
+def _name_and_size(locator: str | None, root: str) -> tuple[str | None, int | None]:
+    if locator is None or SCHEME.match(locator):
+        return locator, None
+    return os.path.relpath(locator, root), os.stat(locator).st_size
+
+
+def _common_folder(pool: Pool) -> str:
+    """The deepest folder that holds every picture of a pool."""
+    folders = {os.path.dirname(s.image) for s in pool if s.image is not None and not SCHEME.match(s.image)}
+    return os.path.commonpath(folders) if folders else "."
+
+
+def _digest_of(sources: dict[str, Any], exclude: frozenset[str]) -> str:
+    """Content digests are sums: those of the sources that are kept add up to the pool's."""
+    kept = (int(one["digest"], 16) for name, one in sources.items() if name not in exclude)
+    return f"{sum(kept) % (1 << 256):064x}"
+
+
+def _describe(folder: Path) -> dict[str, Any]:
+    if not (folder / POOL).is_file():
+        raise FileNotFoundError(
+            f"pool.folder is {folder}: no {POOL} there; `delamo convert pool=... out={folder}` makes one"
+        )
+    described = json.loads((folder / POOL).read_text(encoding="utf-8"))
+    if described.get("format_version") != FORMAT_VERSION:
+        raise ValueError(f"{folder / POOL} has format_version {described.get('format_version')!r}: convert again")
+    return described
+
+
+def _open(path: Path) -> Any:
+    library = _parquet()
+    try:
+        return library.ParquetFile(path, page_checksum_verification=True)
+    except (OSError, ValueError) as problem:
+        raise ValueError(f"{path} is damaged or cut off ({problem}): convert again") from problem
+
+
+def _parquet() -> Any:
+    try:
+        import pyarrow.parquet
+    except ImportError as error:
+        raise ValueError("pool=parquet and `delamo convert` need pyarrow: pip install 'delamo[parquet]'") from error
+    return pyarrow.parquet

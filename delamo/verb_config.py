@@ -1,0 +1,76 @@
+"""The schemas of the verbs beside `delamo run`, and of the sweeper behind `-m`; see `delamo.config`."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING
+
+from delamo.config import PoolConfig, StudentConfig, TaskConfig, register
+
+
+@dataclass(slots=True, kw_only=True)
+class ReportConfig:
+    """What `delamo report` reads and prints."""
+
+    runs: str = MISSING
+    format: str = MISSING
+
+
+@dataclass(slots=True, kw_only=True)
+class CheckConfig:
+    """What `delamo check` looks at."""
+
+    pool: PoolConfig = MISSING
+    task: TaskConfig | None = MISSING
+    student: StudentConfig | None = MISSING
+    """Whose tokens are counted; null counts none."""
+    max_samples: int = MISSING
+    """Pictures that are decoded, and samples whose tokens are counted, at most; of a larger pool a draw by `seed`."""
+    seed: int = MISSING
+
+
+@dataclass(slots=True, kw_only=True)
+class ExportConfig:
+    """What `delamo export` writes, and where."""
+
+    runs: str = MISSING
+    format: str = MISSING
+    out: str = MISSING
+    """A new or empty folder."""
+
+
+@dataclass(slots=True, kw_only=True)
+class ConvertConfig:
+    """The pool that `delamo convert` reads, and the folder that it writes."""
+
+    pool: PoolConfig = MISSING
+    out: str = MISSING
+
+
+@dataclass
+class GridSweeperConfig:
+    """Hydra's node of the sweeper behind `-m` (`delamo.sweep`)."""
+
+    _target_: str = "hydra_plugins.delamo.GridSweeper"
+    params: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """Swept in every grid, as Hydra's own sweeper has it."""
+    grids: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    fast: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """What `fast=true` sets besides."""
+    names: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """What `${hydra.sweeper.names.X}` in a grid stands for at the chosen scale."""
+
+
+VERBS: dict[str, type] = {
+    "report": ReportConfig,
+    "check": CheckConfig,
+    "convert": ConvertConfig,
+    "export": ExportConfig,
+}
+
+register(VERBS)
+ConfigStore.instance().store(group="hydra/sweeper", name="grids", node=GridSweeperConfig, provider="delamo")
