@@ -237,6 +237,29 @@ class MmBenchTaskConfig(TaskConfig):
 
 
 @dataclass(slots=True, kw_only=True)
+class CocoTaskConfig(TaskConfig):
+    """Objects of one COCO supercategory, from its instances file."""
+
+    annotation: str = MISSING
+    image_root: str = MISSING
+    supercategory: str = MISSING
+    drop_present_distractors: bool = MISSING
+    num_val_samples: int = MISSING
+    num_test_samples: int = MISSING
+    seed: int = MISSING
+
+
+@dataclass(slots=True, kw_only=True)
+class CaltechTaskConfig(TaskConfig):
+    """Living or non-living, from the class folders of Caltech101."""
+
+    root: str = MISSING
+    num_val_samples: int = MISSING
+    num_test_samples: int = MISSING
+    seed: int = MISSING
+
+
+@dataclass(slots=True, kw_only=True)
 class PoolConfig:
     """Where training samples are selected from."""
 
@@ -525,6 +548,8 @@ SCHEMAS: dict[str, type] = {
     "task/vision_flan": VisionFlanTaskConfig,
     "task/scienceqa": ScienceQaTaskConfig,
     "task/mmbench": MmBenchTaskConfig,
+    "task/coco_classification": CocoTaskConfig,
+    "task/caltech101_living": CaltechTaskConfig,
     "pool/micro": MicroPoolConfig,
     "pool/llava_json": LlavaJsonPoolConfig,
     "pool/vision_flan": VisionFlanPoolConfig,

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from delamo.data import mmbench, scienceqa, vision_flan
+from delamo.data import caltech101_living, coco_classification, mmbench, scienceqa, vision_flan
 from delamo.data.images import open_image
 
 SAMPLE = Path(__file__).parents[2] / "shared" / "data" / "vision_flan_sample"
@@ -287,3 +287,61 @@ def test_a_tsv_without_answers_says_so(bench, tmp_path):
     (tmp_path / "test.tsv").write_text("index\tquestion\tA\tB\timage\n")
     with pytest.raises(ValueError, match=r"test.tsv has no column 'answer'"):
         mmbench.read_task(annotation=tmp_path / "test.tsv", num_val_samples=1, num_test_samples=1)
+
+
+# COCO.
+
+
+@pytest.fixture
+def coco(tmp_path):
+    categories = [(1, "oven", "appliance"), (2, "sink", "appliance"), (3, "toaster", "appliance"), (4, "cat", "animal")]
+    tables = {
+        "categories": [{"id": id, "name": name, "supercategory": group} for id, name, group in categories],
+        "images": [{"id": number, "file_name": f"{number}.png"} for number in range(1, 9)],
+        "annotations": [{"image_id": number, "category_id": 1 + number % 3, "area": 5.0} for number in range(1, 7)]
+        + [
+            {"image_id": 1, "category_id": 1, "area": 9.0},  # beside a sink of area 5: the oven is the answer
+            {"image_id": 2, "category_id": 2, "area": 99.0, "iscrowd": 1},
+            {"image_id": 7, "category_id": 4, "area": 9.0},  # no appliance
+            {"image_id": 8, "category_id": 1, "area": 9.0},  # its file is missing
+        ],
+    }
+    for number in range(1, 8):
+        (tmp_path / f"{number}.png").write_bytes(png("red"))
+    (tmp_path / "instances.json").write_text(json.dumps(tables))
+    return {"annotation": tmp_path / "instances.json", "image_root": tmp_path, "supercategory": "appliance"}
+
+
+def test_coco_asks_for_the_largest_and_drops_what_is_there_too(coco):
+    task = coco_classification.read_task(**coco, num_val_samples=3, num_test_samples=3)
+    by_id = {sample.id: sample for sample in (*task.validation, *task.test)}
+    assert by_id.keys() == {f"coco-{number}" for number in range(1, 7)}
+    assert (by_id["coco-1"].answer, by_id["coco-1"].options) == ("oven", ("oven", "toaster"))
+    assert (by_id["coco-2"].answer, by_id["coco-2"].options) == ("toaster", ("oven", "sink", "toaster"))
+    assert [(row.id, row.reason) for row in task.quarantined] == [("coco-8", "image missing")]
+    kept = coco_classification.read_task(**coco, drop_present_distractors=False, num_val_samples=3, num_test_samples=3)
+    assert all(len(sample.options) == 3 for sample in kept.test)
+
+
+def test_coco_names_the_supercategories_that_there_are(coco):
+    with pytest.raises(ValueError, match=r"task.supercategory is 'furniture': .* has animal, appliance"):
+        coco_classification.read_task(**coco | {"supercategory": "furniture"}, num_val_samples=1, num_test_samples=1)
+
+
+# Caltech101.
+
+
+def test_caltech101_living(tmp_path):
+    for name in ("Faces", "panda", "chair", "BACKGROUND_Google", "spaceship"):
+        (tmp_path / name).mkdir()
+        for number in (1, 2):
+            (tmp_path / name / f"image_000{number}.jpg").write_bytes(png("red"))
+    task = caltech101_living.read_task(root=tmp_path, num_val_samples=2, num_test_samples=4)
+    answers = {sample.source: sample.answer for sample in (*task.validation, *task.test)}
+    assert answers == {"Faces": "living", "panda": "living", "chair": "non-living"}
+    assert [row.reason for row in task.quarantined] == ["unknown class"] * 2
+
+
+def test_caltechs_hundred_and_one_classes_are_all_told_apart():
+    assert len(caltech101_living.LIVING) + len(caltech101_living.NON_LIVING) == 101
+    assert not caltech101_living.LIVING & caltech101_living.NON_LIVING

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from delamo.config import (
+    CaltechTaskConfig,
+    CocoTaskConfig,
     LlavaJsonPoolConfig,
     LlavaJsonTaskConfig,
     MicroPoolConfig,
@@ -101,6 +103,18 @@ def _mmbench_task(**fields: Any) -> Task:
     return read_task(**fields)
 
 
+def _coco_task(**fields: Any) -> Task:
+    from delamo.data.coco_classification import read_task
+
+    return read_task(**fields)
+
+
+def _caltech_task(**fields: Any) -> Task:
+    from delamo.data.caltech101_living import read_task
+
+    return read_task(**fields)
+
+
 def _micro_task(**fields: Any) -> Task:
     from delamo.data.micro import read_task
 
@@ -134,5 +148,7 @@ TASKS: dict[type[TaskConfig], Callable[..., Task]] = {
     VisionFlanTaskConfig: _vision_flan_task,
     ScienceQaTaskConfig: _scienceqa_task,
     MmBenchTaskConfig: _mmbench_task,
+    CocoTaskConfig: _coco_task,
+    CaltechTaskConfig: _caltech_task,
 }
 """Likewise for tasks."""

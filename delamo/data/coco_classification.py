@@ -1,0 +1,106 @@
+"""COCO (Lin et al. 2014) as a task: which object of one supercategory does the picture show?
+
+Format: `instances_SPLIT.json` with `images` (id, file_name), `annotations` (image_id, category_id, area, iscrowd) and `categories`
+(id, name, supercategory). The paper's Appliance and Furniture tasks have the five and six categories of these supercategories as
+options.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from delamo.data import Task
+from delamo.data.image_paths import ImageRoot
+from delamo.data.quarantine import BadRow, quarantined, text_field
+from delamo.data.splits import Pictured, as_task, draw_both
+from delamo.records import Quarantined, Sample
+
+QUESTION = "Which {supercategory} does the picture show?"
+
+
+def read_task(
+    *,
+    annotation: str | Path,
+    image_root: str | Path,
+    supercategory: str,
+    drop_present_distractors: bool = True,
+    num_val_samples: int,
+    num_test_samples: int,
+    seed: int = 0,
+) -> Task:
+    """One question for each picture that holds an object of the supercategory; the gold answer is the one of largest area.
+
+    Args:
+        drop_present_distractors: whether other categories that the picture really shows are taken out of its options; kept,
+            they make some questions ambiguous, as in the published task.
+
+    Raises:
+        FileNotFoundError, NotADirectoryError: a path that does not exist.
+        ValueError: not COCO's format, no such supercategory, or fewer usable pictures than asked for.
+    """
+    path = Path(annotation)
+    tables = _read_tables(path)
+    names = {row["id"]: row["name"] for row in tables["categories"] if row.get("supercategory") == supercategory}
+    if len(names) < 2:
+        known = sorted({str(row.get("supercategory")) for row in tables["categories"]})
+        raise ValueError(f"task.supercategory is {supercategory!r}: {path} has {', '.join(known)}")
+    areas = _areas(tables["annotations"], names)
+    images = ImageRoot(Path(image_root), "task.image_root")
+    rows: list[Quarantined] = []
+    found: dict[str, Pictured] = {}
+    for number, image in enumerate(tables["images"], 1):
+        shown = areas.get(image.get("id"))
+        if not shown:
+            continue
+        try:
+            row = _question(image, shown, sorted(names.values()), supercategory, images, drop_present_distractors)
+            found[row[0].id] = row
+        except BadRow as bad:
+            rows.append(quarantined(bad, id=f"coco-{image.get('id')}", stage="task", file=path, record=number))
+    key = f"task.num_val_samples + task.num_test_samples, {path}, supercategory {supercategory}"
+    return as_task(f"coco/{supercategory}", draw_both(found, num_val_samples, num_test_samples, seed, key), rows)
+
+
+def _read_tables(path: Path) -> dict[str, list[dict[str, Any]]]:
+    if not path.is_file():
+        raise FileNotFoundError(f"task.annotation is {path}: no such file (instances_val2017.json of COCO)")
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as problem:
+        raise ValueError(f"{path} is not JSON: {problem}") from problem
+    for key in ("images", "annotations", "categories"):
+        if not isinstance(value, dict) or not isinstance(value.get(key), list):
+            raise ValueError(f"{path} has no list {key!r}: expected COCO's instances format")  # noqa: TRY004
+    return value
+
+
+def _areas(annotations: list[dict[str, Any]], names: dict[int, str]) -> dict[int, dict[str, float]]:
+    """Picture -> category name -> summed area of its objects; crowds do not count."""
+    areas: dict[int, dict[str, float]] = defaultdict(lambda: defaultdict(float))
+    for row in annotations:
+        if row.get("category_id") in names and not row.get("iscrowd"):
+            areas[row["image_id"]][names[row["category_id"]]] += float(row.get("area") or 0)
+    return areas
+
+
+def _question(
+    image: dict[str, Any], shown: dict[str, float], names: list[str], supercategory: str, images: ImageRoot, drop: bool
+) -> Pictured:
+    file = images.locate(text_field(image.get("file_name"), "file_name", missing="image missing"))
+    gold = max(sorted(shown), key=shown.__getitem__)
+    options = tuple(name for name in names if name == gold or not (drop and name in shown))
+    if len(options) < 2:
+        raise BadRow("no options", "category_id", sorted(shown), "every other category is in the picture too")
+    sample = Sample(
+        id=f"coco-{image['id']}",
+        instruction=QUESTION.format(supercategory=supercategory),
+        answer=gold,
+        options=options,
+        gold=options.index(gold),
+        image=file.path,
+        source=f"coco/{supercategory}",
+    )
+    return sample, file.name, file.size
