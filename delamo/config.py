@@ -22,9 +22,7 @@ from delamo.choices import (
     Backend,
     Dtype,
     Engine,
-    Fill,
     IterateFrom,
-    Merge,
     Precision,
     PromptSet,
     Query,
@@ -36,16 +34,8 @@ from delamo.choices import (
     WandbMode,
     Window,
 )
-
-
-def label() -> Any:
-    """A field that names a choice for people: in slugs and tables, not in an identity."""
-    return dataclasses.field(default=MISSING, metadata={"identity": False})
-
-
-def speed() -> Any:
-    """A field that changes how fast a result comes, not which result: not in an identity."""
-    return dataclasses.field(default=MISSING, metadata={"identity": False})
+from delamo.config_fields import label, speed
+from delamo.selector_config import SELECTOR_SCHEMAS, SelectorConfig
 
 
 @dataclass(slots=True, kw_only=True)
@@ -260,6 +250,28 @@ class CaltechTaskConfig(TaskConfig):
 
 
 @dataclass(slots=True, kw_only=True)
+class Visual7wTaskConfig(TaskConfig):
+    """Visual7W, telling questions."""
+
+    annotation: str = MISSING
+    image_root: str = MISSING
+    num_val_samples: int | None = MISSING
+    num_test_samples: int | None = MISSING
+    seed: int = MISSING
+
+
+@dataclass(slots=True, kw_only=True)
+class CaptionMatchTaskConfig(TaskConfig):
+    """Whether a caption belongs to a picture, from COCO's captions file."""
+
+    annotation: str = MISSING
+    image_root: str = MISSING
+    num_val_samples: int = MISSING
+    num_test_samples: int = MISSING
+    seed: int = MISSING
+
+
+@dataclass(slots=True, kw_only=True)
 class PoolConfig:
     """Where training samples are selected from."""
 
@@ -309,31 +321,6 @@ class BudgetConfig:
 
     name: str = label()
     num_samples: int = MISSING
-
-
-@dataclass(slots=True, kw_only=True)
-class SelectorConfig:
-    """How the samples are chosen."""
-
-    name: str = label()
-
-
-@dataclass(slots=True, kw_only=True)
-class ErrorDrivenConfig(SelectorConfig):
-    """The paper's method: retrieval by the skills that the errors miss."""
-
-    merge: Merge = MISSING
-    fill: Fill = MISSING
-
-
-@dataclass(slots=True, kw_only=True)
-class RandomConfig(SelectorConfig):
-    """Uniform without replacement."""
-
-
-@dataclass(slots=True, kw_only=True)
-class NoneConfig(SelectorConfig):
-    """No selection and no tuning: the pretrained student."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -550,15 +537,15 @@ SCHEMAS: dict[str, type] = {
     "task/mmbench": MmBenchTaskConfig,
     "task/coco_classification": CocoTaskConfig,
     "task/caltech101_living": CaltechTaskConfig,
+    "task/visual7w": Visual7wTaskConfig,
+    "task/coco_caption_match": CaptionMatchTaskConfig,
     "pool/micro": MicroPoolConfig,
     "pool/llava_json": LlavaJsonPoolConfig,
     "pool/vision_flan": VisionFlanPoolConfig,
     "pool/parquet": ParquetPoolConfig,
     "audit/audit": AuditConfig,
     "budget/budget": BudgetConfig,
-    "selector/error_driven": ErrorDrivenConfig,
-    "selector/random": RandomConfig,
-    "selector/none": NoneConfig,
+    **SELECTOR_SCHEMAS,
     "retriever/bm25": RetrieverConfig,
     "mistakes/answer_switch": AnswerSwitchConfig,
     "mistakes/prompt_per_step": PromptPerStepConfig,

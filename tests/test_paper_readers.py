@@ -13,7 +13,15 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from delamo.data import caltech101_living, coco_classification, mmbench, scienceqa, vision_flan
+from delamo.data import (
+    caltech101_living,
+    coco_caption_match,
+    coco_classification,
+    mmbench,
+    scienceqa,
+    vision_flan,
+    visual7w,
+)
 from delamo.data.images import open_image
 
 SAMPLE = Path(__file__).parents[2] / "shared" / "data" / "vision_flan_sample"
@@ -345,3 +353,80 @@ def test_caltech101_living(tmp_path):
 def test_caltechs_hundred_and_one_classes_are_all_told_apart():
     assert len(caltech101_living.LIVING) + len(caltech101_living.NON_LIVING) == 101
     assert not caltech101_living.LIVING & caltech101_living.NON_LIVING
+
+
+# Visual7W.
+
+
+@pytest.fixture
+def seven(tmp_path):
+    (tmp_path / "v7w_1.jpg").write_bytes(png("red"))
+    pairs = [
+        {
+            "qa_id": n,
+            "question": f"Where is it, {n}?",
+            "answer": "At home.",
+            "multiple_choices": ["At sea.", "NA", "None"],
+            "type": "where",
+        }
+        for n in range(6)
+    ]
+    images = [
+        {"filename": "v7w_1.jpg", "split": split, "qa_pairs": pairs[start : start + 3]}
+        for start, split in ((0, "val"), (3, "test"))
+    ] + [{"filename": "v7w_1.jpg", "split": "train", "qa_pairs": [{"qa_id": 9}]}]
+
+    def read(**options):
+        (tmp_path / "telling.json").write_text(json.dumps({"images": images}))
+        sizes = {"num_val_samples": None, "num_test_samples": None}
+        return visual7w.read_task(annotation=tmp_path / "telling.json", image_root=tmp_path, **sizes | options)
+
+    return images, read
+
+
+def test_visual7w(seven):
+    task = seven[1]()
+    assert (len(task.validation), len(task.test), task.quarantined) == (3, 3, [])
+    assert all(sorted(s.options) == ["At home.", "At sea.", "NA", "None"] for s in task.test)
+    assert all(s.options[s.gold] == s.answer == "At home." for s in task.test)
+    assert seven[1](num_test_samples=2).test[0] in task.test  # the same order of options in a subset
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"question": ""}, "no text"),
+        ({"answer": None}, "no answer"),
+        ({"multiple_choices": []}, "no options"),
+        ({"multiple_choices": ["at home."]}, "duplicate options"),
+        ({"multiple_choices": ["x", 3]}, "not text"),
+    ],
+)
+def test_a_bad_pair_is_quarantined(seven, change, reason):
+    images, read = seven
+    images[1]["qa_pairs"][0] |= change
+    assert [(row.id, row.reason) for row in read().quarantined] == [("visual7w-3", reason)]
+
+
+# COCO captions.
+
+
+def test_captions_match_or_come_from_another_picture(tmp_path):
+    captions = {number: f"A {word} on a table." for number, word in enumerate(("cat", "dog", "cup", "hat") * 10)}
+    captions = {number: f"{text} No {number}" for number, text in captions.items()}
+    tables = {
+        "images": [{"id": number, "file_name": f"{number}.png"} for number in captions]
+        + [{"id": 99, "file_name": "none.png"}],
+        "annotations": [{"id": number, "image_id": number, "caption": text} for number, text in captions.items()],
+    }
+    for number in captions:
+        (tmp_path / f"{number}.png").write_bytes(png("red"))
+    (tmp_path / "captions.json").write_text(json.dumps(tables))
+    task = coco_caption_match.read_task(
+        annotation=tmp_path / "captions.json", image_root=tmp_path, num_val_samples=20, num_test_samples=20
+    )
+    for sample in (*task.validation, *task.test):
+        own = captions[int(sample.id.removeprefix("coco-"))].rstrip(".")
+        assert (f'"{own}"' in sample.instruction) == (sample.answer == "yes")
+    assert {sample.answer for sample in task.test} == {"yes", "no"}
+    assert [(row.id, row.reason) for row in task.quarantined] == [("coco-99", "image missing")]

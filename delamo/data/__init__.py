@@ -8,6 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from delamo.config import (
     CaltechTaskConfig,
+    CaptionMatchTaskConfig,
     CocoTaskConfig,
     LlavaJsonPoolConfig,
     LlavaJsonTaskConfig,
@@ -21,6 +22,7 @@ from delamo.config import (
     TaskConfig,
     VisionFlanPoolConfig,
     VisionFlanTaskConfig,
+    Visual7wTaskConfig,
 )
 from delamo.records import Quarantined, Sample
 
@@ -115,6 +117,18 @@ def _caltech_task(**fields: Any) -> Task:
     return read_task(**fields)
 
 
+def _visual7w_task(**fields: Any) -> Task:
+    from delamo.data.visual7w import read_task
+
+    return read_task(**fields)
+
+
+def _caption_match_task(**fields: Any) -> Task:
+    from delamo.data.coco_caption_match import read_task
+
+    return read_task(**fields)
+
+
 def _micro_task(**fields: Any) -> Task:
     from delamo.data.micro import read_task
 
@@ -150,5 +164,7 @@ TASKS: dict[type[TaskConfig], Callable[..., Task]] = {
     MmBenchTaskConfig: _mmbench_task,
     CocoTaskConfig: _coco_task,
     CaltechTaskConfig: _caltech_task,
+    Visual7wTaskConfig: _visual7w_task,
+    CaptionMatchTaskConfig: _caption_match_task,
 }
 """Likewise for tasks."""
