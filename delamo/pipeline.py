@@ -35,7 +35,7 @@ T = TypeVar("T")
 # Raise a number when the stage's code gives another result for the same inputs: its old results are then left aside.
 VERSIONS = {
     "task": 1,
-    "fingerprints": 1,
+    "fingerprints": 2,  # long numbers in names
     "audit": 1,
     "answers": 1,
     "mistakes": 2,  # small letters count
@@ -130,6 +130,11 @@ def remove_leaks(cell: Cell) -> Step | None:
     audit = audit_pool(cell, fingerprint_pool(cell))
     removed = removed_ids(audit.result().rows(Leak, "leaks"))
     cell.candidates = Candidates(cell.pool, removed) if removed else None
+    if cell.config.budget.num_samples > (left := len(cell.pool) - len(removed)):
+        raise ValueError(
+            f"budget.num_samples is {cell.config.budget.num_samples}, the pool has {left} since {len(removed)} of its samples meet the "
+            f"task's: choose at most {left}"
+        )
     return audit
 
 

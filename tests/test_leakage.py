@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import json
 import random
 import shutil
 
@@ -11,9 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from delamo.cell import open_cell
 from delamo.data.candidates import Candidates
-from delamo.data.leakage import dhash, fingerprints, find_leaks, removed_ids, words_of
+from delamo.data.leakage import dhash, find_leaks, fingerprints, removed_ids, words_of
 from delamo.data.micro import read_pool, read_task
+from delamo.pipeline import remove_leaks
 from delamo.records import Sample
 
 
@@ -100,6 +103,35 @@ def test_the_same_photograph_recompressed_has_its_name(tmp_path):
     assert [leak.kind for leak in leaks] == ["picture name"]
 
 
+@pytest.mark.parametrize(
+    ("ours", "theirs", "meet"),
+    [
+        ("LOC_NARRATIVES+coco_caption_646_000000010449.jpg", "COCO_val2014_000000010449.jpg", True),
+        ("task_3_000000010449.jpg", "000000010449.png", True),
+        ("task_3_000000010449.jpg", "000000010448.png", False),
+        ("Caltech_image_0042.jpg", "caltech_image_0042.png", True),
+        ("image.png", "image.jpg", False),  # ScienceQA names every picture so
+        ("12.png", "12.jpg", False),
+    ],
+)
+def test_a_name_counts_where_it_is_a_picture_s_own(tmp_path, ours, theirs, meet):
+    for folder, name, seed in (("pool", ours, 1), ("task", theirs, 2)):
+        (tmp_path / folder).mkdir()
+        photo(seed).save(tmp_path / folder / name)
+    leaks = audit(Listed([sample("p", tmp_path / "pool" / ours)]), [sample("t", tmp_path / "task" / theirs, "Other?")])
+    assert [leak.kind for leak in leaks] == (["picture name"] if meet else [])
+
+
+def test_a_name_that_many_pictures_of_the_target_have_says_nothing(tmp_path):
+    for folder in ("pool", "a", "b"):
+        (tmp_path / folder).mkdir()
+        photo(ord(folder[0])).save(tmp_path / folder / "frame_0001.png")
+    target = [sample(folder, tmp_path / folder / "frame_0001.png", f"{folder}?") for folder in ("a", "b")]
+    pool = Listed([sample("p", tmp_path / "pool" / "frame_0001.png")])
+    assert audit(pool, target) == []
+    assert [leak.kind for leak in audit(pool, target[:1])] == ["picture name"]
+
+
 def test_near_pictures(tmp_path):
     for seed in range(30):
         photo(seed).save(tmp_path / f"{seed}.png")
@@ -163,3 +195,22 @@ def test_fingerprints_are_kept_as_they_are(tmp_path):
     read = type(made).load(tmp_path)
     assert all(np.array_equal(getattr(made, name), getattr(read, name)) for name in made.__slots__)
     assert len(set(made.texts.tolist())) == 5 and not made.names.any() and not len(made.near)
+
+
+def test_a_budget_above_what_is_left_is_an_error_before_anything_is_asked(tmp_path, cell_config):
+    def write(name, *ids):
+        turns = lambda id: [{"from": "human", "value": f"What is {id}?"}, {"from": "gpt", "value": "a sink"}]
+        path = tmp_path / name
+        path.write_text(json.dumps([{"id": id, "conversations": turns(id)} for id in ids]))
+        return path
+
+    data = ("task=llava_json", f"task.validation={write('v.json', 'v')}", f"task.test={write('t.json', 't')}")
+    data += ("pool=llava_json", f"pool.annotation={write('p.json', 'a', 'b', 't')}", f"paths.store={tmp_path}/store")
+    cell = open_cell(cell_config(*data, "budget=custom", "budget.num_samples=3"))
+    with pytest.raises(
+        ValueError, match="is 3, the pool has 2 since 1 of its samples meet the task's: choose at most 2"
+    ):
+        remove_leaks(cell)
+    cell = open_cell(cell_config(*data, "budget=custom", "budget.num_samples=2"))
+    remove_leaks(cell)
+    assert list(cell.candidates.ids()) == ["a", "b"]

@@ -4,7 +4,8 @@ Vision-Flan's tasks share COCO, Caltech101 and Visual Genome pictures with the t
 target's name out of the pool is not enough. Four ways of meeting:
 
     picture       the same bytes, or the same address of a rendered picture
-    picture name  files of the same base name: the same photograph, resized or recompressed
+    picture name  files of the same name: the same photograph, resized or recompressed. Where the name holds a long number, that number
+                  (COCO's 000000010449, whatever a data set writes around it); names as plain as `image.png` say nothing
     near picture  a difference hash (dHash, 64 bits) at most `perceptual_distance` bits away
     text          the same words in question, options and answer; where both have pictures, only from `text_min_words` words on,
                   since short questions of a template repeat
@@ -34,6 +35,10 @@ from delamo.records import Leak, Sample
 CHANCE = "equal scene"
 BLOCK = 4096
 """Pool pictures compared at a time: bounds the memory of near pictures."""
+_LONG_NUMBER = re.compile(r"\d{10,}")
+"""Ten digits: COCO's and Flickr's numbers are as long, a running number within a data set is not."""
+MIN_NAME = 6
+"""Characters that a name must have, one digit among them, to be one picture's own."""
 _WORD = re.compile(r"\w+")
 _OPTION_LETTER = re.compile(r"\([a-z]\)|\boptions:|^\s*[a-z][.):]\s", re.IGNORECASE | re.MULTILINE)
 
@@ -45,7 +50,7 @@ class Fingerprints:
     pictures: np.ndarray
     """(n,) uint64: size of a file, half a hash of a rendered picture. Equal content has equal keys, not the other way round."""
     names: np.ndarray
-    """(n,) uint64: hash of the picture file's base name."""
+    """(n,) uint64: hash of the picture file's name, or of the long number in it."""
     texts: np.ndarray
     """(n,) uint64: hash of the words of question, options and answer."""
     near: np.ndarray
@@ -104,7 +109,7 @@ def find_leaks(
             meet(row, split, sample, "picture")
         elif picture_digest(ours) == picture_digest(sample.image):
             meet(row, split, sample, "picture" if Path(sample.image or "").is_absolute() else CHANCE)
-    for row, (split, sample) in _equal(known.names, [(name_key(s.image), (p, s)) for p, s in pictured]):
+    for row, (split, sample) in _equal(known.names, _own_names(pictured)):
         meet(row, split, sample, "picture name")
     if perceptual_distance is not None:
         for row, (split, sample), distance in _near(known.near, pictured, perceptual_distance):
@@ -120,6 +125,15 @@ def find_leaks(
 def removed_ids(leaks: Iterable[Leak]) -> frozenset[str]:
     """The pool samples that must not be selected."""
     return frozenset(leak.pool_id for leak in leaks if leak.kind != CHANCE)
+
+
+def _own_names(targets: list[tuple[str, Sample]]) -> list[tuple[int, tuple[str, Sample]]]:
+    """(key, target) for the names that stand for one picture of the target: `0001.png` in each of ten folders stands for none."""
+    pictures: dict[int, set[str | None]] = defaultdict(set)
+    for _, sample in targets:
+        pictures[name_key(sample.image)].add(sample.image)
+    keyed = [(name_key(sample.image), (split, sample)) for split, sample in targets]
+    return [(key, target) for key, target in keyed if len(pictures[key]) == 1]
 
 
 def _equal(keys: np.ndarray, wanted: list[tuple[int, tuple[str, Sample]]]) -> Iterator[tuple[int, tuple[str, Sample]]]:
@@ -166,9 +180,13 @@ def picture_digest(locator: str | None) -> bytes:
 
 
 def name_key(locator: str | None) -> int:
-    """Hash of a file's base name without its suffix; 0 for a rendered picture, whose locator is no name."""
+    """Hash of the last long number in a file's name, else of the name without its suffix; 0 where that says nothing, and for a
+    rendered picture, whose locator is no name."""
     path = Path(locator or "")
-    return _hash(path.stem.casefold()) if path.is_absolute() else 0
+    name = path.stem.casefold() if path.is_absolute() else ""
+    if numbers := _LONG_NUMBER.findall(name):
+        return _hash(numbers[-1])
+    return _hash(name) if len(name) >= MIN_NAME and any(c.isdigit() for c in name) else 0
 
 
 def text_key(sample: Sample) -> int:
