@@ -72,6 +72,22 @@ class Fill(Enum):
     error = "error"
 
 
+class Aggregation(Enum):
+    """How a pool sample's similarities to many validation samples become one: the best, their mean, or each in turn takes its best."""
+
+    max = "max"
+    mean = "mean"
+    round_robin = "round_robin"
+
+
+class Pooling(Enum):
+    """How a sample's token vectors become one: their mean, the last, or the mean with weights that grow with the place."""
+
+    mean = "mean"
+    last = "last"
+    weighted = "weighted"
+
+
 class Backend(Enum):
     """A BM25 implementation."""
 

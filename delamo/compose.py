@@ -71,7 +71,8 @@ def identity(node: Any) -> dict[str, Any]:
 
 def arguments(node: Any) -> dict[str, Any]:
     """The fields of `node` without its name, as keyword arguments for the code that the schema stands for (enums by value)."""
-    pairs = ((f.name, getattr(node, f.name)) for f in dataclasses.fields(node) if f.name != "name")
+    fields = (f for f in dataclasses.fields(node) if f.name != "name" and not f.metadata.get("of_input"))
+    pairs = ((f.name, getattr(node, f.name)) for f in fields)
     return {name: value.value if isinstance(value, Enum) else value for name, value in pairs}
 
 

@@ -9,9 +9,7 @@ size, device, workers) says how a result is computed, not which.
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
-from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING

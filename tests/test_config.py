@@ -12,9 +12,10 @@ from omegaconf import MISSING
 from omegaconf.errors import ConfigKeyError, MissingMandatoryValue
 
 from delamo.compose import arguments, conf_dir, identity, read_report, to_plain
-from delamo.config import SCHEMAS, RandomConfig, TuningConfig
+from delamo.config import SCHEMAS, TuningConfig
 from delamo.keys import SecretInConfigError, flatten, refuse_keys, refuse_keys_in_arguments
 from delamo.rundir import config_digest, run_folder
+from delamo.selector_config import RandomConfig
 
 # What an option leaves open on purpose, because only the user can know it.
 OPEN = {

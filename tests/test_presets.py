@@ -11,7 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from delamo.compose import conf_dir, read_cell
-from delamo.config import ErrorDrivenConfig
+from delamo.selector_config import ErrorDrivenConfig
 from delamo.sweep import cells_of
 
 TABLES = [f"table{number}" for number in range(1, 13)]

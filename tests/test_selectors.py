@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, fields
 import numpy as np
 import pytest
 
-from delamo.config import ErrorDrivenConfig, NoneConfig, RandomConfig
 from delamo.records import Sample, Skill
 from delamo.retrieval import RETRIEVERS
+from delamo.selector_config import ErrorDrivenConfig, NoneConfig, RandomConfig
 from delamo.selectors import SELECTORS, Inputs
 
 SKILLS = ["count circles", "name a colour", "read a digit", "compare two sizes", "find the odd one out"]

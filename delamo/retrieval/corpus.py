@@ -136,6 +136,11 @@ def _require_ascending(ids: Sequence[str]) -> None:
             )
 
 
+def pack_ids(ids: Sequence[str]) -> DocIds:
+    """Ids in their order, compactly."""
+    return _join([_pack(ids)])
+
+
 def _pack(ids: Sequence[str]) -> tuple[bytes, np.ndarray]:
     encoded = [id.encode("utf-8", "surrogatepass") for id in ids]
     return b"".join(encoded), np.fromiter(map(len, encoded), np.int64, len(encoded))

@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from delamo.config import ErrorDrivenConfig, NoneConfig, RandomConfig, SelectorConfig
 from delamo.records import Sample, Selected, Skill
+from delamo.selector_config import ErrorDrivenConfig, NoneConfig, RandomConfig, SelectorConfig
 from delamo.selectors import error_driven, none, random
 
 if TYPE_CHECKING:

@@ -1,0 +1,25 @@
+"""All there is to tune on: the reference that data-efficient selection is measured against (paper, Table 1, "Full Data")."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from delamo.records import Selected
+
+if TYPE_CHECKING:
+    from delamo.data import Pool
+    from delamo.selectors import Inputs
+
+
+def select(pool: Pool, inputs: Inputs, *, num_samples: int, rng: np.random.Generator) -> list[Selected]:
+    """Every sample of the pool, in order of id. `num_samples` is the pool's size, whatever the budget says.
+
+    Raises:
+        ValueError: the pool is empty, or `num_samples` is not its size.
+    """
+    ids = pool.ids()
+    if not ids or num_samples != len(ids):
+        raise ValueError(f"the selector takes all {len(ids)} samples, not {num_samples}: it knows no budget")
+    return [Selected(id=id, rank=rank, reason="all") for rank, id in enumerate(ids)]

@@ -1,0 +1,77 @@
+"""What selectors by vectors share: the pool samples nearest to the validation samples, as a selection of exactly N."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from delamo.records import Selected
+
+if TYPE_CHECKING:
+    from delamo.data import Pool
+    from delamo.retrieval.rows import Rows
+
+
+def select_nearest(
+    pool: Pool,
+    vectors: Rows,
+    queries: np.ndarray,
+    names: Sequence[str] | None,
+    *,
+    num_samples: int,
+    aggregation: str,
+    rng: np.random.Generator,
+) -> list[Selected]:
+    """Exactly `num_samples`, nearest first; samples without a vector come last, drawn at random (reason `fill`).
+
+    Args:
+        vectors: of the whole pool, removed samples included.
+        queries: (M, D).
+        names: the validation sample of each query; None where a query is made of several.
+        aggregation: see `nearest_rows`.
+    """
+    from delamo.retrieval.similarity import nearest_rows
+
+    allowed = allowed_rows(pool, vectors)
+    near = nearest_rows(vectors, queries, num_rows=num_samples, aggregation=aggregation, allowed=allowed)
+    ids = vectors.ids.take(np.array([one.row for one in near], np.int64))
+    selected = [
+        Selected(
+            id=id,
+            rank=rank,
+            score=round(one.score, 6),
+            error_id=names[one.query] if names and one.query is not None else None,
+            reason="nearest",
+        )
+        for rank, (id, one) in enumerate(zip(ids, near, strict=True))
+    ]
+    return filled(selected, pool, num_samples, rng)
+
+
+def allowed_rows(pool: Pool, vectors: Rows) -> np.ndarray:
+    """(N,) bool: the rows of `vectors` whose samples the pool still holds.
+
+    Raises:
+        ValueError: the rows are those of another pool.
+    """
+    removed = getattr(pool, "removed", frozenset())
+    if len(vectors) != len(pool) + len(removed):
+        raise ValueError(
+            f"the store has vectors of {len(vectors)} samples, the pool has {len(pool)} and {len(removed)} removed: "
+            "compute them for this pool"
+        )
+    ids = vectors.ids.take(np.arange(len(vectors))) if removed else ()
+    return ~np.fromiter((id in removed for id in ids), bool, len(vectors)) if removed else np.ones(len(vectors), bool)
+
+
+def filled(selected: list[Selected], pool: Pool, num_samples: int, rng: np.random.Generator) -> list[Selected]:
+    """The selection, made up to `num_samples` by a random draw from the rest of the pool."""
+    missing = num_samples - len(selected)
+    if not missing:
+        return selected
+    taken = {row.id for row in selected}
+    rest = [id for id in pool.ids() if id not in taken]
+    drawn = rng.choice(len(rest), missing, replace=False).tolist()
+    return selected + [Selected(id=rest[i], rank=rank, reason="fill") for rank, i in enumerate(drawn, len(selected))]
