@@ -284,6 +284,11 @@ class MicroPoolConfig(PoolConfig):
     surface_overlap: float = MISSING
     """0 to 1: how often a sample that trains a target's skill is worded as the target is, and how rarely an unrelated one is."""
     seed: int = MISSING
+    planted_leaks: int = MISSING
+    """Copies of the target's first validation and test samples, in turn, behind the others: what the audit has to find."""
+    planted_target: str | None = MISSING
+    planted_seed: int | None = MISSING
+    """The target's own."""
 
 
 @dataclass(slots=True, kw_only=True)

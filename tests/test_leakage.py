@@ -214,3 +214,26 @@ def test_a_budget_above_what_is_left_is_an_error_before_anything_is_asked(tmp_pa
     cell = open_cell(cell_config(*data, "budget=custom", "budget.num_samples=2"))
     remove_leaks(cell)
     assert list(cell.candidates.ids()) == ["a", "b"]
+
+
+def test_leaks_that_the_pool_plants_are_all_found_and_none_besides():
+    """Scenes that are equal by chance are counted apart: 31 of the default 50,000 for this target and its default seed."""
+    task = read_task(target="surfaces", num_val_samples=30, num_test_samples=30, seed=2)
+    clean = read_pool(num_samples=400, surface_overlap=0.5, seed=0)
+    how = {"num_samples": 400, "surface_overlap": 0.5, "seed": 0}
+    pool = read_pool(**how, planted_leaks=25, planted_target="surfaces", planted_seed=2)
+    assert len(pool) == 425 and list(pool)[:400] == list(clean) and pool.digest != clean.digest
+    assert read_pool(**how, planted_target="surfaces", planted_seed=2).digest == clean.digest
+    assert removed_ids(audit(pool, task.test, task.validation)) == set(pool.ids()[400:])
+    assert removed_ids(audit(clean, task.test, task.validation)) == set()
+    assert pool.get("pool-0000424").instruction.startswith(task.validation[12].instruction)
+
+
+def test_leaks_are_planted_for_the_task_at_hand(cell_config, tmp_path):
+    small = ("pool.num_samples=30", "task.num_val_samples=4", "task.num_test_samples=4", "budget=custom")
+    options = (*small, "budget.num_samples=30", "pool.planted_leaks=6", f"paths.store={tmp_path}/store")
+    cell = open_cell(cell_config("task=micro/frames", "task.seed=5", *options))
+    remove_leaks(cell)
+    assert len(cell.pool) == 36 and len(cell.candidates) == 30
+    with pytest.raises(ValueError, match=r"pool\.planted_leaks is 6 of pool\.planted_target None"):
+        read_pool(num_samples=9, surface_overlap=0.5, seed=0, planted_leaks=6)

@@ -10,6 +10,8 @@ from delamo.data import Task
 from delamo.data.microworld.catalogue import TARGETS
 from delamo.data.microworld.examples import (
     WORLD_VERSION,
+    example_at,
+    options_line,
     pool_example,
     pool_instruction,
     target_example,
@@ -24,29 +26,31 @@ class MicroPool:
 
     quarantined: Sequence[Quarantined] = ()
 
-    def __init__(self, num_samples: int, surface_overlap: float, seed: int) -> None:
+    def __init__(self, num_samples: int, surface_overlap: float, seed: int, planted: Sequence[str] = ()) -> None:
         self.name = "micro"
-        self.digest = _digest("pool", num_samples, surface_overlap, seed)
+        self.digest = _digest("pool", num_samples, surface_overlap, seed, *planted)
         self._num_samples, self._surface_overlap, self._seed = num_samples, surface_overlap, seed
+        self._planted = planted
+        """Addresses of a target's samples that stand behind the pool's own."""
 
     def __len__(self) -> int:
-        return self._num_samples
+        return self._num_samples + len(self._planted)
 
     def __iter__(self) -> Iterator[Sample]:
-        return (self._sample(index) for index in range(self._num_samples))
+        return (self._sample(index) for index in range(len(self)))
 
     def ids(self) -> Sequence[str]:
-        return [_pool_id(index) for index in range(self._num_samples)]
+        return [_pool_id(index) for index in range(len(self))]
 
     def get(self, id: str) -> Sample:
         head, _, digits = id.partition("-")
-        if head != "pool" or not digits.isdigit() or int(digits) >= self._num_samples or id != _pool_id(int(digits)):
-            raise KeyError(
-                f"{id!r} is not in the pool: its ids run from {_pool_id(0)} to {_pool_id(self._num_samples - 1)}"
-            )
+        if head != "pool" or not digits.isdigit() or int(digits) >= len(self) or id != _pool_id(int(digits)):
+            raise KeyError(f"{id!r} is not in the pool: its ids run from {_pool_id(0)} to {_pool_id(len(self) - 1)}")
         return self._sample(int(digits))
 
     def _sample(self, index: int) -> Sample:
+        if index >= self._num_samples:
+            return _leak(_pool_id(index), self._planted[index - self._num_samples])
         locator = f"micro:pool/{self._seed}/{index}"
         example = pool_example(self._seed, index)
         return Sample(
@@ -58,13 +62,22 @@ class MicroPool:
         )
 
 
-def read_pool(*, num_samples: int, surface_overlap: float, seed: int) -> MicroPool:
+def read_pool(
+    *,
+    num_samples: int,
+    surface_overlap: float,
+    seed: int,
+    planted_leaks: int = 0,
+    planted_target: str | None = None,
+    planted_seed: int | None = None,
+) -> MicroPool:
     """The pool of the microworld.
 
     Args:
         surface_overlap: in [0, 1]: how often a sample that trains a target's skill is worded as the target is. The
             other way round, samples that train something else wear a target's words with probability
             1 - surface_overlap.
+        planted_leaks: copies of the target's first validation and test samples, in turn, behind the `num_samples`.
 
     Raises:
         ValueError: a value out of range, named by its key.
@@ -73,7 +86,12 @@ def read_pool(*, num_samples: int, surface_overlap: float, seed: int) -> MicroPo
         raise ValueError(f"pool.surface_overlap is {surface_overlap}: choose a number from 0 to 1")
     if not 0 < num_samples <= 10_000_000:
         raise ValueError(f"pool.num_samples is {num_samples}: choose a number from 1 to 10,000,000")
-    return MicroPool(num_samples, surface_overlap, seed)
+    if planted_leaks < 0 or (planted_leaks and planted_target not in TARGETS):
+        raise ValueError(
+            f"pool.planted_leaks is {planted_leaks} of pool.planted_target {planted_target!r}: choose 0 or more, of {', '.join(TARGETS)}"
+        )
+    places = [f"{('val', 'test')[number % 2]}/{planted_seed or 0}/{number // 2}" for number in range(planted_leaks)]
+    return MicroPool(num_samples, surface_overlap, seed, [f"micro:{planted_target}/{place}" for place in places])
 
 
 def read_task(*, target: str, num_val_samples: int, num_test_samples: int, seed: int) -> Task:
@@ -107,6 +125,13 @@ def _task_sample(target: str, split: str, seed: int, index: int) -> Sample:
         image=locator,
         source=target,
     )
+
+
+def _leak(id: str, locator: str) -> Sample:
+    """A target's sample as a pool would hold it."""
+    example = example_at(locator)
+    question = target_question(example, locator) + options_line(example.options)
+    return Sample(id=id, instruction=question, answer=worked_answer(example), image=locator, source=example.family)
 
 
 def _pool_id(index: int) -> str:
