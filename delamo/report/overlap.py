@@ -1,0 +1,52 @@
+"""How much of what selectors chose is the same: Jaccard's index, |A and B| / |A or B|."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from itertools import combinations, product
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+
+DEFINITION = (
+    "Jaccard index of the selected samples (shared by both / in either), the mean over all pairs of runs; on the diagonal over "
+    "pairs of different runs of one selector, 1 where it has a single run."
+)
+"""Printed beside the numbers."""
+
+
+def overlap(selections: Mapping[str, Sequence[AbstractSet[str]]]) -> tuple[list[str], np.ndarray]:
+    """The selectors' names, in their order, and how alike their selections are.
+
+    Args:
+        selections: by selector, the ids that each of its runs selected. Compare runs of one pool, task and budget: two random
+            halves of a pool share a third of what they hold together, and unequal sizes cannot reach 1.
+
+    Returns:
+        names, and a symmetric matrix (num_selectors, num_selectors) in [0, 1]; see `DEFINITION`.
+
+    Raises:
+        ValueError: a selector without runs, or a run that selected nothing.
+    """
+    import numpy as np
+
+    for name, runs in selections.items():
+        if not runs or not all(runs):
+            raise ValueError(f"{name} has {'a run that selected nothing' if runs else 'no run'}: leave it out")
+    names = list(selections)
+    matrix = np.eye(len(names))
+    for row, column in combinations(range(len(names)), 2):
+        pairs = product(selections[names[row]], selections[names[column]])
+        matrix[row, column] = matrix[column, row] = np.mean([jaccard(one, other) for one, other in pairs])
+    for place, name in enumerate(names):
+        pairs = [jaccard(one, other) for one, other in combinations(selections[name], 2)]
+        matrix[place, place] = np.mean(pairs) if pairs else 1.0
+    return names, matrix
+
+
+def jaccard(one: AbstractSet[str], other: AbstractSet[str]) -> float:
+    """|one and other| / |one or other|. Raises ZeroDivisionError where both are empty."""
+    shared = len(one & other)
+    return shared / (len(one) + len(other) - shared)
