@@ -40,6 +40,13 @@ class Cell:
         """The method, by the type of its config."""
         return SELECTORS[type(self.config.selector)]
 
+    @property
+    def selectable(self) -> Pool:
+        """What the selector chooses from: the pool as the audit left it, or a pool of the selector's own making."""
+        if self.selector.own_pool:
+            return self.selector.own_pool(self.task.validation, self.config.student.prompt.value)
+        return self.candidates or self.pool
+
     @cached_property
     def student_digest(self) -> str:
         """Identity of the untuned student's weights, tokenizer and prompt."""
@@ -121,7 +128,8 @@ def open_cell(config: CellConfig) -> Cell:
     """
     task, pool = read_task(config.task), read_pool(config.pool)
     cell = Cell(config, Graph(Store(Path(config.paths.store))), task, pool)
-    if cell.selector.tunes and config.budget.num_samples > len(pool):
+    follows_budget = cell.selector.tunes and not cell.selector.takes_all
+    if follows_budget and config.budget.num_samples > len(pool):
         raise ValueError(
             f"budget.num_samples is {config.budget.num_samples}, the pool has {len(pool)}: choose at most that"
         )

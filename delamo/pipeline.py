@@ -11,6 +11,7 @@ computed. Planning computes nothing; asking the last step for its result compute
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -123,14 +124,15 @@ def remove_leaks(cell: Cell) -> Step | None:
 
     It is computed before the cell is planned: without leaks, cells of several tasks share what they select and tune.
     """
-    if not (cell.selector.tunes and cell.config.audit.enabled):
+    if not cell.selector.tunes or cell.selector.own_pool or not cell.config.audit.enabled:
         return None
     from delamo.data.leakage import removed_ids
 
     audit = audit_pool(cell, fingerprint_pool(cell))
     removed = removed_ids(audit.result().rows(Leak, "leaks"))
     cell.candidates = Candidates(cell.pool, removed) if removed else None
-    if cell.config.budget.num_samples > (left := len(cell.pool) - len(removed)):
+    left = len(cell.pool) - len(removed)
+    if not cell.selector.takes_all and cell.config.budget.num_samples > left:
         raise ValueError(
             f"budget.num_samples is {cell.config.budget.num_samples}, the pool has {left} since {len(removed)} of its samples meet the "
             f"task's: choose at most {left}"
@@ -323,10 +325,10 @@ def build_index(cell: Cell, pool_skills: Step) -> Step:
 
 
 def select(cell: Cell, inputs: dict[str, Step], iteration: int) -> Step:
-    """Exactly N distinct pool samples, by the selector; see `delamo.selectors`."""
-    num_samples, chance = cell.config.budget.num_samples, [cell.config.seeds.selection, iteration]
-    needs_validation = "validation" in cell.selector.needs
-    pool = cell.candidates or cell.pool
+    """Exactly N distinct samples, by the selector; see `delamo.selectors`."""
+    method, pool, everything = cell.selector, cell.selectable, cell.selector.takes_all
+    num_samples = len(pool) if everything else cell.config.budget.num_samples
+    chance = None if everything else [cell.config.seeds.selection, iteration]
 
     def make(draft: Draft) -> None:
         from delamo.retrieval import RETRIEVERS
@@ -336,23 +338,29 @@ def select(cell: Cell, inputs: dict[str, Step], iteration: int) -> Step:
             index=lambda: RETRIEVERS[cell.config.retriever.backend.value].load(inputs["index"].result().path / "index"),
             validation=lambda: cell.task.validation,
         )
-        method, rng = arguments(cell.config.selector), np.random.default_rng(chance)
-        chosen = cell.selector.select(pool, given, num_samples=num_samples, rng=rng, **method)
+        if everything:
+            where = f"selector {cell.config.selector.name} takes all {num_samples:,} samples of pool {pool.name}"
+            tqdm.write(f"{where}; the budget, {cell.config.budget.name}, does not count", file=sys.stderr)
+        options, rng = arguments(cell.config.selector), np.random.default_rng(chance or 0)
+        chosen = method.select(pool, given, num_samples=num_samples, rng=rng, **options)
         write_rows(draft.path / "selection.jsonl", chosen)
         write_rows(draft.path / "selected_samples.jsonl", (pool.get(row.id) for row in chosen))
         skipped = {"not selected": len(pool) - len(chosen)}
         draft.finish(Account(num_in=len(pool), num_ok=len(chosen), skipped=skipped), seed=chance)
 
-    reads = {
-        "pool": pool.digest,
-        "selector": identity(cell.config.selector),
-        "num_samples": num_samples,
-        "seed": chance,
-    }
-    if needs_validation:
+    reads = {"pool": pool.digest, "selector": identity(cell.config.selector)}
+    if not everything:
+        reads |= {"num_samples": num_samples, "seed": chance}
+    if "validation" in method.needs or method.own_pool:
         reads["validation"] = cell.samples_digests["validation"]
-    names = ("task", "pool", "selector", "budget") if cell.selector.needs else ("pool", "selector", "budget")
-    return step(cell, "selection", cell.label(*names), reads, inputs, make)
+    return step(cell, "selection", cell.label(*what_decides(cell, "pool")), reads, inputs, make)
+
+
+def what_decides(cell: Cell, *others: str) -> tuple[str, ...]:
+    """The roles that a selection depends on, for a label."""
+    method = cell.selector
+    task = ("task",) if method.needs or method.own_pool else ()
+    return (*task, *others, "selector", *(() if method.takes_all else ("budget",)))
 
 
 def tune(cell: Cell, selections: Sequence[Step], adapter: Step | None) -> Step:
@@ -391,8 +399,7 @@ def tune(cell: Cell, selections: Sequence[Step], adapter: Step | None) -> Step:
     if start_from:
         inputs["start_from"] = start_from
     reads = {"student": cell.student_digest, "tuning": identity(cell.config.tuning), "seed": seed, **picture_size(cell)}
-    names = ("task", "student", "selector", "budget") if cell.selector.needs else ("student", "selector", "budget")
-    return step(cell, "tuning", cell.label(*names), reads, inputs, make, resumable=True)
+    return step(cell, "tuning", cell.label(*what_decides(cell, "student")), reads, inputs, make, resumable=True)
 
 
 def evaluate(cell: Cell, adapter: Step | None) -> Step:

@@ -529,3 +529,24 @@ def test_without_leaks_tasks_share_a_random_selection(run, calls):
     first, second = (stages_of(run(task, "selector=random")) for task in TASKS)
     assert first["audit"]["digest"] != second["audit"]["digest"]
     assert first["tuning"]["digest"] == second["tuning"]["digest"] and calls["tuning"] == 1
+
+
+def test_the_whole_pool_is_tuned_on_once_for_all_tasks_budgets_and_selection_seeds(run, calls):
+    """A budget above the pool is no error, as it does not count."""
+    overrides = [
+        (TASKS[0],),
+        (TASKS[1], "budget.num_samples=4"),
+        (TASKS[0], "budget.num_samples=99", "seeds.selection=7"),
+    ]
+    folders = [run(*some, "selector=full_data") for some in overrides]
+    assert calls["tuning"] == 1 and calls["tuned samples"] == 40
+    assert len({stages_of(folder)["tuning"]["digest"] for folder in folders}) == 1
+    assert metrics_of(folders[1])["selection"] == {"num_samples": 40, "reasons": {"all": 40}}
+
+
+def test_validation_data_is_tuned_on_without_a_pool(run, calls):
+    folder = run(TASKS[0], "selector=validation_data")
+    assert calls["tuned samples"] == 8
+    assert {"audit", "fingerprints", "answers"}.isdisjoint(stages_of(folder))
+    other = run(TASKS[1], "selector=validation_data")
+    assert stages_of(folder)["tuning"]["digest"] != stages_of(other)["tuning"]["digest"]

@@ -8,14 +8,16 @@ from dataclasses import dataclass, field, fields
 import numpy as np
 import pytest
 
+from delamo.models.parsing import read_answer
 from delamo.records import Sample, Skill
 from delamo.retrieval import RETRIEVERS
-from delamo.selector_config import ErrorDrivenConfig, NoneConfig, RandomConfig
+from delamo.selector_config import ErrorDrivenConfig, NoneConfig, RandomConfig, ValidationDataConfig
 from delamo.selectors import SELECTORS, Inputs
 
 SKILLS = ["count circles", "name a colour", "read a digit", "compare two sizes", "find the odd one out"]
 BY_NAME = {schema.__name__: selector for schema, selector in SELECTORS.items()}
-TUNING = {name: selector for name, selector in BY_NAME.items() if selector.tunes}
+BUDGETED = {name: selector for name, selector in BY_NAME.items() if selector.tunes and not selector.takes_all}
+TAKES_ALL = {name: selector for name, selector in BY_NAME.items() if selector.takes_all}
 
 
 @dataclass
@@ -71,10 +73,11 @@ class RecordedInputs:
 
 def chosen(selector, pool, folder, num_samples, seed=0, **options):
     recorded = RecordedInputs(pool, folder)
+    num_samples = len(pool) if selector.takes_all else num_samples
     return selector.select(pool, recorded.inputs, num_samples=num_samples, rng=np.random.default_rng(seed), **options)
 
 
-@pytest.mark.parametrize("selector", TUNING.values(), ids=TUNING)
+@pytest.mark.parametrize("selector", BUDGETED.values(), ids=BUDGETED)
 @pytest.mark.parametrize("num_samples", [1, 7, 40])
 def test_exactly_n_distinct_samples_of_the_pool_in_order_of_rank(selector, tmp_path, num_samples):
     pool = toy_pool()
@@ -92,7 +95,7 @@ def test_same_seed_same_selection_whatever_the_order_of_the_pool(selector, tmp_p
     assert first == chosen(selector, toy_pool(shuffled=True), tmp_path / "c", 12, seed=3)
 
 
-@pytest.mark.parametrize("selector", TUNING.values(), ids=TUNING)
+@pytest.mark.parametrize("selector", BUDGETED.values(), ids=BUDGETED)
 @pytest.mark.parametrize(("num_samples", "message"), [(41, "is 41, the pool has 40: choose at most that"), (0, "is 0")])
 def test_an_impossible_budget_is_an_error_before_any_work(selector, tmp_path, num_samples, message):
     pool = toy_pool()
@@ -106,8 +109,33 @@ def test_an_impossible_budget_is_an_error_before_any_work(selector, tmp_path, nu
 def test_a_selector_asks_for_nothing_but_what_it_declares(selector, tmp_path):
     pool = toy_pool()
     recorded = RecordedInputs(pool, tmp_path)
-    selector.select(pool, recorded.inputs, num_samples=5, rng=np.random.default_rng(0))
+    num_samples = len(pool) if selector.takes_all else 5
+    selector.select(pool, recorded.inputs, num_samples=num_samples, rng=np.random.default_rng(0))
     assert recorded.called <= set(selector.needs) <= {field.name for field in fields(Inputs)}
+
+
+@pytest.mark.parametrize("selector", TAKES_ALL.values(), ids=TAKES_ALL)
+def test_a_selector_without_a_budget_takes_everything_once_and_refuses_a_part(selector, tmp_path):
+    pool = toy_pool()
+    selected = chosen(selector, pool, tmp_path, 40)
+    assert [row.id for row in selected] == pool.ids()
+    assert {row.reason for row in selected} == {"all"}
+    with pytest.raises(ValueError, match="takes all 40 samples, not 39"):
+        selector.select(pool, RecordedInputs(pool, tmp_path / "b").inputs, num_samples=39, rng=np.random.default_rng(0))
+
+
+def test_validation_samples_become_training_samples_that_evaluation_reads():
+    for prompt in ("micro", "paper"):
+        closed = Sample(id="v1", instruction="How many?", answer="2", options=("1", "2"), gold=1, image="micro:x")
+        opened = Sample(id="v0", instruction="Which digit?", answer="seven.")
+        pool = SELECTORS[ValidationDataConfig].own_pool([closed, opened], prompt)
+        assert pool.ids() == ["v0", "v1"]
+        assert [read_answer(sample.answer, options).prediction for sample, options in zip(pool, [(), "xy"])] == [
+            "seven",
+            "B",
+        ]
+        sample = pool.get("v1")
+        assert sample.image == "micro:x" and "How many?" in sample.instruction and "(A) 1 (B) 2" in sample.instruction
 
 
 def test_none_selects_nothing(tmp_path):

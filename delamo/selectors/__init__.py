@@ -13,10 +13,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from delamo.records import Sample, Selected, Skill
-from delamo.selector_config import ErrorDrivenConfig, NoneConfig, RandomConfig, SelectorConfig
-from delamo.selectors import error_driven, none, random
+from delamo.selector_config import (
+    ErrorDrivenConfig,
+    FullDataConfig,
+    NoneConfig,
+    RandomConfig,
+    SelectorConfig,
+    ValidationDataConfig,
+)
+from delamo.selectors import error_driven, full_data, none, random, validation_data
 
 if TYPE_CHECKING:
+    from delamo.data import Pool
     from delamo.retrieval import Index
 
 
@@ -41,12 +49,20 @@ class Selector:
     """Names of the `Inputs` that `select` may call."""
     tunes: bool = True
     """False where the method selects nothing, whatever the budget, and the student stays as it is."""
+    takes_all: bool = False
+    """Everything that there is to choose from is chosen: neither the budget nor a seed changes it."""
+    own_pool: Callable[[Sequence[Sample], str], Pool] | None = None
+    """Makes of the validation samples and the name of the student's prompt what is chosen from, where it is not the pool."""
 
 
 SELECTORS: dict[type[SelectorConfig], Selector] = {
     ErrorDrivenConfig: Selector(select=error_driven.select, needs=("missing_skills", "index")),
     RandomConfig: Selector(select=random.select),
     NoneConfig: Selector(select=none.select, tunes=False),
+    FullDataConfig: Selector(select=full_data.select, takes_all=True),
+    ValidationDataConfig: Selector(
+        select=validation_data.select, takes_all=True, own_pool=validation_data.validation_pool
+    ),
 }
 
 __all__ = ["SELECTORS", "Inputs", "Selector"]
