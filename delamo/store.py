@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 
 from delamo.provenance import provenance
 from delamo.records import Quarantined, from_dict, from_json, to_dict, to_json
+from delamo.resources import disk_bytes, forget_peak, peak_memory
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -236,6 +237,7 @@ class Stage:
             shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True, exist_ok=True)
         draft, started = Draft(folder), time.time()
+        forget_peak()
         try:
             yield draft
             self._complete(draft, started)
@@ -262,6 +264,8 @@ class Stage:
             "accounting": draft.account.to_dict(),
             "started": started,
             "seconds": time.time() - started,
+            "peak_memory_bytes": peak_memory(),
+            "disk_bytes": disk_bytes(draft.path, without=WORK),
             **draft.notes,
             **provenance(),
         }

@@ -39,6 +39,7 @@ LAYERS = {
     "compose": 9,
     "keys": 9,
     "provenance": 9,
+    "resources": 9,
     "verb_config": 9.5,
     "config": 10,
     "selector_config": 10.5,

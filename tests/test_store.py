@@ -59,6 +59,7 @@ def test_the_manifest_says_where_a_result_came_from(tmp_path):
     assert manifest["accounting"] == {"in": 10, "ok": 10, "failed": {}, "skipped": {}}
     assert manifest["identity"] == {"kind": "answers", "version": 3, "x": 1}
     assert manifest["seed"] == 7 and manifest["seconds"] >= 0 and manifest["argv"]
+    assert manifest["peak_memory_bytes"]["host"] > 1_000_000 and manifest["disk_bytes"] > 0
     assert {"version", "commit", "dirty"} <= set(manifest["code"]) and manifest["packages"]["numpy"]
 
 
