@@ -55,11 +55,11 @@ def test_json_holds_everything(runs):
     found = json.loads(report(runs, "json"))
     easy, hard = found["budgets"][0]["targets"]
     assert [method["label"] for method in easy["methods"]] == ["pretrained", "random", "error_driven"]
-    assert [m["beats_random"] for m in easy["methods"]] == [None, None, True] and hard["methods"][2][
-        "beats_random"
+    assert [m["beats_reference"] for m in easy["methods"]] == [None, None, True] and hard["methods"][2][
+        "beats_reference"
     ] is False
     ours = easy["methods"][2]
-    assert ours["accuracy"] == {"mean": 0.9, "sd": None, "runs": [0.9]} and len(ours["versus_random"]["pairs"][0]) == 3
+    assert ours["accuracy"] == {"mean": 0.9, "sd": None, "runs": [0.9]} and len(ours["versus"]["pairs"][0]) == 3
     assert found["unfinished"][0]["why"] == "status is 'failed'" and len(found["runs"]) == 10
     assert found["stages"][1] == {"stage": "answers", "computed": 1, "reused": 0, "seconds": 1.5}
 
@@ -68,7 +68,9 @@ def test_csv_has_a_row_for_each_run_and_each_mean(runs):
     rows = list(csv.DictReader(io.StringIO(report(runs, "csv"))))
     assert len(rows) == 2 * (1 + 4 + 1)
     assert [row["seed"] for row in rows[:6]] == ["0", "mean", "0", "1", "2", "0"]
-    assert float(rows[5]["accuracy"]) == 0.9 and rows[5]["beats_random"] == "1" and rows[5]["run"].startswith("runs/")
+    assert (
+        float(rows[5]["accuracy"]) == 0.9 and rows[5]["beats_reference"] == "1" and rows[5]["run"].startswith("runs/")
+    )
 
 
 def test_unknown_format_and_empty_folders_are_clear_errors(runs, tmp_path):
@@ -128,7 +130,7 @@ def test_ablation_is_a_method_of_its_own(tmp_path):
     tuned = {"tuning": {"learning_rate": 0.1}, "retriever": {"name": "other", "k1": 3}, "teacher": {"name": "t"}}
     write_run(tmp_path, task="a", selector="error_driven", seed=0, bits="1" * 40, config=tuned, digest="c")
     (target,) = arrange(collect(tmp_path)).budgets[0].targets
-    compared = {m.label: m.versus_random is not None for m in target.methods if m.is_ours}
+    compared = {m.label: m.versus is not None for m in target.methods if m.is_judged}
     assert compared == {
         "error_driven (retriever=None, tuning.learning_rate=0.1)": True,
         "error_driven (retriever=None, tuning.learning_rate=0.2)": True,
@@ -257,3 +259,66 @@ def test_what_met_the_task_is_counted_once_for_all_runs_of_a_target(tmp_path):
 def test_an_audit_that_found_nothing_says_so(tmp_path):
     write_run(tmp_path, task="micro/a", selector="random", seed=0, bits=HALF, leakage={})
     assert "no validation or test sample is met in the pool" in report(tmp_path, "markdown")
+
+
+def test_reference_can_be_any_method(tmp_path):
+    write_run(tmp_path, task="a", selector="none", seed=0, bits="1" * 10 + "0" * 30)
+    write_run(tmp_path, task="a", selector="random", seed=0, bits="1" * 30 + "0" * 10)
+    write_run(tmp_path, task="a", selector="insta", seed=0, bits="1" * 40)
+    found = {
+        reference: {m.label: (m.versus and round(m.versus.difference, 6), m.p_holm is not None) for m in methods}
+        for reference in ("random", "insta", "none", "pretrained")
+        for methods in [arrange(collect(tmp_path), reference).budgets[0].targets[0].methods]
+    }
+    assert found["random"] == {"pretrained": (-0.5, False), "random": (None, False), "insta": (0.25, True)}
+    assert found["insta"] == {"pretrained": (-0.75, False), "random": (-0.25, True), "insta": (None, False)}
+    assert found["none"] == {"pretrained": (None, False), "random": (0.5, True), "insta": (0.75, True)}
+    assert found["pretrained"] == found["none"]
+    text = report(tmp_path, reference="none")
+    assert "minus pretrained (95 %)" in text and "a: random beats pretrained: +50.0 points" in text
+    with pytest.raises(
+        ValueError, match="reference is 'less', and no run is of that method: choose one of insta, none"
+    ):
+        report(tmp_path, reference="less")
+
+
+def test_one_setting_of_a_selector_is_a_reference_by_its_label(tmp_path):
+    for name, bits in (("answer_switch", "1" * 40), ("whole_rationale", HALF)):
+        config = {"mistakes": {"name": name}}
+        write_run(tmp_path, task="a", selector="error_driven", seed=0, bits=bits, config=config, digest=name)
+    label = "error_driven (mistakes=answer_switch)"
+    ours, ablated = arrange(collect(tmp_path), label).budgets[0].targets[0].methods
+    assert (ours.label, ours.versus) == (label, None) and ablated.versus.difference == -0.5
+
+
+def test_what_no_budget_changes_stands_in_the_table_of_each(tmp_path):
+    for budget, count in (("x", 10), ("y", 20)):
+        for task in "ab":
+            write_run(tmp_path, task=task, selector="random", seed=0, bits=HALF, budget=budget, num_samples=count)
+    write_run(tmp_path, task="a", selector="full_data", seed=0, bits="1" * 40, budget="x", num_samples=10)
+    write_run(tmp_path, task="c", selector="none", seed=0, bits=HALF)
+    budgets = arrange(collect(tmp_path)).budgets
+    alone, *tables = budgets
+    assert [m.label for m in alone.targets[0].methods] == ["pretrained"] and alone.targets[0].task == "c"
+    assert [[[m.label for m in t.methods] for t in b.targets] for b in tables] == [
+        [["full_data", "random"], ["random"]]
+    ] * 2
+    assert tables[1].targets[0].methods[0].versus.difference == 0.5
+
+
+def test_targets_and_methods_stand_in_the_papers_order(tmp_path):
+    for task in ("zebra", "scienceqa", "appliance", "mmbench"):
+        for selector in ("error_driven", "superfiltering", "rds", "insta", "random"):
+            write_run(tmp_path, task=task, selector=selector, seed=0, bits=HALF)
+    targets = arrange(collect(tmp_path)).budgets[0].targets
+    assert [t.task for t in targets] == ["mmbench", "appliance", "scienceqa", "zebra"]
+    assert [m.label for m in targets[0].methods] == ["random", "insta", "superfiltering", "rds", "error_driven"]
+
+
+def test_runs_that_differ_in_the_seed_of_tuning_alone_are_several(tmp_path):
+    for training in (0, 1):
+        config = {"seeds": {"selection": 0, "training": training, "decoding": 0}}
+        write_run(tmp_path, task="a", selector="random", seed=0, bits=HALF, config=config, digest=str(training))
+    found = arrange(collect(tmp_path))
+    assert len(found.budgets[0].targets[0].methods[0].runs) == 2 and not found.superseded
+    assert "|   seed 0 training 1 " in report(tmp_path)

@@ -30,12 +30,13 @@ COLUMNS = (
     "wilson_low",
     "wilson_high",
     "unparsed",
-    "minus_random",
-    "minus_random_low",
-    "minus_random_high",
+    "reference",
+    "minus_reference",
+    "minus_reference_low",
+    "minus_reference_high",
     "p",
     "p_holm",
-    "beats_random",
+    "beats_reference",
     "precision_at_n",
     "run",
 )
@@ -70,12 +71,12 @@ def _mean_row(budget: Budget, target: Target, method: Method) -> dict[str, Any]:
         "wilson_high": method.interval.high,
         "unparsed": method.unparsed.mean,
         "precision_at_n": planted.get("precision_at_n"),
-        **_versus(method),
+        **_versus(budget, method),
     }
 
 
 def _run_row(budget: Budget, target: Target, method: Method, index: int) -> dict[str, Any]:
-    """A single run; the comparison with random stands with it only where it is the method's only run."""
+    """A single run; the comparison with the reference stands with it only where it is the method's only run."""
     run = method.runs[index]
     test = run.metrics["test"]
     return {
@@ -88,7 +89,7 @@ def _run_row(budget: Budget, target: Target, method: Method, index: int) -> dict
         "unparsed": method.unparsed.runs[index],
         "precision_at_n": (run.metrics["planted"] or {}).get("precision_at_n"),
         "run": str(run.path),
-        **(_versus(method) if len(method.runs) == 1 else {}),
+        **(_versus(budget, method) if len(method.runs) == 1 else {}),
     }
 
 
@@ -105,17 +106,18 @@ def _names(budget: Budget, target: Target, method: Method) -> dict[str, Any]:
     }
 
 
-def _versus(method: Method) -> dict[str, Any]:
-    versus = method.versus_random
+def _versus(budget: Budget, method: Method) -> dict[str, Any]:
+    versus = method.versus
     if versus is None:
         return {}
     return {
-        "minus_random": versus.difference,
-        "minus_random_low": versus.interval.low,
-        "minus_random_high": versus.interval.high,
+        "reference": budget.reference,
+        "minus_reference": versus.difference,
+        "minus_reference_low": versus.interval.low,
+        "minus_reference_high": versus.interval.high,
         "p": versus.p,
         "p_holm": method.p_holm,
-        "beats_random": int(method.beats_random) if method.is_ours else None,
+        "beats_reference": int(method.beats_reference) if method.is_judged else None,
     }
 
 
@@ -125,7 +127,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, Method):
-        return {**_fields(value), "beats_random": value.beats_random if value.is_ours else None}
+        return {**_fields(value), "beats_reference": value.beats_reference if value.is_judged else None}
     if dataclasses.is_dataclass(value):
         return _fields(value)
     if isinstance(value, dict):

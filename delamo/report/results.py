@@ -1,4 +1,4 @@
-"""Runs arranged as a reader asks for them: budget, target, method, and ours against random. Numbers only, no layout."""
+"""Runs arranged as a reader asks for them: budget, target, method, each against the reference. Numbers only, no layout."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from typing import Any
 
 from delamo.report import statistics
 from delamo.report.collect import Collected, Run, Unfinished
+from delamo.report.order import method_place, target_place
 from delamo.report.statistics import Comparison, Interval, SeedSummary
-from delamo.report.variants import PRETRAINED, RANDOM, group, newest, same_setting
+from delamo.report.variants import NO_BUDGET, PRETRAINED, RANDOM, group, newest, same_setting
 
 ALPHA = 0.05
 BOOTSTRAP_SEED = 0
+PRETRAINED_LABEL = "pretrained"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,23 +32,25 @@ class Method:
     interval: Interval
     """Wilson, 95 %, of the mean over runs and `n` items."""
     unparsed: SeedSummary
-    versus_random: Comparison | None
-    """None for random itself, and where no random run has the same settings."""
+    is_reference: bool
+    """Whether the others are compared with it."""
+    versus: Comparison | None
+    """Against the reference. None for the reference itself, and where no run of it has the same settings."""
     p_holm: float | None
-    """`versus_random.p` by Holm over the targets of the budget; None for the pretrained student."""
+    """`versus.p` by Holm over the judged methods and targets of the budget; None for the others."""
     planted: dict[str, Any] | None
     """The planted metrics, averaged over the runs."""
     runs: tuple[Run, ...]
 
     @property
-    def is_ours(self) -> bool:
-        """Whether the table judges it against random."""
-        return self.selector not in (PRETRAINED, RANDOM)
+    def is_judged(self) -> bool:
+        """Whether the table judges it against the reference: every method but that one and the pretrained student."""
+        return not self.is_reference and self.selector != PRETRAINED
 
     @property
-    def beats_random(self) -> bool:
+    def beats_reference(self) -> bool:
         """Ahead, p after Holm below 0.05, and the interval over items and runs above zero."""
-        found, p = self.versus_random, self.p_holm
+        found, p = self.versus, self.p_holm
         return found is not None and p is not None and p < ALPHA and found.interval.low > 0
 
 
@@ -56,7 +60,7 @@ class Target:
 
     task: str
     methods: list[Method]
-    """Pretrained, random, then the others by label."""
+    """In the order of `delamo.report.order`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +72,8 @@ class Budget:
     budget: str | None
     """None where nothing but the pretrained student was run."""
     num_samples: int | None
+    reference: str
+    """The method, by selector or label, that the others are compared with."""
     targets: list[Target]
 
 
@@ -100,6 +106,7 @@ class Results:
     """The whole report."""
 
     root: Path
+    reference: str
     runs: list[Run]
     budgets: list[Budget]
     superseded: list[Run]
@@ -109,17 +116,24 @@ class Results:
     quarantined: list[QuarantineCount]
 
 
-def arrange(found: Collected) -> Results:
+def arrange(found: Collected, reference: str = RANDOM) -> Results:
     """Compute everything that the report says.
 
+    Args:
+        reference: the selector that the others are compared with (`random`, `insta`, `pretrained` for `none`), or one method's label, as
+            the tables print it, where a selector was run with several settings.
+
     Raises:
-        ValueError: a run's items contradict its metrics.
+        ValueError: a run's items contradict its metrics, or there is no run of the reference.
     """
     kept, superseded = _without_superseded(found.runs)
+    tables, name = _by_budget(kept), PRETRAINED if reference == PRETRAINED_LABEL else reference
+    _check_reference(name, tables)
     return Results(
         root=found.root,
+        reference=name,
         runs=kept,
-        budgets=[_budget(key, runs) for key, runs in _by_budget(kept)],
+        budgets=[_budget(key, runs, name) for key, runs in tables],
         superseded=superseded,
         unfinished=found.unfinished,
         stages=stage_times(kept),
@@ -192,67 +206,91 @@ def _without_superseded(runs: list[Run]) -> tuple[list[Run], list[Run]]:
     return kept, superseded
 
 
+def _check_reference(reference: str, tables: Sequence[tuple[tuple[Any, ...], list[Run]]]) -> None:
+    """Runs without random, the default, have tables without comparisons; another reference was asked for by name."""
+    known = {run.cell["selector"] for _, runs in tables for run in runs}
+    known |= {label for _, runs in tables for label, _ in group(runs)}
+    if reference != RANDOM and reference not in known:
+        raise ValueError(
+            f"reference is {reference!r}, and no run is of that method: choose one of {', '.join(sorted(known))}"
+        )
+
+
 def _by_budget(runs: list[Run]) -> list[tuple[tuple[Any, ...], list[Run]]]:
-    """Runs by (student, pool, budget, num_samples); the pretrained runs of a student stand in each of its tables."""
+    """Runs by (student, pool, budget, num_samples).
+
+    What no budget changes stands in each table of its student, pool and task, and where there is none in a table of its own.
+    """
     tables: dict[tuple[Any, ...], list[Run]] = defaultdict(list)
-    untuned: dict[str, list[Run]] = defaultdict(list)
+    free = [run for run in runs if run.cell["selector"] in NO_BUDGET]
     for run in runs:
+        if run.cell["selector"] not in NO_BUDGET:
+            tables[tuple(run.cell[key] for key in ("student", "pool", "budget", "num_samples"))].append(run)
+    tasks = {key: {run.cell["task"] for run in same} for key, same in tables.items()}
+    for run in free:
         cell = run.cell
-        if cell["selector"] == PRETRAINED:
-            untuned[cell["student"]].append(run)
-        else:
-            tables[cell["student"], cell["pool"], cell["budget"], cell["num_samples"]].append(run)
-    for student, same in untuned.items():
-        own = [key for key in tables if key[0] == student] or [(student, None, None, None)]
-        for key in own:
-            tasks = {run.cell["task"] for run in tables[key]} or {run.cell["task"] for run in same}
-            tables[key] = [*tables[key], *(run for run in same if run.cell["task"] in tasks)]
+        own_pool = {key for key in tasks if cell["selector"] == PRETRAINED or key[1] == cell["pool"]}
+        fits = [key for key in tasks if key in own_pool and key[0] == cell["student"] and cell["task"] in tasks[key]]
+        for key in fits or [(cell["student"], None, None, None)]:
+            tables[key].append(run)
     return sorted(tables.items(), key=lambda item: (item[0][0], str(item[0][1]), item[0][3] or 0, str(item[0][2])))
 
 
-def _budget(key: tuple[Any, ...], runs: list[Run]) -> Budget:
+def _budget(key: tuple[Any, ...], runs: list[Run], reference: str) -> Budget:
     student, pool, budget, num_samples = key
-    tasks = sorted({run.cell["task"] for run in runs})
-    targets = [Target(task=task, methods=_methods([r for r in runs if r.cell["task"] == task])) for task in tasks]
-    judged = [m for target in targets for m in target.methods if m.is_ours and m.versus_random]
-    adjusted = dict(zip(map(id, judged), statistics.holm([m.versus_random.p for m in judged]), strict=True))
+    tasks = sorted({run.cell["task"] for run in runs}, key=target_place)
+    targets = [
+        Target(task=task, methods=_methods([r for r in runs if r.cell["task"] == task], reference)) for task in tasks
+    ]
+    judged = [m for target in targets for m in target.methods if m.is_judged and m.versus]
+    adjusted = dict(zip(map(id, judged), statistics.holm([m.versus.p for m in judged]), strict=True))
     targets = [
         replace(target, methods=[replace(m, p_holm=adjusted.get(id(m))) for m in target.methods]) for target in targets
     ]
-    return Budget(student=student, pool=pool, budget=budget, num_samples=num_samples, targets=targets)
+    return Budget(
+        student=student, pool=pool, budget=budget, num_samples=num_samples, reference=reference, targets=targets
+    )
 
 
-def _methods(runs: list[Run]) -> list[Method]:
+def _methods(runs: list[Run], reference: str) -> list[Method]:
     methods = [(label, newest(same)[0]) for label, same in group(runs)]
-    order = {PRETRAINED: 0, RANDOM: 1}
-    methods.sort(key=lambda pair: (order.get(pair[1][0].cell["selector"], 2), pair[0]))
-    baselines = [same for _, same in methods if same[0].cell["selector"] == RANDOM]
-    return [_method(label, same, baselines) for label, same in methods]
+    methods.sort(key=lambda pair: method_place(pair[1][0].cell["selector"], pair[0]))
+    baselines = [(label, same) for label, same in methods if reference in (label, same[0].cell["selector"])]
+    return [_method(label, same, baselines, reference) for label, same in methods]
 
 
-def _method(label: str, runs: list[Run], baselines: list[list[Run]]) -> Method:
+def _method(label: str, runs: list[Run], baselines: list[tuple[str, list[Run]]], reference: str) -> Method:
     selector, n = runs[0].cell["selector"], min(len(run.outcomes) for run in runs)
     accuracy = statistics.over_seeds([statistics.accuracy(run.scores) for run in runs])
+    is_reference = any(runs is same for _, same in baselines)
     return Method(
-        label="pretrained" + label.removeprefix(PRETRAINED) if selector == PRETRAINED else label,
+        label=PRETRAINED_LABEL + label.removeprefix(PRETRAINED) if selector == PRETRAINED else label,
         selector=selector,
         seeds=tuple(run.cell["seed"] for run in runs),
         n=n,
         accuracy=accuracy,
         interval=statistics.wilson(accuracy.mean, n),
         unparsed=statistics.over_seeds([statistics.unparsed_rate(run.scores) for run in runs]),
-        versus_random=None if selector == RANDOM else _versus(runs, baselines),
+        is_reference=is_reference,
+        versus=None if is_reference else _versus(runs, baselines, reference),
         p_holm=None,
         planted=mean_planted(runs),
         runs=tuple(runs),
     )
 
 
-def _versus(runs: list[Run], baselines: list[list[Run]]) -> Comparison | None:
-    """The comparison with the one random baseline of the same settings; None where there is none, or no telling which."""
+def _versus(runs: list[Run], baselines: list[tuple[str, list[Run]]], reference: str) -> Comparison | None:
+    """The comparison with the reference: of any settings where it was named by its label, else of the same ones.
+
+    None where there is none, or no telling which.
+    """
     import numpy as np
 
-    matching = [baseline for baseline in baselines if same_setting(runs[0], baseline[0])]
+    matching = [
+        same
+        for label, same in baselines
+        if label == reference != same[0].cell["selector"] or same_setting(runs[0], same[0])
+    ]
     if len(matching) != 1:
         return None
     rng = np.random.default_rng(BOOTSTRAP_SEED)

@@ -1,6 +1,6 @@
 """`delamo report`: what the runs under a folder say, as Markdown, JSON, CSV or LaTeX.
 
-One table a budget: methods against targets, then each target with n, intervals, the paired test against random and the unparsed rate;
+One table a budget: methods against targets, then each target with n, intervals, the paired test against the reference and the unparsed rate;
 under them the planted metrics, validation, quarantine, seconds, runs and the commands that trace a sample.
 """
 
@@ -15,35 +15,38 @@ from delamo.report.costs import cost_blocks
 from delamo.report.formats import WIDTH, Block, Code, Heading, Lines, Table, fitting, latex, markdown
 from delamo.report.leakage_tables import leakage_blocks
 from delamo.report.planted_tables import planted_blocks
-from delamo.report.results import ALPHA, Budget, Method, Results, Target, arrange
+from delamo.report.results import ALPHA, PRETRAINED_LABEL, Budget, Method, Results, Target, arrange
 from delamo.report.statistics import Interval, mean
+from delamo.report.variants import PRETRAINED, RANDOM, seed_name
 
 FORMATS = ("markdown", "json", "csv", "latex")
 NOTHING = "-"
 BEATS = "†"
-"""The dagger behind an accuracy that beats random."""
+"""The dagger behind an accuracy that beats the reference."""
 
 FOOTER = """
 Accuracy: correct / n; an unparsed answer is not correct, and its share stands in the last column. After it the 95 % Wilson interval for \
 n items; a mean over seeds takes the mean and the same n, so that more seeds do not narrow it.
-Minus random: mean over the method's runs minus mean over random's, in points, paired by test item; after it the 95 % interval of a \
+Minus {reference}: mean over the method's runs minus mean over {reference}'s, in points, paired by test item; after it the 95 % interval of a \
 bootstrap (10,000 draws, seed 0) of items and of runs.
 p: exact two-sided paired test over the items (Cochran-Mantel-Haenszel, one stratum an item; with one run each it is McNemar's). It \
-speaks of these runs; how far seeds move a result, the single runs show. p Holm: corrected over our methods and targets in the table.
-Beats random: p Holm below 0.05 and the interval of the difference above 0; a dagger (†) in the first table marks it.
+speaks of these runs; how far seeds move a result, the single runs show. p Holm: corrected over the methods and targets that are \
+compared with {reference} in the table, the pretrained student apart.
+Beats {reference}: p Holm below 0.05 and the interval of the difference above 0; a dagger (†) in the first table marks it.
+Mean: unweighted mean of a method's accuracies over the targets, where it was run on all of them.
 """.strip().splitlines()
 
 
-def report(runs: Path, format: str = "markdown") -> str:
-    """The report on all finished runs under `runs`.
+def report(runs: Path, format: str = "markdown", reference: str = RANDOM) -> str:
+    """The report on all finished runs under `runs`; `reference` as in `arrange`.
 
     Raises:
         FileNotFoundError: no such folder.
-        ValueError: no finished run in it, an unknown format, or a run that contradicts itself.
+        ValueError: no finished run in it, an unknown format, no run of the reference, or a run that contradicts itself.
     """
     if format not in FORMATS:
         raise ValueError(f"format is {format!r}: choose one of {', '.join(FORMATS)}")
-    results = arrange(finished_runs(Path(runs)))
+    results = arrange(finished_runs(Path(runs)), reference)
     if format == "json":
         return exports.json_text(results)
     if format == "csv":
@@ -56,7 +59,7 @@ def blocks(results: Results) -> list[Block]:
     found: list[Block] = [Heading(f"Report on {results.root}", 1)]
     for budget in results.budgets:
         found += _budget_blocks(budget)
-    found += [Heading("How to read the tables"), Lines(FOOTER, bullets=True)]
+    found += [Heading("How to read the tables"), Lines(footer(results.reference), bullets=True)]
     found += _validation_blocks(results)
     found += _quarantine_blocks(results)
     found += leakage_blocks(results.runs)
@@ -67,8 +70,19 @@ def blocks(results: Results) -> list[Block]:
 
 
 def verdicts(budget: Budget) -> list[str]:
-    """One sentence for each of our methods on each target: does it beat random?"""
-    return [_verdict(target, m) for target in budget.targets for m in target.methods if m.is_ours]
+    """One sentence for each judged method on each target: does it beat the reference?"""
+    name = reference_name(budget.reference)
+    return [_verdict(name, target, m) for target in budget.targets for m in target.methods if m.is_judged]
+
+
+def reference_name(reference: str) -> str:
+    """As the tables call it."""
+    return PRETRAINED_LABEL + reference.removeprefix(PRETRAINED) if reference.startswith(PRETRAINED) else reference
+
+
+def footer(reference: str) -> list[str]:
+    """The definitions of the tables' columns."""
+    return [line.replace("{reference}", reference_name(reference)) for line in FOOTER]
 
 
 def percent(share: float | None, digits: int = 1) -> str:
@@ -95,7 +109,7 @@ def _budget_blocks(budget: Budget) -> list[Block]:
     return [
         Heading(_budget_title(budget)),
         *_overview(budget),
-        *(block for target in budget.targets for block in _target_blocks(target)),
+        *(block for target in budget.targets for block in _target_blocks(budget, target)),
         *_verdict_blocks(budget),
         *planted_blocks(budget),
     ]
@@ -103,7 +117,8 @@ def _budget_blocks(budget: Budget) -> list[Block]:
 
 def _budget_title(budget: Budget) -> str:
     if budget.budget is None:
-        return f"Student {budget.student}, not tuned"
+        tuned = any(method.selector != PRETRAINED for target in budget.targets for method in target.methods)
+        return f"Student {budget.student}, {'no budget' if tuned else 'not tuned'}"
     return f"Budget {budget.budget}: {budget.num_samples} samples of pool {budget.pool}, student {budget.student}"
 
 
@@ -131,7 +146,7 @@ def _row_name(budget: Budget, label: str) -> str:
 def _overview_cell(target: Target, label: str) -> str:
     for method in target.methods:
         if method.label == label:
-            return percent(method.accuracy.mean) + (BEATS if method.is_ours and method.beats_random else "")
+            return percent(method.accuracy.mean) + (BEATS if method.is_judged and method.beats_reference else "")
     return NOTHING
 
 
@@ -141,15 +156,16 @@ def _mean_cell(budget: Budget, label: str) -> str:
     return percent(mean(found)) if len(found) == len(budget.targets) else NOTHING
 
 
-def _target_blocks(target: Target) -> list[Block]:
+def _target_blocks(budget: Budget, target: Target) -> list[Block]:
     rows = [row for method in target.methods for row in _method_rows(method)]
-    columns = ["method", "accuracy % (95 %)", "n", "minus random (95 %)", "p", "p Holm", "unparsed %"]
+    minus = f"minus {reference_name(budget.reference)} (95 %)"
+    columns = ["method", "accuracy % (95 %)", "n", minus, "p", "p Holm", "unparsed %"]
     return [Heading(target.task, 3), Table(columns, rows)]
 
 
 def _method_rows(method: Method) -> list[list[str]]:
     """The method's own row, and one for each run where it has several."""
-    versus, several = method.versus_random, len(method.seeds) > 1
+    versus, several = method.versus, len(method.seeds) > 1
     rows = [
         [
             f"{method.label}, mean of {len(method.seeds)} seeds" if several else method.label,
@@ -161,39 +177,43 @@ def _method_rows(method: Method) -> list[list[str]]:
             percent(method.unparsed.mean),
         ]
     ]
-    singles = zip(method.seeds, method.accuracy.runs, method.unparsed.runs, strict=True) if several else ()
-    return rows + [[f"  seed {seed}", percent(a), "", "", "", "", percent(u)] for seed, a, u in singles]
+    singles = zip(method.runs, method.accuracy.runs, method.unparsed.runs, strict=True) if several else ()
+    return rows + [[f"  {seed_name(run)}", percent(a), "", "", "", "", percent(u)] for run, a, u in singles]
 
 
 def _verdict_blocks(budget: Budget) -> list[Block]:
     lines = verdicts(budget)
     if not lines:
         return []
-    judged = [m for target in budget.targets for m in target.methods if m.is_ours and m.versus_random]
-    won = sum(m.beats_random for m in judged)
+    judged = [m for target in budget.targets for m in target.methods if m.is_judged and m.versus]
+    won = sum(m.beats_reference for m in judged)
     if not judged:
         return [Lines(lines, bullets=True)]
     return [
-        Lines([f"Against random: ahead, and significantly so, in {won} of {len(judged)} comparisons."]),
+        Lines(
+            [
+                f"Against {reference_name(budget.reference)}: ahead, and significantly so, in {won} of {len(judged)} comparisons."
+            ]
+        ),
         Lines(lines, bullets=True),
     ]
 
 
-def _verdict(target: Target, method: Method) -> str:
-    name, versus, p = f"{target.task}: {method.label}", method.versus_random, method.p_holm
+def _verdict(reference: str, target: Target, method: Method) -> str:
+    name, versus, p = f"{target.task}: {method.label}", method.versus, method.p_holm
     if versus is None or p is None:
-        return f"{name} has no random run with the same settings to compare with."
+        return f"{name} has no {reference} run with the same settings to compare with."
     pairs = [pair for row in versus.pairs for pair in row]
     ahead = sum(pair.only_first > pair.only_second for pair in pairs)
     said = (
         f"{points(versus.difference)} points ({span(versus.interval, points)}), p Holm {p_value(p)}, ahead in {ahead} of "
         f"{len(pairs)} pairs of runs (largest McNemar p {p_value(max(pair.p for pair in pairs))})."
     )
-    if method.beats_random:
-        return f"{name} beats random: {said}"
+    if method.beats_reference:
+        return f"{name} beats {reference}: {said}"
     if p < ALPHA and versus.interval.high < 0:
-        return f"{name} is WORSE than random: {said}"
-    return f"{name} does NOT beat random: {said}"
+        return f"{name} is WORSE than {reference}: {said}"
+    return f"{name} does NOT beat {reference}: {said}"
 
 
 def _validation_blocks(results: Results) -> list[Block]:

@@ -15,11 +15,23 @@ from delamo.config import SCHEMAS
 from delamo.report.collect import Run
 
 PRETRAINED, RANDOM = "none", "random"
+TAKE_ALL = ("full_data", "validation_data")
+NO_BUDGET = (PRETRAINED, *TAKE_ALL)
+"""Selectors whose result no budget changes: their runs stand in the table of each."""
+_ERRORS = ("teacher.", "retriever.", "mistakes.", "skills.")
 UNUSED = {
-    PRETRAINED: ("teacher.", "pool.", "budget.", "retriever.", "mistakes.", "tuning.", "iterations", "iterate_from"),
-    RANDOM: ("teacher.", "retriever.", "mistakes."),
+    PRETRAINED: (*_ERRORS, "pool.", "audit.", "budget.", "tuning.", "iterations", "iterate_from"),
+    RANDOM: _ERRORS,
+    "full_data": (*_ERRORS, "budget."),
+    "validation_data": (*_ERRORS, "pool.", "audit.", "budget."),
+    "insta": _ERRORS,
+    "superfiltering": _ERRORS,
+    "bm25_text": ("teacher.", "mistakes.", "skills."),
+    "rds": _ERRORS,
+    "less": _ERRORS,
 }
 """Config that a selector does not read: two runs that differ in it alone are runs of the same method."""
+SEEDS = ("seeds.selection", "seeds.training", "seeds.decoding")
 
 
 def group(runs: Sequence[Run]) -> list[tuple[str, list[Run]]]:
@@ -36,7 +48,20 @@ def group(runs: Sequence[Run]) -> list[tuple[str, list[Run]]]:
         for run in same:
             said = [f"{key.removesuffix('.name')}={run.config.get(key)}" for key in keys]
             methods[f"{selector} ({', '.join(said)})" if said else selector].append(run)
-    return [(label, sorted(methods[label], key=lambda run: run.cell["seed"])) for label in sorted(methods)]
+    return [(label, sorted(methods[label], key=seeds)) for label in sorted(methods)]
+
+
+def seeds(run: Run) -> tuple[int, ...]:
+    """The cell's seed, then those of selection, training and decoding, which follow it unless set."""
+    seed = run.cell["seed"]
+    return seed, *(run.config.get(key, seed) for key in SEEDS)
+
+
+def seed_name(run: Run) -> str:
+    """The cell's seed, with those that do not follow it."""
+    seed, *apart = seeds(run)
+    own = [f"{key.removeprefix('seeds.')} {one}" for key, one in zip(SEEDS, apart, strict=True) if one != seed]
+    return " ".join([f"seed {seed}", *own])
 
 
 def same_setting(one: Run, other: Run) -> bool:
@@ -46,11 +71,11 @@ def same_setting(one: Run, other: Run) -> bool:
 
 
 def newest(runs: Sequence[Run]) -> tuple[list[Run], list[Run]]:
-    """One run for each seed, the last one written, and the others."""
-    kept: dict[int, Run] = {}
+    """One run for each choice of seeds, the last one written, and the others."""
+    kept: dict[tuple[int, ...], Run] = {}
     for run in sorted(runs, key=lambda run: (run.path / "metrics.json").stat().st_mtime):
-        kept[run.cell["seed"]] = run
-    return [kept[seed] for seed in sorted(kept)], [run for run in runs if kept[run.cell["seed"]] is not run]
+        kept[seeds(run)] = run
+    return [kept[chosen] for chosen in sorted(kept)], [run for run in runs if kept[seeds(run)] is not run]
 
 
 def _differing(runs: Sequence[Run]) -> list[str]:
@@ -67,7 +92,7 @@ def _differing(runs: Sequence[Run]) -> list[str]:
 def _settings(run: Run, *selectors: str) -> dict[str, Any]:
     """The config keys that decide the result under all of the selectors; the seeds and the selector's own are left out."""
     unused = [key for selector in selectors for key in UNUSED.get(selector, ())]
-    unused += ["seed", "selector.", "paths.", "logger.", "force"]
+    unused += ["seed", "selector.", "paths.", "logger.", "force", "fast"]
     silent = _no_identity()
     return {k: v for k, v in run.config.items() if not k.startswith(tuple(unused)) and k not in silent}
 
