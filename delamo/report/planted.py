@@ -12,6 +12,7 @@ from typing import Any
 
 from delamo.data.microworld import truth
 from delamo.records import ItemScore, Mistake, Sample, Selected, Skill
+from delamo.report.agreement import step_agreement
 
 _SCHEME = "micro:"
 
@@ -79,21 +80,9 @@ def _precision(samples: Sequence[Sample], wanted: frozenset[str]) -> float | Non
 
 
 def _mistake_step(mistakes: Sequence[Mistake], locators: Mapping[str, str]) -> dict[str, float] | None:
-    """Recall@3: the first false sentence is the step found or one of the three before it."""
-    pairs = [
-        (mistake.step, gold)
-        for mistake in mistakes
-        if mistake.id in locators
-        and mistake.step is not None
-        and (gold := truth.first_false_step(locators[mistake.id], mistake.steps)) is not None
-    ]
-    if not pairs:
-        return None
-    return {
-        "accuracy": sum(step == gold for step, gold in pairs) / len(pairs),
-        "recall_at_3": sum(step - 3 <= gold <= step for step, gold in pairs) / len(pairs),
-        "n": len(pairs),
-    }
+    known = [mistake for mistake in mistakes if mistake.id in locators]
+    gold = {mistake.id: truth.first_false_step(locators[mistake.id], mistake.steps) for mistake in known}
+    return step_agreement({mistake.id: mistake.step for mistake in known}, gold)
 
 
 def _skill_agreement(
