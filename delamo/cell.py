@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from delamo.compose import arguments
 from delamo.config import CellConfig, Engine, PoolConfig, TaskConfig
 from delamo.data import POOLS, TASKS, Pool, Task
+from delamo.data.images import encoded
 from delamo.graph import Graph, Step
 from delamo.records import Sample, to_dict
 from delamo.selectors import SELECTORS, Selector
@@ -153,4 +155,6 @@ def samples_digest(samples: list[Sample] | tuple[Sample, ...]) -> str:
 
 def _picture(locator: str | None) -> str | None:
     path = Path(locator) if locator else None
+    if locator and locator.startswith("arrow:"):
+        return sha256(encoded(locator) or b"").hexdigest()
     return file_digest(path) if path and path.is_absolute() and path.is_file() else locator

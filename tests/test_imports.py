@@ -41,6 +41,7 @@ LAYERS = {
     "provenance": 9,
     "resources": 9,
     "verb_config": 9.5,
+    "data_config": 9.7,
     "config": 10,
     "selector_config": 10.5,
     "config_fields": 11,

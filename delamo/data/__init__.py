@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -24,6 +25,7 @@ from delamo.config import (
     VisionFlanTaskConfig,
     Visual7wTaskConfig,
 )
+from delamo.data_config import HfDatasetPoolConfig, HfDatasetTaskConfig
 from delamo.records import Quarantined, Sample
 
 
@@ -85,6 +87,20 @@ def _parquet_pool(**fields: Any) -> Pool:
     from delamo.data.parquet import read_pool
 
     return read_pool(**fields)
+
+
+def _hf_dataset_pool(columns: Any, **fields: Any) -> Pool:
+    from delamo.data.hf_dataset import read_pool
+    from delamo.data.hf_rows import Columns
+
+    return read_pool(columns=Columns(**dataclasses.asdict(columns)), **fields)
+
+
+def _hf_dataset_task(columns: Any, **fields: Any) -> Task:
+    from delamo.data.hf_dataset import read_task
+    from delamo.data.hf_rows import Columns
+
+    return read_task(columns=Columns(**dataclasses.asdict(columns)), **fields)
 
 
 def _vision_flan_task(**fields: Any) -> Task:
@@ -152,6 +168,7 @@ POOLS: dict[type[PoolConfig], Callable[..., Pool]] = {
     LlavaJsonPoolConfig: _llava_json_pool,
     VisionFlanPoolConfig: _vision_flan_pool,
     ParquetPoolConfig: _parquet_pool,
+    HfDatasetPoolConfig: _hf_dataset_pool,
 }
 """Readers by schema, called with the schema's fields; a reader is imported when it is called."""
 
@@ -166,5 +183,6 @@ TASKS: dict[type[TaskConfig], Callable[..., Task]] = {
     CaltechTaskConfig: _caltech_task,
     Visual7wTaskConfig: _visual7w_task,
     CaptionMatchTaskConfig: _caption_match_task,
+    HfDatasetTaskConfig: _hf_dataset_task,
 }
 """Likewise for tasks."""

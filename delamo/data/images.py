@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import warnings
 from pathlib import Path
@@ -34,7 +35,8 @@ def open_image(locator: str, *, image_root: Path | None = None, max_pixels: int 
     """The picture as RGB, decoded, upright, first frame only.
 
     Args:
-        locator: a path, or `micro:...`, which the microworld renders. A relative path needs `image_root`.
+        locator: a path; `micro:...`, which the microworld renders; `arrow:...`, inside an Arrow file. A relative path needs
+            `image_root`.
         image_root: folder that the file must lie in, symbolic links resolved.
         max_pixels: width x height above which the picture is refused before it is decoded.
 
@@ -46,9 +48,29 @@ def open_image(locator: str, *, image_root: Path | None = None, max_pixels: int 
         from delamo.data.microworld.render import render_locator
 
         return render_locator(locator)
+    if scheme and scheme[1] == "arrow":
+        return _decode(io.BytesIO(_inside_arrow(locator)), locator, max_pixels)
     if scheme:
-        raise ImageError("image locator", f"{locator[:200]!r}: only files and `micro:` are read, never a URL")
-    return _decode(_checked_path(locator, image_root), max_pixels)
+        raise ImageError("image locator", f"{locator[:200]!r}: only files, `arrow:` and `micro:` are read, never a URL")
+    path = _checked_path(locator, image_root)
+    return _decode(path, str(path), max_pixels)
+
+
+def encoded(locator: str) -> bytes | None:
+    """The bytes of a picture as they lie in a file or in an Arrow table; None for one that is drawn, and where there is none."""
+    if locator.startswith("arrow:"):
+        return _inside_arrow(locator)
+    path = Path(locator)
+    return path.read_bytes() if path.is_absolute() and path.is_file() else None
+
+
+def _inside_arrow(locator: str) -> bytes:
+    from delamo.data.arrow_table import read_bytes
+
+    try:
+        return read_bytes(locator)
+    except (OSError, ValueError, LookupError) as error:
+        raise ImageError("image missing", f"{locator[:200]}: {error}") from error
 
 
 def _checked_path(locator: str, root: Path | None) -> Path:
@@ -70,13 +92,13 @@ def _checked_path(locator: str, root: Path | None) -> Path:
     return path
 
 
-def _decode(path: Path, max_pixels: int) -> Image:
+def _decode(file: Path | io.BytesIO, path: str, max_pixels: int) -> Image:
     from PIL import Image, ImageOps
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as picture:
+            with Image.open(file) as picture:
                 width, height = picture.size
                 if width * height > max_pixels:
                     raise ImageError("image too large", f"{path} is {width} x {height} pixels, the cap is {max_pixels}")

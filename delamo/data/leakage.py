@@ -29,7 +29,7 @@ import numpy as np
 from tqdm import tqdm
 
 from delamo.data import Pool
-from delamo.data.images import ImageError, open_image
+from delamo.data.images import ImageError, encoded, open_image
 from delamo.records import Leak, Sample
 
 CHANCE = "equal scene"
@@ -108,7 +108,7 @@ def find_leaks(
         if ours == sample.image:
             meet(row, split, sample, "picture")
         elif picture_digest(ours) == picture_digest(sample.image):
-            meet(row, split, sample, "picture" if Path(sample.image or "").is_absolute() else CHANCE)
+            meet(row, split, sample, CHANCE if (sample.image or "").startswith("micro:") else "picture")
     for row, (split, sample) in _equal(known.names, _own_names(pictured)):
         meet(row, split, sample, "picture name")
     if perceptual_distance is not None:
@@ -168,15 +168,24 @@ def picture_key(locator: str | None) -> int:
     path = Path(locator or "")
     if path.is_absolute():
         return path.stat().st_size if path.is_file() else 0
+    if (locator or "").startswith("arrow:"):
+        return len(_encoded(locator))
     return int.from_bytes(picture_digest(locator)[:8])
 
 
 def picture_digest(locator: str | None) -> bytes:
-    """sha256 of a file's bytes, or of a rendered picture's pixels; empty where there is none."""
-    path = Path(locator or "")
-    if path.is_absolute():
-        return hashlib.sha256(path.read_bytes()).digest() if path.is_file() else b""
+    """sha256 of the bytes in a file or an Arrow table, or of a rendered picture's pixels; empty where there is none."""
+    if Path(locator or "").is_absolute() or (locator or "").startswith("arrow:"):
+        content = _encoded(locator)
+        return hashlib.sha256(content).digest() if content else b""
     return hashlib.sha256(open_image(locator).tobytes()).digest() if locator else b""
+
+
+def _encoded(locator: str | None) -> bytes:
+    try:
+        return encoded(locator or "") or b""
+    except ImageError:
+        return b""
 
 
 def name_key(locator: str | None) -> int:

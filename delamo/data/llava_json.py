@@ -184,7 +184,7 @@ def read_sample(value: Any, images: ImageRoot) -> tuple[Sample, ImageFile | None
     if not isinstance(value, dict):
         raise BadRow("not a record", "record", value, "expected an object with id and conversations")
     id = _read_id(value)
-    instruction, answer = _read_turns(value.get("conversations"))
+    instruction, answer = read_turns(value.get("conversations"))
     image = _read_image(value, instruction, images)
     sample = Sample(
         id=id,
@@ -302,8 +302,8 @@ def _read_id(value: dict[str, Any]) -> str:
     return text_field(id, "id", missing="no id")
 
 
-def _read_turns(turns: Any) -> tuple[str, str]:
-    """(the user's turn with its image tokens, the reply)."""
+def read_turns(turns: Any) -> tuple[str, str]:
+    """(the user's turn with its image tokens, the reply). Raises BadRow for anything but one of each."""
     if not isinstance(turns, list) or not turns:
         raise BadRow("no text", "conversations", turns, "expected a list of {from, value}")
     if not all(isinstance(turn, dict) for turn in turns):

@@ -6,7 +6,7 @@ import hashlib
 import io
 from pathlib import Path
 
-from delamo.data.images import open_image
+from delamo.data.images import encoded, open_image
 
 
 class PictureFolder:
@@ -30,12 +30,21 @@ class PictureFolder:
 
     def _write(self, locator: str) -> str:
         picture = open_image(locator)  # broken ones are found here, not by whoever trains on them
-        path = Path(locator)
-        content, suffix = (path.read_bytes(), path.suffix.lower()) if path.is_absolute() else (_png(picture), ".png")
+        content, suffix = encoded(locator), Path(locator).suffix.lower()
+        if content is None or locator.startswith("arrow:"):
+            content, suffix = (content, _suffix(content)) if content else (_png(picture), ".png")
         name = f"{hashlib.sha256(content).hexdigest()[:20]}{suffix}"
         self._folder.mkdir(parents=True, exist_ok=True)
         (self._folder / name).write_bytes(content)
         return f"{self._folder.name}/{name}"
+
+
+def _suffix(content: bytes) -> str:
+    """As the format is called that the bytes are in."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(content)) as picture:
+        return f".{(picture.format or 'png').lower()}".replace(".jpeg", ".jpg")
 
 
 def _png(picture) -> bytes:

@@ -1,0 +1,98 @@
+"""Where `datasets` put a split: its Arrow files, columns and class names."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+BUILDERS = {".parquet": "parquet", ".json": "json", ".jsonl": "json", ".csv": "csv", ".tsv": "csv", ".arrow": "arrow"}
+"""For a single file, by its suffix."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """One split on disk."""
+
+    name: str
+    """For messages: path, subset and split."""
+    split: str
+    files: list[str]
+    num_rows: int
+    columns: list[str]
+    classes: dict[str, list[str]]
+    """Column -> class names, of columns of class labels."""
+    folders: list[Path]
+    """Where its picture files may lie."""
+
+
+def load(path: str, *, subset: str | None, revision: str | None, split: str, cache_dir: Any, key: str) -> Loaded:
+    """Open a split, which `datasets` downloads and converts where it has not yet; no code of a data set is run.
+
+    Raises:
+        ValueError: `datasets` is not installed; no such data set, subset or split; a split that is not whole or not on disk.
+    """
+    if importlib.util.find_spec("datasets") is None:
+        raise ValueError(f"{key}=hf_dataset needs Hugging Face datasets: pip install 'delamo[datasets]'")
+    if "[" in split:
+        raise ValueError(f"{key} takes whole splits, not {split!r}: budgets and num_*_samples draw from them")
+    name = "/".join(part for part in (path, subset) if part) + f", split {split}"
+    found = _open(path, subset, revision, split, str(cache_dir) if cache_dir else None, f"{key}.path is {path}")
+    if found._indices is not None:
+        raise ValueError(f"{name} was saved with an index over its rows: call flatten_indices() and save it again")
+    files = [file["filename"] for file in found.cache_files]
+    if not files:
+        raise ValueError(f"{name} is empty" if not len(found) else f"{name} is not on disk: datasets kept it in memory")
+    return Loaded(
+        name=name,
+        split=split,
+        files=files,
+        num_rows=len(found),
+        columns=found.column_names,
+        classes={column: f.names for column, f in found.features.items() if hasattr(f, "names")},
+        folders=_folders(path, cache_dir),
+    )
+
+
+def _open(path: str, subset: str | None, revision: str | None, split: str, cache_dir: str | None, what: str) -> Any:
+    import datasets
+
+    local = Path(path)
+    try:
+        if local.is_dir() and ((local / "state.json").is_file() or (local / "dataset_dict.json").is_file()):
+            found = datasets.load_from_disk(path)
+            return _split_of(found, split) if isinstance(found, datasets.DatasetDict) else found
+        if local.is_file():
+            builder = BUILDERS.get(local.suffix)
+            if builder is None:
+                raise ValueError(f"{what}: expected a file ending in {', '.join(BUILDERS)}")
+            return datasets.load_dataset(builder, data_files={split: path}, split=split, cache_dir=cache_dir)
+        return datasets.load_dataset(
+            path, subset, revision=revision, split=split, cache_dir=cache_dir, keep_in_memory=False
+        )
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as problem:
+        raise ValueError(f"{what}: {_chain(problem)}") from problem
+
+
+def _split_of(found: Any, split: str) -> Any:
+    if split not in found:
+        raise ValueError(f"there is no split {split!r}, there are {sorted(found)}")
+    return found[split]
+
+
+def _folders(path: str, cache_dir: Any) -> list[Path]:
+    """The data set's own folder; for one from the hub, the caches that it was downloaded to."""
+    local = Path(path)
+    if local.exists():
+        return [local if local.is_dir() else local.parent]
+    from datasets.config import HF_DATASETS_CACHE
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    return [Path(HF_HUB_CACHE), Path(cache_dir or HF_DATASETS_CACHE)]
+
+
+def _chain(problem: BaseException) -> str:
+    """The message, and that of its cause: `datasets` wraps what a user can mend in what he cannot."""
+    messages = [str(problem)] + ([str(problem.__cause__)] if problem.__cause__ else [])
+    return "; ".join(" ".join(message.split())[:300] for message in messages if message)
