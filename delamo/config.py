@@ -219,6 +219,8 @@ class MmBenchTaskConfig(TaskConfig):
 
     annotation: str = MISSING
     image_cache: str | None = speed()
+    circular: bool = MISSING
+    """Whether a test item counts as right only where it is right in every rotation of its options."""
     num_val_samples: int = MISSING
     num_test_samples: int = MISSING
     seed: int = MISSING

@@ -26,11 +26,13 @@ def write_results(folder: Path, cell: Cell, plan: Plan) -> None:
     stages = {name: _computed(step) for name, step in steps.items()}
     quarantined = _quarantined(cell, steps)
     selected = [row for done in plan.rounds for row in done.selection.stage.rows(Selected)]
-    scores = plan.evaluation.stage.rows(ItemScore, "items")
+    rows = plan.evaluation.stage.rows(ItemScore, "items")
+    scores, incomplete, more = _by_item(cell, rows)
+    quarantined += incomplete
     metrics = {
         "schema_version": SCHEMA_VERSION,
         "cell": _names(cell),
-        "test": _test(scores),
+        "test": _test(scores) | more,
         "validation": _validation(steps),
         "selection": {"num_samples": len(selected), "reasons": dict(Counter(row.reason for row in selected))},
         "leakage": dict(Counter(leak.kind for leak in _leaks(steps))) if "audit" in steps else None,
@@ -43,6 +45,8 @@ def write_results(folder: Path, cell: Cell, plan: Plan) -> None:
     write_json(folder / "manifest.json", _manifest(cell, stages))
     write_json(folder / "stages.json", stages)
     write_rows(folder / "items.jsonl", scores)
+    if more:
+        write_rows(folder / "rotations.jsonl", rows)
     write_rows(folder / "selection.jsonl", selected)
     write_rows(folder / QUARANTINE, quarantined)
     write_rows(folder / "leaks.jsonl", _leaks(steps))
@@ -81,6 +85,17 @@ def _test(scores: Sequence[ItemScore]) -> dict[str, Any]:
         "wilson_low": interval.low,
         "wilson_high": interval.high,
     }
+
+
+def _by_item(cell: Cell, rows: list[ItemScore]) -> tuple[list[ItemScore], list[Quarantined], dict[str, float]]:
+    """(one score an item, items that were not asked in full, more for the section `test`): with circular evaluation, an item has several rows."""
+    if not getattr(cell.config.task, "circular", False):
+        return rows, [], {}
+    from delamo.data.rotations import original
+    from delamo.report.circular import circular_items, vanilla_accuracy
+
+    items, bad = circular_items(rows, Counter(original(sample.id) for sample in cell.task.test))
+    return items, bad, {"vanilla_accuracy": vanilla_accuracy(rows, items)} if items else {}
 
 
 def _validation(steps: Mapping[str, Step]) -> dict[str, Any] | None:

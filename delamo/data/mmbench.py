@@ -1,7 +1,8 @@
 """MMBench (Liu et al. 2023) as a task: one TSV with a base64 picture in every row.
 
 Columns: index, question, hint, A, B, C, D, answer, category, image, ... Rows with an index of a million and more are
-rotations of the options of row index mod 10^6, for circular evaluation; the task takes the rows as first asked. Tabs
+rotations of the options of row index mod 10^6, for circular evaluation; the task takes the rows as first asked, and with `circular` makes
+the rotations of the test items itself, so that a file without them will do. Tabs
 part the fields, and quotes mean what they mean in CSV; Python's csv module would stop at fields of 131,072 characters, and pandas would
 take the options "None" and "NA" for missing ones. Pictures are written to files once, beside the TSV or in `image_cache`.
 """
@@ -19,6 +20,7 @@ from tqdm import tqdm
 
 from delamo.data import Task
 from delamo.data.quarantine import BadRow, quarantined, text_field
+from delamo.data.rotations import rotations
 from delamo.data.splits import Pictured, as_task, draw_both
 from delamo.records import Quarantined, Sample
 
@@ -31,6 +33,7 @@ def read_task(
     *,
     annotation: str | Path,
     image_cache: str | Path | None = None,
+    circular: bool = False,
     num_val_samples: int,
     num_test_samples: int,
     seed: int = 0,
@@ -39,6 +42,7 @@ def read_task(
 
     Args:
         image_cache: where the pictures are written; None is a folder `FILE-images` beside the TSV.
+        circular: whether every test item is asked in each rotation of its options (`delamo.data.rotations`); num_test_samples counts items.
 
     Raises:
         FileNotFoundError: no such file.
@@ -51,7 +55,10 @@ def read_task(
     rows: list[Quarantined] = []
     found = _read_rows(path, folder.resolve(), rows)
     key = f"task.num_val_samples + task.num_test_samples, {path}"
-    return as_task("mmbench", draw_both(found, num_val_samples, num_test_samples, seed, key), rows)
+    parts = draw_both(found, num_val_samples, num_test_samples, seed, key)
+    if circular:
+        parts["test"] = [(turned, *picture) for sample, *picture in parts["test"] for turned in rotations(sample)]
+    return as_task("mmbench", parts, rows)
 
 
 def _read_rows(path: Path, folder: Path, rows: list[Quarantined]) -> dict[str, Pictured]:

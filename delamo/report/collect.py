@@ -4,7 +4,8 @@
 
     schema_version  1
     cell            task, student, teacher, pool, selector, budget (names), num_samples, seed, iterations
-    test            n, correct, unparsed, accuracy = correct / n (an unparsed answer is not correct), wilson_low, wilson_high
+    test            n, correct, unparsed, accuracy = correct / n (an unparsed answer is not correct), wilson_low, wilson_high; with circular evaluation an item
+                    is correct only in every rotation of its options, and vanilla_accuracy is the share correct as first asked
     validation      null where the selector reads none, else n, correct, unparsed, errors (= samples that went on to mistake identification),
                     accuracy
     selection       num_samples, reasons: {reason: count} (`retrieved`, `random`, `fill`, ...)

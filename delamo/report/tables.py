@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from delamo.report import exports
+from delamo.report.circular import circular_blocks
 from delamo.report.collect import Run, finished_runs
 from delamo.report.costs import cost_blocks
 from delamo.report.formats import WIDTH, Block, Code, Heading, Lines, Table, fitting, latex, markdown
@@ -63,6 +64,7 @@ def blocks(results: Results) -> list[Block]:
     found += _validation_blocks(results)
     found += _quarantine_blocks(results)
     found += leakage_blocks(results.runs)
+    found += circular_blocks(results.runs)
     found += cost_blocks(results.runs)
     found += _seconds_blocks(results)
     found += _run_blocks(results)

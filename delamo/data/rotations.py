@@ -1,0 +1,35 @@
+"""Circular evaluation (MMBench, Liu et al. 2023): a question is asked once for each rotation of its options."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from delamo.records import Sample
+
+MARK = "@rotation-"
+
+
+def rotations(sample: Sample) -> list[Sample]:
+    """The sample itself and, with n options, n - 1 copies: in the k-th, option k comes first and the others follow in turn.
+
+    Raises:
+        ValueError: it has no options.
+    """
+    if sample.gold is None:
+        raise ValueError(f"{sample.id!r} has no options to rotate")
+    n = len(sample.options)
+    turned = [
+        replace(
+            sample,
+            id=f"{sample.id}{MARK}{k}",
+            options=sample.options[k:] + sample.options[:k],
+            gold=(sample.gold - k) % n,
+        )
+        for k in range(1, n)
+    ]
+    return [sample, *turned]
+
+
+def original(id: str) -> str:
+    """The id of the sample that a rotation is of; a sample's own id where it is none."""
+    return id.partition(MARK)[0]
