@@ -67,7 +67,7 @@ def seed_name(run: Run) -> str:
 def same_setting(one: Run, other: Run) -> bool:
     """Whether the runs agree in all config that both read, the seed and the selector's own apart."""
     selectors = one.cell["selector"], other.cell["selector"]
-    return _settings(one, *selectors) == _settings(other, *selectors)
+    return settings(one, *selectors) == settings(other, *selectors)
 
 
 def newest(runs: Sequence[Run]) -> tuple[list[Run], list[Run]]:
@@ -82,14 +82,14 @@ def _differing(runs: Sequence[Run]) -> list[str]:
     """Keys with more than one value; where a group's name is among them it stands for the group's other keys."""
     selector = runs[0].cell["selector"]
     own = [{k: v for k, v in run.config.items() if k.startswith("selector.")} for run in runs]
-    seen = [{**_settings(run, selector), **chosen} for run, chosen in zip(runs, own, strict=True)]
+    seen = [{**settings(run, selector), **chosen} for run, chosen in zip(runs, own, strict=True)]
     keys = {key for keys in seen for key in keys}
     differing = sorted(key for key in keys if len({repr(one.get(key)) for one in seen}) > 1)
     named = [key.removesuffix("name") for key in differing if key.endswith(".name")]
     return [key for key in differing if key.endswith(".name") or not key.startswith(tuple(named))]
 
 
-def _settings(run: Run, *selectors: str) -> dict[str, Any]:
+def settings(run: Run, *selectors: str) -> dict[str, Any]:
     """The config keys that decide the result under all of the selectors; the seeds and the selector's own are left out."""
     unused = [key for selector in selectors for key in UNUSED.get(selector, ())]
     unused += ["seed", "selector.", "paths.", "logger.", "force", "fast"]
