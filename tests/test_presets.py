@@ -90,3 +90,19 @@ def test_the_papers_scale_composes(cell_config, target, student, teacher):
     assert (cell.pool.name, cell.budget.num_samples, cell.tuning.name) == ("vision_flan", 10_000, "llava_lora")
     assert isinstance(cell.selector, ErrorDrivenConfig)
     assert len({name for name in cell.pool.exclude_tasks if name}) == 5
+
+
+@pytest.mark.parametrize("table", ["table2", "table6"])
+def test_the_smoke_grid_keeps_two_sizes_of_the_validation_set(table):
+    keys = [dict(part.split("=", 1) for part in cell) for cell in cells(table, "micro", "fast=true")]
+    ours = {key["task.num_val_samples"] for key in keys if key["selector"] == "error_driven"}
+    assert len(ours) == 2 and len(keys) <= 10
+
+
+def test_gold_steps_come_between_the_two_halves_of_table_8(cell_config):
+    """The commands in the preset's comment: the first is the half that needs no file."""
+    half = cells("table8", "micro", "mistakes=answer_switch")
+    assert len(half) == 2 and len(cells("table8", "micro")) == 4
+    assert {tuple(cell) for cell in half} < {tuple(cell) for cell in cells("table8", "micro")}
+    gold = next(cell for cell in cells("table8", "micro", "fast=true") if "mistakes=annotated" in cell)
+    assert cell_config(*gold).mistakes.path == "mistake_steps.jsonl"
