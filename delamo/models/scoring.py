@@ -69,7 +69,7 @@ def reply_scores(
         counts = torch.bincount(rows, minlength=len(labels))
         return [ReplyScore(-total, count) for total, count in zip(totals.tolist(), counts.tolist(), strict=True)]
 
-    return _by_batches(student, samples, batch_size, score)
+    return by_batches(student, samples, batch_size, score)
 
 
 def option_scores(
@@ -122,11 +122,11 @@ def hidden_states(
         weights = _weights(mask, pooling)
         return list((states * weights[..., None]).sum(dim=1).cpu().numpy())
 
-    asked = [replace(sample, instruction=_question(sample), options=(), gold=None) for sample in samples]
-    return _by_batches(student, asked, batch_size, pool)
+    asked = [replace(sample, instruction=question_text(sample), options=(), gold=None) for sample in samples]
+    return by_batches(student, asked, batch_size, pool)
 
 
-def _question(sample: Sample) -> str:
+def question_text(sample: Sample) -> str:
     """The user turn without any prompt's examples: a pool's instruction as it is, a task's question with its options."""
     from delamo.models.identity import template
     from delamo.records import LETTERS
@@ -143,10 +143,18 @@ def _weights(mask: torch.Tensor, pooling: str) -> torch.Tensor:
     return weights / weights.sum(dim=1, keepdim=True)
 
 
-def _by_batches(
-    student: Any, samples: Sequence[Sample], batch_size: int, work: Callable[[dict[str, torch.Tensor]], list[Any]]
+def by_batches(
+    student: Any,
+    samples: Sequence[Sample],
+    batch_size: int,
+    work: Callable[[dict[str, torch.Tensor]], list[Any]],
+    *,
+    gradients: bool = False,
 ) -> Iterator[tuple[int, Any]]:
-    """Run `work` on padded batches of tuning's form, longest texts first, pictured samples apart."""
+    """Yield (index, what `work` makes of the sample, or what made it unusable).
+
+    `work` gets padded batches of tuning's form, longest texts first, pictured samples apart; without `gradients` in inference mode.
+    """
     texts = [f"{sample.instruction}{sample.answer}" for sample in samples]
     lengths = student.text_lengths(texts)
     order = sorted(range(len(samples)), key=lambda i: (samples[i].image is None, -lengths[i], i))
@@ -156,10 +164,12 @@ def _by_batches(
         batch = order[start : start + batch_size]
         batch = [i for i in batch if (samples[i].image is None) is (samples[batch[0]].image is None)]
         start += len(batch)
-        yield from _work(student, collator, samples, batch, work)
+        yield from _work(student, collator, samples, batch, work, gradients)
 
 
-def _work(student: Any, collator: Collator, samples: Sequence[Sample], batch: list[int], work: Any):
+def _work(
+    student: Any, collator: Collator, samples: Sequence[Sample], batch: list[int], work: Any, gradients: bool
+) -> Iterator[tuple[int, Any]]:
     """One batch; where it cannot be made or is too long, its rows one by one, to find whose fault it is."""
     import torch
 
@@ -172,13 +182,13 @@ def _work(student: Any, collator: Collator, samples: Sequence[Sample], batch: li
     except (SampleError, ImageError) as caught:
         error = caught
     if error is None:
-        with torch.inference_mode():
+        with torch.inference_mode(not gradients):
             yield from zip(batch, work(on_device(inputs, student.model)), strict=True)
     elif len(batch) == 1:
         yield batch[0], error
     else:
         for i in batch:
-            yield from _work(student, collator, samples, [i], work)
+            yield from _work(student, collator, samples, [i], work, gradients)
 
 
 def on_device(inputs: dict[str, torch.Tensor], model: Any) -> dict[str, torch.Tensor]:
