@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from delamo.report import exports
+from delamo.report.agreement import skill_blocks
 from delamo.report.circular import circular_blocks
 from delamo.report.collect import Run, finished_runs
 from delamo.report.costs import cost_blocks
@@ -64,6 +65,7 @@ def blocks(results: Results) -> list[Block]:
     found += _validation_blocks(results)
     found += _quarantine_blocks(results)
     found += leakage_blocks(results.runs)
+    found += skill_blocks(results.runs)
     found += circular_blocks(results.runs)
     found += cost_blocks(results.runs)
     found += _seconds_blocks(results)
