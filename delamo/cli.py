@@ -16,6 +16,7 @@ delamo: find where a multimodal model's reasoning breaks, and tune it on samples
   delamo run [KEY=VALUE ...]              run one experiment cell; `delamo run --help` lists groups and options
   delamo run -m KEY=A,B [KEY=VALUE ...]   run a sweep; finished cells are skipped
   delamo report [runs=DIR] [format=F]     the table of all finished runs below DIR: markdown, json, csv or latex
+  delamo dashboard [runs=DIR] [entity=E]  lay the comparison out as a Weights & Biases workspace
   delamo why POOL_ID [runs=DIR]           which error, step, skill, score and rank brought this pool sample in
   delamo trace VAL_ID [runs=DIR]          one validation sample: rationale, step probabilities, mistake, skill, hits
   delamo check pool=P [task=T] [student=S]   what is in the data, what is broken, and what would not fit the student
@@ -93,12 +94,27 @@ def _refuse_keys_in_config_files(arguments: list[str]) -> None:
 
 def _report(arguments: list[str]) -> None:
     if _wants_help(arguments):
-        print("delamo report [runs=DIR] [format=markdown|json|csv|latex]\n\nruns defaults to runs, format to markdown")
+        print(
+            "delamo report [runs=DIR] [format=markdown|json|csv|latex] [logger=none|wandb]\n\nruns defaults to runs, format to markdown"
+        )
         return
     sys.argv = ["delamo report", *arguments]
     from delamo.run import report
 
     report()
+
+
+def _dashboard(arguments: list[str]) -> None:
+    if _wants_help(arguments):
+        print(
+            "delamo dashboard [runs=DIR] [project=P] [entity=E] [group=G] [out=FILE]\n\nsaves a Weights & Biases workspace for the runs "
+            "that were logged with logger=wandb;\nout=FILE writes its specification instead, without an account"
+        )
+        return
+    sys.argv = ["delamo dashboard", *arguments]
+    from delamo.run import dashboard
+
+    dashboard()
 
 
 def _check(arguments: list[str]) -> None:
@@ -168,6 +184,7 @@ def _id_and_runs(form: str, arguments: Sequence[str]) -> tuple[str, str]:
 VERBS: dict[str, Callable[[list[str]], None]] = {
     "run": _run,
     "report": _report,
+    "dashboard": _dashboard,
     "why": _why,
     "trace": _trace,
     "check": _check,

@@ -55,7 +55,7 @@ def run_cell(config: CellConfig) -> Path:
     Raises:
         ValueError: a budget above the pool, data that cannot be used, or a finished run of other code or data.
     """
-    from delamo.loggers import open_logger
+    from delamo.loggers import log_finished, open_logger
     from delamo.results import write_results
 
     folder = run_folder(config)
@@ -67,6 +67,8 @@ def run_cell(config: CellConfig) -> Path:
         if this.begin(plan.evaluation.digest, force=config.force):
             with open_logger(config, folder, this.number) as cell.logger:
                 write_results(folder, cell, plan)
+        else:
+            log_finished(config, folder, this.number)
     return folder
 
 

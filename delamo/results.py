@@ -52,9 +52,6 @@ def write_results(folder: Path, cell: Cell, plan: Plan) -> None:
     write_rows(folder / "leaks.jsonl", _leaks(steps))
     _link_adapter(plan, folder / "adapter")
     write_json(folder / "metrics.json", metrics)
-    if cell.logger is not None:
-        test = metrics["test"]
-        cell.logger.log_metrics({"test/accuracy": test["accuracy"], "test/unparsed": test["unparsed"] / test["n"]})
 
 
 def _computed(step: Step) -> dict[str, Any]:

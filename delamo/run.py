@@ -16,6 +16,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from delamo.compose import conf_dir, read_cell, read_report, read_verb, to_plain
+from delamo.config import NoLoggerConfig
 from delamo.keys import flatten, refuse_keys
 from delamo.sweep import register
 from delamo.tuning.ranks import check_launch
@@ -43,6 +44,21 @@ def report(config: DictConfig) -> None:
         from delamo.report.tables import report as table
 
         print(table(Path(asked.runs), asked.format))
+        if not isinstance(asked.logger, NoLoggerConfig):
+            from delamo.tracking.comparison import log_comparison
+
+            log_comparison(Path(asked.runs), asked.logger)
+
+
+@hydra.main(config_path=str(conf_dir()), config_name="dashboard", version_base="1.3")
+def dashboard(config: DictConfig) -> None:
+    """Lay the finished runs below a folder out as a W&B workspace."""
+    with plain_errors():
+        asked = read_verb(config)
+        from delamo.tracking.dashboard import dashboard as save
+
+        where = {"project": asked.project, "entity": asked.entity, "group": asked.group}
+        print(save(Path(asked.runs), **where, out=Path(asked.out) if asked.out else None))
 
 
 @hydra.main(config_path=str(conf_dir()), config_name="check", version_base="1.3")

@@ -9,7 +9,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
-from delamo.config import PoolConfig, StudentConfig, TaskConfig, register
+from delamo.config import LoggerConfig, PoolConfig, StudentConfig, TaskConfig, register
 
 
 @dataclass(slots=True, kw_only=True)
@@ -18,6 +18,22 @@ class ReportConfig:
 
     runs: str = MISSING
     format: str = MISSING
+    logger: LoggerConfig = MISSING
+    """Where the comparison goes besides the terminal."""
+
+
+@dataclass(slots=True, kw_only=True)
+class DashboardConfig:
+    """What `delamo dashboard` lays out, and where it is saved."""
+
+    runs: str = MISSING
+    project: str = MISSING
+    entity: str | None = MISSING
+    """User or team; null is the account's own."""
+    group: str | None = MISSING
+    """The runs of one W&B group; null shows all of the project."""
+    out: str | None = MISSING
+    """A JSON file for the specification; nothing is sent then."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -67,6 +83,7 @@ class GridSweeperConfig:
 
 VERBS: dict[str, type] = {
     "report": ReportConfig,
+    "dashboard": DashboardConfig,
     "check": CheckConfig,
     "convert": ConvertConfig,
     "export": ExportConfig,

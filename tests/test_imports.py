@@ -24,6 +24,7 @@ LAYERS = {
     "export": 2,
     "results": 3,
     "loggers": 3,
+    "tracking": 3.5,
     "rundir": 3,
     "cell": 4,
     "report": 4,

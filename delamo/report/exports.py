@@ -49,15 +49,20 @@ def json_text(results: Results) -> str:
 
 
 def csv_table(results: Results) -> str:
-    """One row for each method's mean over seeds (`seed` says `mean`, where there are several) and one for each run."""
-    rows = []
+    """`rows` as comma-separated values."""
+    return csv_text(COLUMNS, [[row.get(column) for column in COLUMNS] for row in rows(results)])
+
+
+def rows(results: Results) -> list[dict[str, Any]]:
+    """One row for each method's mean over seeds (`seed` says `mean`, where there are several) and one for each run, by COLUMNS."""
+    found = []
     for budget in results.budgets:
         for target in budget.targets:
             for method in target.methods:
                 if len(method.runs) > 1:
-                    rows.append(_mean_row(budget, target, method))
-                rows += [_run_row(budget, target, method, index) for index in range(len(method.runs))]
-    return csv_text(COLUMNS, [[row.get(column) for column in COLUMNS] for row in rows])
+                    found.append(_mean_row(budget, target, method))
+                found += [_run_row(budget, target, method, index) for index in range(len(method.runs))]
+    return found
 
 
 def _mean_row(budget: Budget, target: Target, method: Method) -> dict[str, Any]:

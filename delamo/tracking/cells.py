@@ -1,0 +1,244 @@
+"""A cell as a W&B run: its metrics, its tables with the way from error to skill to sample, and its files as artifacts.
+
+Everything is read from the run directory and from the stages that it names, so that a cell that was finished without W&B can be logged later.
+`wandb.json` in the run directory says which result was logged where: a cell that is found finished is logged once, never twice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from delamo.choices import WandbMode
+from delamo.compose import to_plain
+from delamo.config import CellConfig
+from delamo.records import ItemScore, Mistake, Sample, Selected, from_json
+from delamo.report import chain
+from delamo.report.collect import METRICS, STATUS, Run
+from delamo.selectors import SELECTORS
+from delamo.store import write_json
+from delamo.tracking.wandb_runs import MAX_ROWS, accuracy_key, open_run
+
+if TYPE_CHECKING:
+    import wandb
+
+T = TypeVar("T")
+MARKER = "wandb.json"
+NOT_RECORDED = ("paths", "logger", "force", "fast")
+"""Config that says nothing about the result."""
+ROLES = ("task", "selector", "budget", "student", "teacher")
+RESULT_FILES = (
+    *(METRICS, "items.jsonl", "quarantine.jsonl", "leaks.jsonl"),
+    *("config.yaml", "manifest.json", "stages.json"),
+)
+ITEM_COLUMNS = ("id", "question", "gold", "prediction", "correct", "before tuning", "flip", "reply")
+SELECTION_COLUMNS = (
+    *("iteration", "rank", "id", "instruction", "score", "reason", "matched terms"),
+    *("skill", "error", "error question", "mistake step"),
+)
+ERROR_COLUMNS = (
+    *("iteration", "id", "question", "gold", "prediction", "mistake step", "step", "steps", "fallback"),
+    *("missing skill", "samples brought in", "right after tuning"),
+)
+SKILL_COLUMNS = ("skill", "missing", "n", "before", "after", "gain")
+Row = Sequence[Any]
+
+
+@contextlib.contextmanager
+def cell_run(config: CellConfig, folder: Path, attempt: int) -> Iterator[wandb.Run]:
+    """The W&B run of one attempt at a cell, grouped by its sweep, tagged with its choices."""
+    recorded = {key: value for key, value in to_plain(config).items() if key not in NOT_RECORDED}
+    with open_run(
+        config.logger,
+        folder,
+        id=f"{folder.name[-10:]}-{attempt}",
+        name=folder.name,
+        job_type="cell",
+        group=sweep_name(config),
+        tags=[f"{role}={getattr(config, role).name}" for role in ROLES],
+        config=recorded,
+    ) as run:
+        yield run
+
+
+def sweep_name(config: CellConfig) -> str:
+    """The experiment that Hydra composed, or the folder of runs where there is none."""
+    from hydra.core.hydra_config import HydraConfig
+
+    chosen = HydraConfig.get().runtime.choices.get("experiment") if HydraConfig.initialized() else None
+    return Path(config.paths.runs).resolve().name if chosen in (None, "none") else chosen
+
+
+def log_results(run: wandb.Run, config: CellConfig, folder: Path) -> None:
+    """Log a run directory that is complete.
+
+    W&B that cannot take it does not undo a finished cell: stderr says so, and the next `delamo run` of the cell tries again.
+    """
+    import wandb
+
+    if config.logger.mode is WandbMode.disabled:
+        return
+    try:
+        found = Run(folder, json.loads((folder / METRICS).read_text(encoding="utf-8")))
+        cell = found.cell
+        limited = SELECTORS[type(config.selector)].tunes and not SELECTORS[type(config.selector)].takes_all
+        key = accuracy_key(cell["student"], cell["task"], cell["budget"] if limited else None)
+        tables = {name: wandb.Table(list(columns), list(rows)) for name, (columns, rows) in tables_of(found).items()}
+        run.log({**numbers(found.metrics), key: found.metrics["test"]["accuracy"], **tables})
+        for artifact in _artifacts(found, config):
+            run.log_artifact(artifact)
+    except (wandb.Error, OSError) as error:
+        print(f"{folder}: W&B did not take the results ({error}); run the cell again to log them", file=sys.stderr)
+        return
+    write_json(folder / MARKER, {**_where(config), "result": _result(folder), "id": run.id, "folder": run.dir})
+
+
+def log_finished(config: CellConfig, folder: Path, attempt: int) -> None:
+    """Log a cell that was found finished, unless this result of it has been logged to the same project."""
+    path = folder / MARKER
+    logged = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if {key: logged.get(key) for key in ("project", "entity", "result")} == {
+        **_where(config),
+        "result": _result(folder),
+    }:
+        return
+    with cell_run(config, folder, attempt) as run:
+        log_results(run, config, folder)
+
+
+def _where(config: CellConfig) -> dict[str, str | None]:
+    return {"project": config.logger.project, "entity": config.logger.entity}
+
+
+def _result(folder: Path) -> str | None:
+    """Digest of what the cell's outcome follows from."""
+    path = folder / STATUS
+    return json.loads(path.read_text(encoding="utf-8")).get("result") if path.is_file() else None
+
+
+def numbers(metrics: dict[str, Any]) -> dict[str, float]:
+    """The numbers of `metrics.json` by path, as in `test/accuracy`; those that are null are left out, skills have a table."""
+    return dict(_numbers({key: value for key, value in metrics.items() if key not in ("schema_version", "cell")}, ""))
+
+
+def _numbers(node: dict[str, Any], prefix: str) -> Iterator[tuple[str, float]]:
+    for key, value in node.items():
+        if isinstance(value, dict) and key != "by_skill":
+            yield from _numbers(value, f"{prefix}{key}/")
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            yield f"{prefix}{key}", value
+
+
+def tables_of(run: Run) -> dict[str, tuple[Sequence[str], list[Row]]]:
+    """Name -> columns and at most MAX_ROWS rows, of the tables that have any."""
+    tables = {
+        "items": (ITEM_COLUMNS, _items(run)),
+        "selection": (SELECTION_COLUMNS, _selection(run)),
+        "errors": (ERROR_COLUMNS, _errors(run)),
+        "by_skill": (SKILL_COLUMNS, _by_skill(run)),
+    }
+    shown = {name: (columns, list(islice(rows, MAX_ROWS))) for name, (columns, rows) in tables.items()}
+    return {name: table for name, table in shown.items() if table[1]}
+
+
+def _items(run: Run) -> Iterator[Row]:
+    """The test items, with what the untuned student said where that is known."""
+    samples, before = chain.test_samples(run), {score.id: score for score in chain.scores_before(run)}
+    for score in run.scores:
+        sample, was = samples.get(score.id), before.get(score.id)
+        flip = None if was is None else _flip(was, score)
+        earlier = None if was is None else was.correct
+        yield (
+            score.id,
+            sample and sample.instruction,
+            score.gold,
+            score.prediction,
+            score.correct,
+            earlier,
+            flip,
+            score.text,
+        )
+
+
+def _flip(before: ItemScore, after: ItemScore) -> str:
+    if (before.correct is True) == (after.correct is True):
+        return "none"
+    return "to right" if after.correct else "to wrong"
+
+
+def _selection(run: Run) -> Iterator[Row]:
+    """What was selected in rank order, each with the error, mistake step and skill that brought it in."""
+    validation = chain.validation_samples(run)
+    for number, r in enumerate(chain.rounds(run), start=1):
+        mistakes, folder = chain.mistakes(run, r), Path(run.stages[f"selection{r}"]["path"])
+        chosen = _first(Selected, folder / "selection.jsonl")
+        samples = _first(Sample, folder / "selected_samples.jsonl")
+        for row, sample in zip(chosen, samples, strict=True):
+            error = validation.get(row.error_id or "")
+            yield (
+                *(number, row.rank, row.id, sample.instruction, row.score, row.reason, ", ".join(row.matched_terms)),
+                *(row.skill, row.error_id, error and error.instruction, _step_text(mistakes.get(row.error_id or ""))),
+            )
+
+
+def _errors(run: Run) -> Iterator[Row]:
+    """The validation samples that went on to mistake identification, and what became of each."""
+    validation, after = chain.validation_samples(run), chain.answers_after(run)
+    for number, r in enumerate(chain.rounds(run), start=1):
+        mistakes, skills, answers = chain.mistakes(run, r), chain.skills(run, r), chain.answers(run, r)
+        brought = Counter(row.error_id for row in chain.selection(run, r)) if mistakes else {}
+        for id, mistake in mistakes.items():
+            sample, skill, answer = validation[id], skills.get(id), answers.get(id)
+            yield (
+                *(number, id, sample.instruction, sample.answer, answer and answer.prediction, _step_text(mistake)),
+                *(None if mistake.step is None else mistake.step + 1, len(mistake.steps), mistake.fallback),
+                *(skill and skill.skill, brought.get(id, 0), after[id].correct if id in after else None),
+            )
+
+
+def _by_skill(run: Run) -> Iterator[Row]:
+    for skill, found in ((run.metrics["planted"] or {}).get("by_skill") or {}).items():
+        before, after = found["before"], found["after"]
+        gain = None if before is None or after is None else after - before
+        yield skill, found["missing"], found["n"], before, after, gain
+
+
+def _step_text(mistake: Mistake | None) -> str | None:
+    return None if mistake is None or mistake.step is None else mistake.steps[mistake.step].strip()
+
+
+def _first(cls: type[T], path: Path) -> Iterable[T]:
+    """The first rows of a file that may have millions."""
+    with path.open(encoding="utf-8") as lines:
+        for line in islice(lines, MAX_ROWS):
+            yield from_json(cls, line)
+
+
+def _artifacts(run: Run, config: CellConfig) -> Iterator[wandb.Artifact]:
+    """The selection, the results, and the adapter as a reference: checksums and sizes go along, its weights stay here."""
+    import wandb
+
+    digest = run.path.name[-10:]
+    results = wandb.Artifact(f"results-{digest}", type="results", metadata=run.cell)
+    for name in RESULT_FILES:
+        if (run.path / name).is_file():
+            results.add_file(str(run.path / name), policy="immutable")
+    yield results
+    if (run.path / "selection.jsonl").is_file() and chain.rounds(run):
+        metadata = {**run.cell, **run.metrics["selection"]}
+        selection = wandb.Artifact(f"selection-{digest}", type="selection", metadata=metadata)
+        selection.add_file(str(run.path / "selection.jsonl"), policy="immutable")
+        yield selection
+    adapter = run.path / "adapter"
+    if adapter.is_dir():
+        model = wandb.Artifact(
+            f"adapter-{digest}", type="model", metadata={**run.cell, "base": to_plain(config.student)}
+        )
+        model.add_reference(adapter.resolve().as_uri())
+        yield model

@@ -1,0 +1,173 @@
+"""The dashboard of a comparison as code: a W&B workspace that names the metrics and tables which cells and reports log.
+
+    delamo run -m experiment=table1 logger=wandb logger.mode=online
+    delamo report runs=runs logger=wandb logger.mode=online
+    delamo dashboard runs=runs entity=TEAM
+
+Building it needs no account, saving it does. Panels are made for the tasks, budgets, methods and skills that the runs have.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from delamo.report.collect import Run, finished_runs
+from delamo.report.results import Results, arrange
+from delamo.report.variants import RANDOM
+from delamo.store import write_text
+from delamo.tracking.comparison import RESULTS, X, curves, plot_keys, tables_of
+from delamo.tracking.wandb_runs import accuracy_key
+
+if TYPE_CHECKING:
+    import wandb_workspaces.reports.v2 as wr
+    import wandb_workspaces.workspaces as ws
+
+BY_SELECTOR = "selector.name"
+PINNED = ("config:task.name", "config:selector.name", "config:budget.name", "config:seed", "summary:test/accuracy")
+EXTRA = "the dashboard needs wandb-workspaces: pip install 'delamo[dashboard]'"
+NO_ACCOUNT = (
+    "no W&B account is at hand: run `wandb login`, or set WANDB_API_KEY; without one, out=FILE writes the dashboard's "
+    "specification, and logger=wandb keeps working offline"
+)
+
+
+def dashboard(
+    runs: Path, *, project: str, entity: str | None, group: str | None, reference: str = RANDOM, out: Path | None = None
+) -> str:
+    """Save the dashboard of the finished runs below a folder and return its address, or write its specification to `out`.
+
+    Args:
+        runs: a folder of runs; what they hold decides which panels there are.
+        project: of W&B, the one that the runs are logged to.
+        entity: user or team; None is the account's own.
+        group: the W&B group whose runs are shown, with the comparison's; None shows all of the project.
+        reference: as in the report.
+        out: a JSON file; nothing is sent then, and no account is needed.
+
+    Raises:
+        FileNotFoundError: no such folder.
+        ValueError: no finished run in it, no account, no wandb-workspaces, or W&B refused.
+    """
+    results = arrange(finished_runs(runs), reference)
+    if out is not None:
+        view = build(results, project=project, entity=entity or "", group=group)
+        write_text(out, json.dumps(specification(view), indent=2) + "\n")
+        return f"{out}: the specification of the dashboard, not sent"
+    return _save(results, project, entity, group)
+
+
+def build(results: Results, *, project: str, entity: str, group: str | None) -> ws.Workspace:
+    """The workspace, not saved."""
+    ws = _workspaces()
+    shown = ws.RunsetSettings(pinned_columns=list(PINNED))
+    if group:
+        shown.filters = ws.Or(ws.Metric("Group") == group, ws.Metric("JobType") == "comparison")
+    return ws.Workspace(
+        name=f"delamo: {results.root.resolve().name}",
+        entity=entity,
+        project=project,
+        sections=_sections(results),
+        runset_settings=shown,
+    )
+
+
+def specification(view: ws.Workspace) -> dict[str, Any]:
+    """What W&B would be sent."""
+    return view._model.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def _sections(results: Results) -> list[ws.Section]:
+    ws, panels = _workspaces(), _panels()
+    table = panels.WeavePanelSummaryTable
+    reports = [table(table_name=key) for key in tables_of(results) if key != RESULTS]
+    sections = {
+        "Accuracy by selector": _bars(results.runs),
+        "Budget curves": _curves(results),
+        "Comparison": [table(table_name=RESULTS)],
+        "Plots": [panels.MediaBrowser(media_keys=[key]) for key in plot_keys(results)],
+        "From error to skill to sample": [table(table_name=key) for key in ("errors", "selection")],
+        "Test items": [table(table_name="items"), *([table(table_name="by_skill")] if _planted(results.runs) else [])],
+        "Report": reports,
+        "Tuning": [panels.LinePlot(title="Loss", x="Step", y=["train/loss"], groupby=panels.Config(BY_SELECTOR))],
+        "Configurations": [panels.RunComparer(diff_only="split")],
+    }
+    return [
+        ws.Section(name=name, panels=found, is_open=name not in ("Report", "Tuning", "Configurations"))
+        for name, found in sections.items()
+        if found
+    ]
+
+
+def _bars(runs: Sequence[Run]) -> list[wr.BarPlot]:
+    """One panel for each student and task: mean accuracy over the runs of a selector at each budget, with its spread."""
+    panels, metrics = _panels(), {}
+    for run in runs:
+        cell = run.cell
+        for budget in (cell["budget"], None):
+            key = accuracy_key(cell["student"], cell["task"], budget)
+            metrics.setdefault((cell["student"], cell["task"]), {})[key] = None
+    return [
+        panels.BarPlot(
+            title=f"{task}, student {student}: accuracy",
+            metrics=list(keys),
+            groupby=panels.Config(BY_SELECTOR),
+            groupby_aggfunc="mean",
+            groupby_rangefunc="minmax",
+            range_x=(0, 1),
+        )
+        for (student, task), keys in metrics.items()
+    ]
+
+
+def _curves(results: Results) -> list[wr.LinePlot]:
+    """One panel for each student, pool and task: a line for each method over the number of samples."""
+    panels, keys = _panels(), dict.fromkeys(key for point in curves(results) for key in point if key != X)
+    targets: dict[str, list[str]] = {}
+    for key in keys:
+        targets.setdefault(key.rpartition("/")[0], []).append(key)
+    return [
+        panels.LinePlot(
+            title=f"{target.removeprefix('curve/')}: accuracy % over samples",
+            x=X,
+            y=lines,
+            title_x="samples selected",
+            title_y="accuracy %",
+        )
+        for target, lines in targets.items()
+    ]
+
+
+def _planted(runs: Sequence[Run]) -> bool:
+    return any(run.metrics["planted"] for run in runs)
+
+
+def _save(results: Results, project: str, entity: str | None, group: str | None) -> str:
+    _workspaces()
+    import wandb
+
+    try:
+        api = wandb.Api()
+    except wandb.errors.UsageError as error:
+        raise ValueError(NO_ACCOUNT) from error
+    try:
+        view = build(results, project=project, entity=entity or api.default_entity, group=group)
+        return view.save().url
+    except wandb.Error as error:
+        raise ValueError(f"W&B did not take the dashboard of {project}: {error}") from error
+
+
+def _workspaces() -> Any:
+    try:
+        import wandb_workspaces.workspaces as ws
+    except ModuleNotFoundError as error:
+        raise ValueError(EXTRA) from error
+    return ws
+
+
+def _panels() -> Any:
+    import wandb_workspaces.reports.v2 as wr
+
+    return wr
