@@ -16,6 +16,7 @@ delamo: find where a multimodal model's reasoning breaks, and tune it on samples
   delamo run [KEY=VALUE ...]              run one experiment cell; `delamo run --help` lists groups and options
   delamo run -m KEY=A,B [KEY=VALUE ...]   run a sweep; finished cells are skipped
   delamo report [runs=DIR] [format=F]     the table of all finished runs below DIR: markdown, json, csv or latex
+  delamo report table=T [against=paper]   those runs in the layout of the paper's table T, its own numbers beside ours
   delamo dashboard [runs=DIR] [entity=E]  lay the comparison out as a Weights & Biases workspace
   delamo why POOL_ID [runs=DIR]           which error, step, skill, score and rank brought this pool sample in
   delamo trace VAL_ID [runs=DIR]          one validation sample: rationale, step probabilities, mistake, skill, hits
@@ -95,7 +96,7 @@ def _refuse_keys_in_config_files(arguments: list[str]) -> None:
 def _report(arguments: list[str]) -> None:
     if _wants_help(arguments):
         print(
-            "delamo report [runs=DIR] [format=markdown|json|csv|latex] [logger=none|wandb]\n\nruns defaults to runs, format to markdown"
+            "delamo report [runs=DIR] [format=markdown|json|csv|latex] [table=table1|...|table12] [against=paper] [logger=none|wandb]\n\nruns defaults to runs, format to markdown"
         )
         return
     sys.argv = ["delamo report", *arguments]

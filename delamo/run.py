@@ -43,7 +43,7 @@ def report(config: DictConfig) -> None:
         asked = read_report(config)
         from delamo.report.tables import report as table
 
-        print(table(Path(asked.runs), asked.format))
+        print(table(Path(asked.runs), asked.format, table=asked.table, against=asked.against))
         if not isinstance(asked.logger, NoLoggerConfig):
             from delamo.tracking.comparison import log_comparison
 

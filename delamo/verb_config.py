@@ -18,6 +18,10 @@ class ReportConfig:
 
     runs: str = MISSING
     format: str = MISSING
+    table: str | None = MISSING
+    """One of the paper's tables, whose layout the runs take; null is the report on all runs."""
+    against: str | None = MISSING
+    """`paper` puts that table's own numbers beside ours."""
     logger: LoggerConfig = MISSING
     """Where the comparison goes besides the terminal."""
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 WIDTH = 120
 """Columns of the terminal that a Markdown table should fit."""
+BEATS = "†"
+"""Behind a number that is significantly ahead."""
 
 # marks that mean something wherever they stand; the others only before what makes a tag, an entity or emphasis of them
 _MARKDOWN = re.compile(r"[\\`*\[\]|~]|<(?=[a-zA-Z/!?])|&(?=[a-zA-Z#])|^>|(?<!\w)_|_(?!\w)")

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from delamo.report import exports
+from delamo.report import exports, layout_tables
 from delamo.report.agreement import skill_blocks
 from delamo.report.circular import circular_blocks
 from delamo.report.collect import Run, finished_runs
 from delamo.report.costs import cost_blocks
-from delamo.report.formats import WIDTH, Block, Code, Heading, Lines, Table, fitting, latex, markdown
+from delamo.report.formats import BEATS, WIDTH, Block, Code, Heading, Lines, Table, fitting, latex, markdown
 from delamo.report.leakage_tables import leakage_blocks
 from delamo.report.planted_tables import planted_blocks
 from delamo.report.results import ALPHA, PRETRAINED_LABEL, Budget, Method, Results, Target, arrange
@@ -23,8 +23,6 @@ from delamo.report.variants import PRETRAINED, RANDOM, seed_name
 
 FORMATS = ("markdown", "json", "csv", "latex")
 NOTHING = "-"
-BEATS = "†"
-"""The dagger behind an accuracy that beats the reference."""
 
 FOOTER = """
 Accuracy: correct / n; an unparsed answer is not correct, and its share stands in the last column. After it the 95 % Wilson interval for \
@@ -39,15 +37,29 @@ Mean: unweighted mean of a method's accuracies over the targets, where it was ru
 """.strip().splitlines()
 
 
-def report(runs: Path, format: str = "markdown", reference: str = RANDOM) -> str:
+def report(
+    runs: Path,
+    format: str = "markdown",
+    reference: str = RANDOM,
+    *,
+    table: str | None = None,
+    against: str | None = None,
+) -> str:
     """The report on all finished runs under `runs`; `reference` as in `arrange`.
+
+    Args:
+        table: one of the paper's tables, whose layout the runs take instead.
+        against: `paper` puts that table's numbers beside ours.
 
     Raises:
         FileNotFoundError: no such folder.
-        ValueError: no finished run in it, an unknown format, no run of the reference, or a run that contradicts itself.
+        ValueError: no finished run in it, an unknown format, table or comparison, no run of the reference, or a run that contradicts itself.
     """
     if format not in FORMATS:
         raise ValueError(f"format is {format!r}: choose one of {', '.join(FORMATS)}")
+    layout_tables.check(table, against)
+    if table is not None:
+        return layout_tables.report(finished_runs(Path(runs)), table, format, against=against)
     results = arrange(finished_runs(Path(runs)), reference)
     if format == "json":
         return exports.json_text(results)
