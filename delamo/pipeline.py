@@ -4,6 +4,7 @@
                                    +-> selection -> tuning -> evaluation
     pool -> pool skills -> index --+
     pool -> fingerprints -> audit: what selection may not choose
+    pool -> embeddings, hidden states, difficulty, text: what other selectors go by (`delamo.inputs`)
 
 Each function below `plan_cell` is one stage: what decides its result (config fields, digests, earlier steps), and how it is
 computed. Planning computes nothing; asking the last step for its result computes what the store lacks, and nothing else.
@@ -24,11 +25,11 @@ from delamo.compose import arguments, identity
 from delamo.config import CellConfig, Engine, Query, SkillSource
 from delamo.data.candidates import Candidates
 from delamo.graph import Plan, Round, Step
+from delamo.inputs import STEPS, given, method_identity
 from delamo.mistakes import FINDERS, ErrorCase
 from delamo.models.spent import Meter
-from delamo.records import Answer, ItemScore, Leak, Mistake, PoolSkills, Quarantined, Sample, Skill
+from delamo.records import Answer, ItemScore, Leak, Mistake, PoolSkills, Quarantined, Sample
 from delamo.rundir import attempt, run_folder
-from delamo.selectors import Inputs
 from delamo.store import Account, Draft, append_shards, file_digest, write_rows
 
 T = TypeVar("T")
@@ -103,7 +104,11 @@ def index_of_pool(cell: Cell, adapter: Step | None) -> Step:
     return build_index(cell, pool_skills)
 
 
-INPUTS: dict[str, Callable[[Cell, Step | None], Step]] = {"missing_skills": missing_skills, "index": index_of_pool}
+INPUTS: dict[str, Callable[[Cell, Step | None], Step]] = {
+    "missing_skills": missing_skills,
+    "index": index_of_pool,
+    **STEPS,
+}
 """The steps behind the names that a selector declares in `needs`; `validation` is no step, the samples are at hand."""
 
 
@@ -333,24 +338,17 @@ def select(cell: Cell, inputs: dict[str, Step], iteration: int) -> Step:
     chance = None if everything else [cell.config.seeds.selection, iteration]
 
     def make(draft: Draft) -> None:
-        from delamo.retrieval import RETRIEVERS
-
-        given = Inputs(
-            missing_skills=lambda: inputs["missing_skills"].result().rows(Skill),
-            index=lambda: RETRIEVERS[cell.config.retriever.backend.value].load(inputs["index"].result().path / "index"),
-            validation=lambda: cell.task.validation,
-        )
         if everything:
             where = f"selector {cell.config.selector.name} takes all {num_samples:,} samples of pool {pool.name}"
             tqdm.write(f"{where}; the budget, {cell.config.budget.name}, does not count", file=sys.stderr)
         options, rng = arguments(cell.config.selector), np.random.default_rng(chance or 0)
-        chosen = method.select(pool, given, num_samples=num_samples, rng=rng, **options)
+        chosen = method.select(pool, given(cell, inputs), num_samples=num_samples, rng=rng, **options)
         write_rows(draft.path / "selection.jsonl", chosen)
         write_rows(draft.path / "selected_samples.jsonl", (pool.get(row.id) for row in chosen))
         skipped = {"not selected": len(pool) - len(chosen)}
         draft.finish(Account(num_in=len(pool), num_ok=len(chosen), skipped=skipped), seed=chance)
 
-    reads = {"pool": pool.digest, "selector": identity(cell.config.selector)}
+    reads = {"pool": pool.digest, "selector": method_identity(cell.config.selector)}
     if not everything:
         reads |= {"num_samples": num_samples, "seed": chance}
     if "validation" in method.needs or method.own_pool:
@@ -361,7 +359,7 @@ def select(cell: Cell, inputs: dict[str, Step], iteration: int) -> Step:
 def what_decides(cell: Cell, *others: str) -> tuple[str, ...]:
     """The roles that a selection depends on, for a label."""
     method = cell.selector
-    task = ("task",) if method.needs or method.own_pool else ()
+    task = ("task",) if method.looks_at_the_task else ()
     return (*task, *others, "selector", *(() if method.takes_all else ("budget",)))
 
 

@@ -11,6 +11,8 @@ import pytest
 from delamo.models.parsing import read_answer
 from delamo.records import Sample, Skill
 from delamo.retrieval import RETRIEVERS
+from delamo.retrieval.corpus import pack_ids
+from delamo.retrieval.rows import Rows
 from delamo.selector_config import ErrorDrivenConfig, NoneConfig, RandomConfig, ValidationDataConfig
 from delamo.selectors import SELECTORS, Inputs
 
@@ -53,6 +55,13 @@ def toy_pool(size: int = 40, *, shuffled: bool = False) -> ToyPool:
     return ToyPool(samples)
 
 
+def rows(ids, width: int = 4) -> Rows:
+    """Numbers that follow from the id; a sample of the pool has none."""
+    values = np.array([np.random.default_rng(list(id.encode())).normal(size=width) for id in ids])
+    values[[id == "p007" for id in ids]] = np.nan
+    return Rows(pack_ids(ids), values)
+
+
 class RecordedInputs:
     """Inputs over a toy pool that note what was called."""
 
@@ -63,8 +72,13 @@ class RecordedInputs:
         makers = {
             "missing_skills": lambda: skills,
             "index": lambda: RETRIEVERS["rank_bm25"].build(docs, folder),
-            "validation": lambda: [Sample(id="v0", instruction="How many?", answer="2")],
+            "validation": lambda: [Sample(id="v0", instruction="How many circles?", answer="2")],
+            "text_index": lambda: RETRIEVERS["rank_bm25"].build(docs, folder),
+            "difficulty": lambda: rows(pool.ids(), width=2),
         }
+        for vectors in ("embeddings", "hidden_states"):
+            makers[vectors] = lambda: rows(pool.ids())
+            makers[f"validation_{vectors}"] = lambda: rows(["v0", "v1"])
         self.inputs = Inputs(**{name: self._noting(name, make) for name, make in makers.items()})
 
     def _noting(self, name, make):

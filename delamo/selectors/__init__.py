@@ -14,18 +14,36 @@ from typing import TYPE_CHECKING
 
 from delamo.records import Sample, Selected, Skill
 from delamo.selector_config import (
+    Bm25TextConfig,
     ErrorDrivenConfig,
     FullDataConfig,
+    InstaConfig,
     NoneConfig,
     RandomConfig,
+    RdsConfig,
     SelectorConfig,
+    SuperfilteringConfig,
     ValidationDataConfig,
 )
-from delamo.selectors import error_driven, full_data, none, random, validation_data
+from delamo.selectors import (
+    bm25_text,
+    error_driven,
+    full_data,
+    insta,
+    none,
+    random,
+    rds,
+    superfiltering,
+    validation_data,
+)
 
 if TYPE_CHECKING:
     from delamo.data import Pool
     from delamo.retrieval import Index
+    from delamo.retrieval.rows import Rows
+
+OF_THE_POOL = ("index", "text_index", "embeddings", "hidden_states", "difficulty")
+"""Inputs that are the same for every task."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +56,18 @@ class Inputs:
     """BM25 over the skills of the pool's samples."""
     validation: Callable[[], Sequence[Sample]]
     """The target task's validation samples."""
+    text_index: Callable[[], Index]
+    """BM25 over the pool's samples as they are worded."""
+    embeddings: Callable[[], Rows]
+    """An encoder's vectors of the pool's questions."""
+    validation_embeddings: Callable[[], Rows]
+    """Those of the validation samples' questions."""
+    hidden_states: Callable[[], Rows]
+    """The student's own vectors of the pool's samples."""
+    validation_hidden_states: Callable[[], Rows]
+    """Those of the validation samples."""
+    difficulty: Callable[[], Rows]
+    """Two losses of each pool sample's answer; see `delamo.models.difficulty`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +84,11 @@ class Selector:
     own_pool: Callable[[Sequence[Sample], str], Pool] | None = None
     """Makes of the validation samples and the name of the student's prompt what is chosen from, where it is not the pool."""
 
+    @property
+    def looks_at_the_task(self) -> bool:
+        """Whether another task gives another selection."""
+        return bool(self.own_pool) or not set(self.needs) <= set(OF_THE_POOL)
+
 
 SELECTORS: dict[type[SelectorConfig], Selector] = {
     ErrorDrivenConfig: Selector(select=error_driven.select, needs=("missing_skills", "index")),
@@ -63,6 +98,10 @@ SELECTORS: dict[type[SelectorConfig], Selector] = {
     ValidationDataConfig: Selector(
         select=validation_data.select, takes_all=True, own_pool=validation_data.validation_pool
     ),
+    Bm25TextConfig: Selector(select=bm25_text.select, needs=("validation", "text_index")),
+    InstaConfig: Selector(select=insta.select, needs=("validation_embeddings", "embeddings")),
+    SuperfilteringConfig: Selector(select=superfiltering.select, needs=("difficulty",)),
+    RdsConfig: Selector(select=rds.select, needs=("validation_hidden_states", "hidden_states")),
 }
 
 __all__ = ["SELECTORS", "Inputs", "Selector"]

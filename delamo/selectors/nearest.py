@@ -50,6 +50,15 @@ def select_nearest(
     return filled(selected, pool, num_samples, rng)
 
 
+def validation_queries(vectors: Rows) -> tuple[np.ndarray, list[str]]:
+    """Vectors of length 1, (M, D), of the validation samples that have one, and whose they are."""
+    from delamo.retrieval.rows import unit
+
+    rows = unit(vectors.values)
+    usable = np.flatnonzero(~np.isnan(rows).any(axis=1))
+    return rows[usable], vectors.ids.take(usable)
+
+
 def allowed_rows(pool: Pool, vectors: Rows) -> np.ndarray:
     """(N,) bool: the rows of `vectors` whose samples the pool still holds.
 
