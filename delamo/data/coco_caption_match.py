@@ -6,13 +6,13 @@ picture's own caption, half that of another picture; which, and which phrasing, 
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from delamo.data import Task
 from delamo.data.image_paths import ImageRoot
+from delamo.data.json_lists import read_lists
 from delamo.data.quarantine import BadRow, quarantined, text_field
 from delamo.data.splits import Pictured, as_task, draw_both
 from delamo.records import Quarantined, Sample
@@ -37,23 +37,19 @@ def read_task(
         ValueError: not this format, or fewer usable pictures than asked for.
     """
     path = Path(annotation)
-    if not path.is_file():
-        raise FileNotFoundError(f"task.annotation is {path}: no such file (captions_val2017.json of COCO)")
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-        pictures, captions = value["images"], value["annotations"]
-    except (ValueError, KeyError, TypeError) as problem:
-        raise ValueError(f"{path} is not COCO's JSON with images and annotations: {problem!r}") from problem
+    tables = read_lists(path, "images", "annotations", example="captions_val2017.json of COCO")
     first: dict[Any, str] = {}
-    for row in sorted(captions, key=lambda row: row["id"]):
+    for row in sorted(tables["annotations"], key=lambda row: row["id"]):
         first.setdefault(row["image_id"], row.get("caption"))
     images = ImageRoot(Path(image_root), "task.image_root")
     rows: list[Quarantined] = []
     found: dict[str, Pictured] = {}
     ids = sorted(first)
-    for number, picture in enumerate(pictures, 1):
+    for number, picture in enumerate(tables["images"], 1):
         try:
             pictured = _question(picture, first, ids, images)
+            if pictured[0].id in found:
+                raise BadRow("duplicate id", "id", picture["id"], "the first one is used")
             found[pictured[0].id] = pictured
         except BadRow as bad:
             rows.append(quarantined(bad, id=f"coco-{picture.get('id')}", stage="task", file=path, record=number))

@@ -7,13 +7,13 @@ options.
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 from delamo.data import Task
 from delamo.data.image_paths import ImageRoot
+from delamo.data.json_lists import read_lists
 from delamo.data.quarantine import BadRow, quarantined, text_field
 from delamo.data.splits import Pictured, as_task, draw_both
 from delamo.records import Quarantined, Sample
@@ -42,7 +42,7 @@ def read_task(
         ValueError: not COCO's format, no such supercategory, or fewer usable pictures than asked for.
     """
     path = Path(annotation)
-    tables = _read_tables(path)
+    tables = read_lists(path, "images", "annotations", "categories", example="instances_val2017.json of COCO")
     names = {row["id"]: row["name"] for row in tables["categories"] if row.get("supercategory") == supercategory}
     if len(names) < 2:
         known = sorted({str(row.get("supercategory")) for row in tables["categories"]})
@@ -57,24 +57,13 @@ def read_task(
             continue
         try:
             row = _question(image, shown, sorted(names.values()), supercategory, images, drop_present_distractors)
+            if row[0].id in found:
+                raise BadRow("duplicate id", "id", image["id"], "the first one is used")
             found[row[0].id] = row
         except BadRow as bad:
             rows.append(quarantined(bad, id=f"coco-{image.get('id')}", stage="task", file=path, record=number))
     key = f"task.num_val_samples + task.num_test_samples, {path}, supercategory {supercategory}"
     return as_task(f"coco/{supercategory}", draw_both(found, num_val_samples, num_test_samples, seed, key), rows)
-
-
-def _read_tables(path: Path) -> dict[str, list[dict[str, Any]]]:
-    if not path.is_file():
-        raise FileNotFoundError(f"task.annotation is {path}: no such file (instances_val2017.json of COCO)")
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as problem:
-        raise ValueError(f"{path} is not JSON: {problem}") from problem
-    for key in ("images", "annotations", "categories"):
-        if not isinstance(value, dict) or not isinstance(value.get(key), list):
-            raise ValueError(f"{path} has no list {key!r}: expected COCO's instances format")  # noqa: TRY004
-    return value
 
 
 def _areas(annotations: list[dict[str, Any]], names: dict[int, str]) -> dict[int, dict[str, float]]:

@@ -6,13 +6,13 @@ Format: `dataset_v7w_telling.json` with `images`: each a `filename`, a `split` (
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from delamo.data import Task
 from delamo.data.image_paths import ImageRoot
+from delamo.data.json_lists import read_lists
 from delamo.data.quarantine import BadRow, quarantined, text_field
 from delamo.data.splits import Pictured, as_task
 from delamo.data.subsets import take
@@ -36,12 +36,7 @@ def read_task(
         ValueError: not this format, or fewer usable questions than asked for.
     """
     path = Path(annotation)
-    if not path.is_file():
-        raise FileNotFoundError(f"task.annotation is {path}: no such file (dataset_v7w_telling.json of Visual7W)")
-    try:
-        pictures = json.loads(path.read_text(encoding="utf-8"))["images"]
-    except (ValueError, KeyError, TypeError) as problem:
-        raise ValueError(f"{path} is not Visual7W's JSON with a list 'images': {problem!r}") from problem
+    pictures = read_lists(path, "images", example="dataset_v7w_telling.json of Visual7W")["images"]
     images = ImageRoot(Path(image_root), "task.image_root")
     rows: list[Quarantined] = []
     parts = {}

@@ -26,12 +26,21 @@ def find(
         prompts.check_step(teacher.prompts, question=case.question, options=case.options, steps=steps)
         for case, steps in good
     ]
+    found, refused = judged(good, teacher.option_probabilities(asked), fallback=fallback)
+    return found, bad + refused
+
+
+def judged(
+    cases: Sequence[tuple[ErrorCase, tuple[str, ...]]], verdicts: Sequence[OptionScores | Refusal], *, fallback: bool
+) -> tuple[list[Mistake], list[Quarantined]]:
+    """A teacher's verdicts on every step of some cases as mistake steps; what it refused to judge is set aside."""
     found: list[Mistake] = []
-    for (case, steps), result in zip(good, teacher.option_probabilities(asked), strict=True):
-        if isinstance(result, Refusal):
-            bad.append(quarantined(case, result.reason, result.detail))
+    bad: list[Quarantined] = []
+    for (case, steps), verdict in zip(cases, verdicts, strict=True):
+        if isinstance(verdict, Refusal):
+            bad.append(quarantined(case, verdict.reason, verdict.detail))
         else:
-            step, fell_back = first_no(result, fallback=fallback)
+            step, fell_back = first_no(verdict, fallback=fallback)
             found.append(mistake(case, steps, step, fallback=fell_back))
     return found, bad
 

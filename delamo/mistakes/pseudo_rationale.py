@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from delamo.mistakes.cases import ErrorCase, cut, mistake, quarantined
-from delamo.mistakes.prompt_per_step import first_no
+from delamo.mistakes.cases import ErrorCase, cut, quarantined
+from delamo.mistakes.prompt_per_step import judged
 from delamo.models import prompts
 from delamo.models.teacher import Refusal, Teacher
 from delamo.records import Mistake, Quarantined
@@ -26,7 +26,7 @@ def find(
         for case, _ in good
     ]
     references = teacher.complete(asked, max_new_tokens=reference_max_new_tokens)
-    compared = []
+    compared, asked = [], []
     for (case, steps), reference in zip(good, references, strict=True):
         if isinstance(reference, Refusal):
             bad.append(quarantined(case, reference.reason, reference.detail))
@@ -34,13 +34,7 @@ def find(
             bad.append(quarantined(case, "no reference", "the teacher wrote no reference rationale"))
         else:
             words = {"question": case.question, "options": case.options, "steps": steps, "reference": reference.strip()}
-            compared.append((case, steps, prompts.compare_step(teacher.prompts, **words)))
-    found: list[Mistake] = []
-    results = teacher.option_probabilities([prompt for *_, prompt in compared])
-    for (case, steps, _), result in zip(compared, results, strict=True):
-        if isinstance(result, Refusal):
-            bad.append(quarantined(case, result.reason, result.detail))
-        else:
-            step, fell_back = first_no(result, fallback=fallback)
-            found.append(mistake(case, steps, step, fallback=fell_back))
-    return found, bad
+            compared.append((case, steps))
+            asked.append(prompts.compare_step(teacher.prompts, **words))
+    found, refused = judged(compared, teacher.option_probabilities(asked), fallback=fallback)
+    return found, bad + refused
