@@ -7,7 +7,7 @@
     test            n, correct, unparsed, accuracy = correct / n (an unparsed answer is not correct), wilson_low, wilson_high; with circular evaluation an item
                     is correct only in every rotation of its options, and vanilla_accuracy is the share correct as first asked
     validation      null where the selector reads none, else n, correct, unparsed, errors (= samples that went on to mistake identification),
-                    accuracy
+                    accuracy, steps = mean number of steps of the rationales in which a mistake was looked for, or null
     selection       num_samples, reasons: {reason: count} (`retrieved`, `random`, `fill`, ...)
     planted         null without planted truth, else precision_at_n (share of the selection that needs a missing skill of the target; null where
                     nothing was selected), precision_any (any missing skill), mistake_step: {accuracy, recall_at_3, n} or null,
@@ -91,6 +91,14 @@ class Run:
     def outcomes(self) -> dict[str, bool]:
         """Test item id -> correct."""
         return statistics.outcomes(self.scores)
+
+    def selected_ids(self) -> frozenset[str]:
+        """What was selected, of all iterations; empty where nothing was. Read anew at each call: many selections are large."""
+        path = self.path / "selection.jsonl"
+        if not path.is_file():
+            return frozenset()
+        with path.open(encoding="utf-8") as lines:
+            return frozenset(json.loads(line)["id"] for line in lines)
 
     @cached_property
     def quarantined(self) -> list[Quarantined]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from itertools import combinations, product
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,37 @@ DEFINITION = (
     "pairs of different runs of one selector, 1 where it has a single run."
 )
 """Printed beside the numbers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overlap:
+    """How alike what the methods of one budget selected is."""
+
+    methods: list[str]
+    values: list[list[float | None]]
+    """Square, symmetric, in [0, 1]: `DEFINITION`; the mean over the targets on which both methods selected. None where there is none."""
+    num_targets: int
+
+
+def over_targets(targets: Iterable[Mapping[str, Sequence[AbstractSet[str]]]]) -> Overlap | None:
+    """The mean over targets of `overlap`; each maps a method to what its runs selected there. None for less than two methods."""
+    import numpy as np
+
+    found = [overlap(selections) for selections in targets if selections]
+    methods = list(dict.fromkeys(name for names, _ in found for name in names))
+    if len(methods) < 2:
+        return None
+    places = {name: place for place, name in enumerate(methods)}
+    sums, counts = np.zeros((2, len(methods), len(methods)))
+    for names, matrix in found:
+        where = np.ix_(*[[places[name] for name in names]] * 2)
+        sums[where] += matrix
+        counts[where] += 1
+    values = [
+        [float(total / count) if count else None for total, count in zip(*rows, strict=True)]
+        for rows in zip(sums, counts, strict=True)
+    ]
+    return Overlap(methods=methods, values=values, num_targets=len(found))
 
 
 def overlap(selections: Mapping[str, Sequence[AbstractSet[str]]]) -> tuple[list[str], np.ndarray]:

@@ -10,7 +10,9 @@ from typing import Any
 
 from delamo.report import statistics
 from delamo.report.collect import Collected, Run, Unfinished
+from delamo.report.names import short
 from delamo.report.order import method_place, target_place
+from delamo.report.overlap import Overlap, over_targets
 from delamo.report.statistics import Comparison, Interval, SeedSummary
 from delamo.report.variants import NO_BUDGET, PRETRAINED, RANDOM, group, newest, same_setting
 
@@ -75,6 +77,8 @@ class Budget:
     reference: str
     """The method, by selector or label, that the others are compared with."""
     targets: list[Target]
+    overlap: Overlap | None
+    """Of what the methods selected; None where less than two did, those that take all apart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,8 +252,22 @@ def _budget(key: tuple[Any, ...], runs: list[Run], reference: str) -> Budget:
         replace(target, methods=[replace(m, p_holm=adjusted.get(id(m))) for m in target.methods]) for target in targets
     ]
     return Budget(
-        student=student, pool=pool, budget=budget, num_samples=num_samples, reference=reference, targets=targets
+        student=student,
+        pool=pool,
+        budget=budget,
+        num_samples=num_samples,
+        reference=reference,
+        targets=targets,
+        overlap=over_targets(_selections(target) for target in targets),
     )
+
+
+def _selections(target: Target) -> dict[str, list[frozenset[str]]]:
+    """By method's name, what each of its runs selected from the pool under the budget."""
+    methods = {
+        short(m.label): [run.selected_ids() for run in m.runs] for m in target.methods if m.selector not in NO_BUDGET
+    }
+    return {label: runs for label, runs in methods.items() if all(runs)}
 
 
 def _methods(runs: list[Run], reference: str) -> list[Method]:

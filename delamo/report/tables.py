@@ -16,6 +16,7 @@ from delamo.report.collect import Run, finished_runs
 from delamo.report.costs import cost_blocks
 from delamo.report.formats import BEATS, WIDTH, Block, Code, Heading, Lines, Table, fitting, latex, markdown
 from delamo.report.leakage_tables import leakage_blocks
+from delamo.report.overlap_tables import overlap_blocks
 from delamo.report.planted_tables import planted_blocks
 from delamo.report.results import ALPHA, PRETRAINED_LABEL, Budget, Method, Results, Target, arrange
 from delamo.report.statistics import Interval, mean
@@ -128,6 +129,7 @@ def _budget_blocks(budget: Budget) -> list[Block]:
         *(block for target in budget.targets for block in _target_blocks(budget, target)),
         *_verdict_blocks(budget),
         *planted_blocks(budget),
+        *overlap_blocks(budget),
     ]
 
 

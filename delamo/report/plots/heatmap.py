@@ -1,0 +1,58 @@
+"""How much of what the selectors chose is the same, at each budget."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from delamo.report.overlap import DEFINITION
+from delamo.report.plots.style import caption, grid
+from delamo.report.results import Budget, Results
+
+LIGHT, DARK = "#ffffff", "#000000"
+
+
+def draw(results: Results) -> dict[str, Figure]:
+    """`overlap`: a panel for each budget, for each student and pool."""
+    budgets = [budget for budget in results.budgets if budget.overlap]
+    groups: dict[tuple[str, str | None], list[Budget]] = {}
+    for budget in budgets:
+        groups.setdefault((budget.student, budget.pool), []).append(budget)
+    return {
+        f"overlap-{student}-{pool}" if len(groups) > 1 else "overlap": _figure(same)
+        for (student, pool), same in groups.items()
+    }
+
+
+def _figure(budgets: Sequence[Budget]) -> Figure:
+    most = max(len(budget.overlap.methods) for budget in budgets)
+    figure, panels = grid(len(budgets), row_inches=1.0 + 0.36 * most, column_inches=1.0 + 0.42 * most)
+    for index, (panel, budget) in enumerate(zip(panels, budgets, strict=True)):
+        _panel(panel, budget, named=index % 4 == 0)
+    caption(figure, "Jaccard index of the selected samples", DEFINITION)
+    return figure
+
+
+def _panel(panel: Axes, budget: Budget, *, named: bool) -> None:
+    """The lower triangle: the index has no direction."""
+    import numpy as np
+
+    names, values = budget.overlap.methods, budget.overlap.values
+    shown = np.full((len(names), len(names)), np.nan)
+    for row in range(len(names)):
+        for column in range(row + 1):
+            value = values[row][column]
+            if value is not None:
+                shown[row, column] = value
+                colour = LIGHT if value > 0.55 else DARK
+                panel.text(column, row, f"{value:.2f}", ha="center", va="center", color=colour, fontsize=7)
+    panel.imshow(shown, cmap="Blues", vmin=0, vmax=1, aspect="equal")
+    panel.set_title(str(budget.budget))
+    panel.set_yticks(range(len(names)), names if named else [""] * len(names))
+    panel.set_xticks(range(len(names)), names, rotation=40, ha="right", rotation_mode="anchor")
+    panel.tick_params(length=0)
+    panel.grid(False)
+    for spine in panel.spines.values():
+        spine.set_visible(False)
