@@ -21,6 +21,7 @@ delamo: find where a multimodal model's reasoning breaks, and tune it on samples
   delamo why POOL_ID [runs=DIR]           which error, step, skill, score and rank brought this pool sample in
   delamo trace VAL_ID [runs=DIR]          one validation sample: rationale, step probabilities, mistake, skill, hits
   delamo check pool=P [task=T] [student=S]   what is in the data, what is broken, and what would not fit the student
+  delamo doctor [KEY=VALUE ...]           whether this environment can run what is asked; exit status 1 where it cannot
   delamo convert pool=P out=DIR           write a pool as Parquet, which opens in seconds at any size (pool=parquet)
   delamo export out=DIR [runs=DIR] [format=F]   selection, adapter and results for others: llava, llama_factory, hf, lmms_eval
   delamo --help | --version
@@ -131,6 +132,21 @@ def _check(arguments: list[str]) -> None:
     check()
 
 
+def _doctor(arguments: list[str]) -> None:
+    if _wants_help(arguments):
+        print(
+            "delamo doctor [KEY=VALUE ...] [servers=true]\n\ntakes what `delamo run` takes and says whether Python, packages, devices, "
+            "disk and keys will do;\nservers=true asks the servers that are named, too"
+        )
+        return
+    from delamo.doctor import doctor
+
+    text, good = doctor(arguments)
+    print(text)
+    if not good:
+        raise SystemExit(1)
+
+
 def _convert(arguments: list[str]) -> None:
     if _wants_help(arguments):
         print("delamo convert pool=P out=DIR\n\nthen: delamo run pool=parquet pool.folder=DIR; pictures stay where they are")
@@ -189,6 +205,7 @@ VERBS: dict[str, Callable[[list[str]], None]] = {
     "why": _why,
     "trace": _trace,
     "check": _check,
+    "doctor": _doctor,
     "convert": _convert,
     "export": _export,
 }
