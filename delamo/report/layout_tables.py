@@ -144,10 +144,13 @@ def _own_tables(layout: Layout) -> list[Block]:
     widths = [max(map(len, texts)) for texts in zip(*([*heads, *columns], *rows), strict=True)]
     fixed = sum(widths[: len(heads)]) + 3 * len(heads) + 1
     parts = _balanced(widths[len(heads) :], fixed)
-    return [
-        Table([*heads, *columns[part]], [[*row[: len(heads)], *row[len(heads) :][part]] for row in rows], len(heads))
-        for part in parts
-    ]
+    return [_part(heads, columns, rows, part) for part in parts]
+
+
+def _part(heads: list[str], columns: list[str], rows: list[list[str]], part: slice) -> Table:
+    """Some columns of a table; a row of intervals stays where one of them has any."""
+    cut = [[*row[: len(heads)], *row[len(heads) :][part]] for row in rows]
+    return Table([*heads, *columns[part]], [row for row in cut if any(row[len(heads) :])], len(heads))
 
 
 def _with_runs(named: list[str], entries: list[Entry]) -> list[str]:
@@ -173,29 +176,38 @@ def _pair_table(layout: Layout, column: int) -> list[Block]:
     paper_column = layout.table.columns[column]
     ours = column_name(paper_column, layout.scale)
     micro, decimals = layout.is_micro, paper_column.decimals
-    heads, own_labels, paper_labels = _label_columns(layout)
+    heads = [head.name for head in layout.table.heads]
     rows = []
-    for index, (mine, theirs) in enumerate(zip(own_labels, paper_labels, strict=True)):
-        entry = layout.entries[index][column]
+    for named, entries in zip(_named(layout), layout.entries, strict=True):
+        entry = entries[column]
         interval = _interval(layout, entry)
         own = _cell(layout, entry) + (f" ({interval})" if interval else "")
-        row = [*mine, *theirs, own, paper_text(entry.paper, decimals)]
+        row = [*named, own, paper_text(entry.paper, decimals)]
         rows.append(row if micro else [*row, _inside(entry)])
     titles = [OURS_MICRO if micro else OURS, "paper"] + ([] if micro else ["in our interval"])
     title = paper_column.name if ours == paper_column.name else f"{ours}, beside the paper's {paper_column.name}"
     return [Heading(title, 3), Table([*heads, *titles], rows, len(heads))]
 
 
-def _label_columns(layout: Layout) -> tuple[list[str], list[list[str]], list[list[str]]]:
-    """Heads, our labels and the paper's: a label that is the same in both worlds stands once."""
-    table = layout.table
-    own = [labels(layout, index) for index in range(len(table.rows))]
-    theirs = [list(row.labels) for row in table.rows]
-    same = [all(a[i] == b[i] for a, b in zip(own, theirs, strict=True)) for i in range(len(table.heads))]
-    names = [head.name for head in table.heads]
-    heads = [name if once else f"{name}, ours" for name, once in zip(names, same, strict=True)]
-    heads += [f"{name}, paper" for name, once in zip(names, same, strict=True) if not once]
-    return heads, own, [[label for label, once in zip(row, same, strict=True) if not once] for row in theirs]
+def _named(layout: Layout) -> list[list[str]]:
+    """What names each row in both worlds: `ours / the paper's` where the two differ."""
+    rows = zip(layout.table.rows, range(len(layout.table.rows)), strict=True)
+    return [
+        [
+            mine if _amount(mine) == _amount(said) else f"{mine} / {said}"
+            for mine, said in zip(labels(layout, index), row.labels, strict=True)
+        ]
+        for row, index in rows
+    ]
+
+
+def _amount(label: str) -> float | str:
+    """The number that a label is, `0.1K` being 100; the label where it is none."""
+    plain = label.replace(",", "")
+    try:
+        return float(plain.removesuffix("K")) * (1000 if plain.endswith("K") else 1)
+    except ValueError:
+        return label
 
 
 def _cell(layout: Layout, entry: Entry) -> str:
@@ -255,6 +267,11 @@ def _footer(layout: Layout, *, beside: bool) -> list[str]:
     lines += layout.table.notes
     lines += _correlations(layout, beside=beside)
     if beside:
+        lines += (
+            ["In the names of the rows beside the paper's: ours / the paper's, where they differ."]
+            if layout.is_micro
+            else []
+        )
         lines += [f"The paper contradicts itself: {text}" for text in layout.table.inconsistent]
         lines += [f"'{LOST}': {layout.table.lost}."] if layout.table.lost else []
         lines += sorted(

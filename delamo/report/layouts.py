@@ -67,8 +67,9 @@ class Layout:
 
     @property
     def asked(self) -> list[Entry]:
-        """The entries that a run should fill."""
-        return [entry for row in self.entries for entry in row if is_asked(self.table, entry)]
+        """The entries that a run of their own should fill."""
+        some = [entry for row in self.entries for entry in row if is_asked(self.table, entry)]
+        return [entry for entry in some if not self.table.rows[entry.row].of]
 
 
 def lay_out(found: Collected, table: PaperTable) -> list[Layout]:
@@ -82,7 +83,8 @@ def lay_out(found: Collected, table: PaperTable) -> list[Layout]:
     if not some:
         raise ValueError(
             f"table is {table.name}: none of the {len(found.runs)} finished runs under {found.root} is one of its cells; "
-            f"`delamo run -m experiment={table.name} scale=micro` makes them"
+            f"`delamo run -m experiment={table.name} scale=micro` makes them (a smoke grid, "
+            "fast=true, has budgets of its own: `delamo report` without table)"
         )
     return some
 
@@ -121,10 +123,11 @@ def _label(head: Head, said: str, entry: Entry) -> str:
     if head.key == "budget" and "budget" not in entry.choices:
         counts = {run.metrics["selection"]["num_samples"] for run in entry.runs}
         return f"{counts.pop():,}" if len(counts) == 1 else "-"
-    values = presets.values(entry.choices, MICRO)
     key = {"budget": "budget.num_samples"}.get(head.key, head.key)
-    value = values.get(key, values.get(f"{key}.name"))
-    return f"{value:,}" if isinstance(value, int) else f"{value:g}" if isinstance(value, float) else str(value)
+    value = presets.value(entry.choices, MICRO, key if "." in key else f"{key}.name")
+    if isinstance(value, int | float):
+        return f"{value:,}" if isinstance(value, int) else f"{value:g}"
+    return str(value).removeprefix("micro/")
 
 
 def _layout(found: Collected, table: PaperTable, scale: str) -> Layout:

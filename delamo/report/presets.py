@@ -36,6 +36,13 @@ def values(choices: Mapping[str, Any], scale: str) -> dict[str, Any]:
     return _settled(found) | {key: value for key, value in chosen.items() if "." in key or key in own}
 
 
+def value(choices: Mapping[str, Any], scale: str, key: str) -> Any:
+    """One dotted value of a cell, without reading the cell's other groups; None where there is no such key."""
+    chosen = {**groups(scale), **expanded(choices)}
+    group, _, _ = key.partition(".")
+    return chosen.get(key, group_values(group, str(chosen[group])).get(key.removeprefix(f"{group}.")))
+
+
 def expanded(choices: Mapping[str, Any]) -> dict[str, Any]:
     """The choices with an ablation replaced by the groups that it overrides."""
     rest = {key: value for key, value in choices.items() if key != ABLATION}
