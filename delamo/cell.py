@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from delamo.compose import arguments
+from delamo.compose import arguments, to_plain
 from delamo.config import CellConfig, Engine, PoolConfig, TaskConfig
 from delamo.data import POOLS, TASKS, Pool, Task
 from delamo.data.images import encoded
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
     from delamo.models.served_student import ServedStudent
     from delamo.models.student import Student
     from delamo.models.teacher import Teacher
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -78,7 +83,15 @@ class Cell:
     @cached_property
     def samples_digests(self) -> dict[str, str]:
         """Identity of the validation and of the test samples."""
-        return {"validation": samples_digest(self.task.validation), "test": samples_digest(self.task.test)}
+
+        def digests() -> dict[str, str]:
+            return {"validation": samples_digest(self.task.validation), "test": samples_digest(self.task.test)}
+
+        return _once("samples", self.config.task, digests)
+
+    def content_digest(self, file: Path) -> str:
+        """Of a file that the config names. Raises FileNotFoundError where there is none."""
+        return file_digest(file)
 
     def student(self, adapter: Step | None) -> Student | ServedStudent:
         """The student, tuned or not; the last one asked for stays loaded."""
@@ -130,22 +143,53 @@ def open_cell(config: CellConfig) -> Cell:
     """
     task, pool = read_task(config.task), read_pool(config.pool)
     cell = Cell(config, Graph(Store(Path(config.paths.store))), task, pool)
-    follows_budget = cell.selector.tunes and not cell.selector.takes_all
-    if follows_budget and config.budget.num_samples > len(pool):
-        raise ValueError(
-            f"budget.num_samples is {config.budget.num_samples}, the pool has {len(pool)}: choose at most that"
-        )
+    check_budget(cell)
     return cell
+
+
+def check_budget(cell: Cell) -> None:
+    """Raises ValueError for a budget above the pool."""
+    num_samples, follows_budget = cell.config.budget.num_samples, cell.selector.tunes and not cell.selector.takes_all
+    if follows_budget and num_samples > len(cell.pool):
+        raise ValueError(f"budget.num_samples is {num_samples}, the pool has {len(cell.pool)}: choose at most that")
 
 
 def read_task(config: TaskConfig) -> Task:
     """The task, by the reader of its config's type."""
-    return TASKS[type(config)](**arguments(config))
+    return _once("task", config, lambda: TASKS[type(config)](**arguments(config)))
 
 
 def read_pool(config: PoolConfig) -> Pool:
     """The pool, by the reader of its config's type."""
-    return POOLS[type(config)](**arguments(config))
+    return _once("pool", config, lambda: POOLS[type(config)](**arguments(config)))
+
+
+_KEPT: dict[str, OrderedDict[str, Any]] | None = None
+_MOST = {"task": 16, "samples": 64, "pool": 1}
+"""Of each kind, the last ones are kept."""
+
+
+@contextlib.contextmanager
+def keep_data() -> Iterator[None]:
+    """Inside, cells of this process that name the same data share it: a pool of a million takes minutes to read."""
+    global _KEPT
+    before, _KEPT = _KEPT, {kind: OrderedDict() for kind in _MOST}
+    try:
+        yield
+    finally:
+        _KEPT = before
+
+
+def _once(kind: str, config: TaskConfig | PoolConfig, make: Callable[[], T]) -> T:
+    if _KEPT is None:
+        return make()
+    kept, key = _KEPT[kind], digest_of([type(config).__name__, to_plain(config)])
+    if key not in kept:
+        kept[key] = make()
+    kept.move_to_end(key)
+    while len(kept) > _MOST[kind]:
+        kept.popitem(last=False)
+    return kept[key]
 
 
 def samples_digest(samples: list[Sample] | tuple[Sample, ...]) -> str:

@@ -15,6 +15,7 @@ delamo: find where a multimodal model's reasoning breaks, and tune it on samples
 
   delamo run [KEY=VALUE ...]              run one experiment cell; `delamo run --help` lists groups and options
   delamo run -m KEY=A,B [KEY=VALUE ...]   run a sweep; finished cells are skipped
+  delamo plan [KEY=VALUE ...]             what a cell, a grid or a table's preset would compute, ask and cost; computes nothing
   delamo report [runs=DIR] [format=F]     the table of all finished runs below DIR: markdown, json, csv or latex
   delamo report table=T [against=paper]   those runs in the layout of the paper's table T, its own numbers beside ours
   delamo dashboard [runs=DIR] [entity=E]  lay the comparison out as a Weights & Biases workspace
@@ -94,6 +95,21 @@ def _refuse_keys_in_config_files(arguments: list[str]) -> None:
     refuse_keys_in_files(folders)
 
 
+def _plan(arguments: list[str]) -> None:
+    if _wants_help(arguments):
+        print(
+            "delamo plan [KEY=VALUE ...] [assume.KEY=VALUE ...]\n\nas delamo run -m, without weights, keys, data or network; what it takes "
+            "as given: conf/plan.yaml"
+        )
+        return
+    _refuse_keys_in_config_files(arguments)
+    given = [f"hydra.sweeper.{one}" if one.startswith("assume.") else one for one in arguments]
+    sys.argv = ["delamo plan", "-m", *(one for one in given if one not in ("-m", "--multirun"))]
+    from delamo.plan.sweeper import main as plan
+
+    plan()
+
+
 def _report(arguments: list[str]) -> None:
     if _wants_help(arguments):
         print(
@@ -149,7 +165,9 @@ def _doctor(arguments: list[str]) -> None:
 
 def _convert(arguments: list[str]) -> None:
     if _wants_help(arguments):
-        print("delamo convert pool=P out=DIR\n\nthen: delamo run pool=parquet pool.folder=DIR; pictures stay where they are")
+        print(
+            "delamo convert pool=P out=DIR\n\nthen: delamo run pool=parquet pool.folder=DIR; pictures stay where they are"
+        )
         return
     sys.argv = ["delamo convert", *arguments]
     from delamo.run import convert
@@ -200,6 +218,7 @@ def _id_and_runs(form: str, arguments: Sequence[str]) -> tuple[str, str]:
 
 VERBS: dict[str, Callable[[list[str]], None]] = {
     "run": _run,
+    "plan": _plan,
     "report": _report,
     "dashboard": _dashboard,
     "why": _why,

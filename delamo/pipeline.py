@@ -30,7 +30,7 @@ from delamo.mistakes import FINDERS, ErrorCase
 from delamo.models.spent import Meter
 from delamo.records import Answer, ItemScore, Leak, Mistake, PoolSkills, Quarantined, Sample
 from delamo.rundir import attempt, run_folder
-from delamo.store import Account, Draft, append_shards, file_digest, write_rows
+from delamo.store import Account, Draft, append_shards, write_rows
 
 T = TypeVar("T")
 
@@ -131,11 +131,23 @@ def remove_leaks(cell: Cell) -> Step | None:
 
     It is computed before the cell is planned: without leaks, cells of several tasks share what they select and tune.
     """
+    audit = audit_step(cell)
+    if audit:
+        leave_out(cell, audit)
+    return audit
+
+
+def audit_step(cell: Cell) -> Step | None:
+    """The audit, not computed yet; None where nothing is to be audited."""
     if not cell.selector.tunes or cell.selector.own_pool or not cell.config.audit.enabled:
         return None
+    return audit_pool(cell, fingerprint_pool(cell))
+
+
+def leave_out(cell: Cell, audit: Step) -> None:
+    """Make the candidates what the audit leaves of the pool. Raises ValueError where that is less than the budget."""
     from delamo.data.leakage import removed_ids
 
-    audit = audit_pool(cell, fingerprint_pool(cell))
     removed = removed_ids(audit.result().rows(Leak, "leaks"))
     cell.candidates = Candidates(cell.pool, removed) if removed else None
     left = len(cell.pool) - len(removed)
@@ -144,7 +156,6 @@ def remove_leaks(cell: Cell) -> Step | None:
             f"budget.num_samples is {cell.config.budget.num_samples}, the pool has {left} since {len(removed)} of its samples meet the "
             f"task's: choose at most {left}"
         )
-    return audit
 
 
 def fingerprint_pool(cell: Cell) -> Step:
@@ -217,7 +228,7 @@ def find_mistakes(cell: Cell, answers: Step) -> Step:
 
     reads = {"mistakes": identity(cell.config.mistakes)}
     reads |= cell.teacher_reads(*finder.templates) if finder.templates else {}
-    reads |= {f"{name} content": file_digest(Path(method[name])) for name in finder.files}
+    reads |= {f"{name} content": cell.content_digest(Path(method[name])) for name in finder.files}
     names = ("task", "student", "teacher") if finder.templates else ("task", "student", "mistakes")
     return step(cell, "mistakes", cell.label(*names), reads, {"answers": answers}, make)
 

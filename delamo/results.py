@@ -11,7 +11,7 @@ from typing import Any
 
 from delamo.cell import Cell
 from delamo.compose import to_plain
-from delamo.config import MicroPoolConfig, MicroTaskConfig
+from delamo.config import CellConfig, MicroPoolConfig, MicroTaskConfig, Query, SkillSource
 from delamo.graph import Plan, Step
 from delamo.provenance import provenance
 from delamo.records import Answer, ItemScore, Leak, Mistake, Quarantined, Sample, Selected, Skill
@@ -22,7 +22,7 @@ SCHEMA_VERSION = 1
 
 def write_results(folder: Path, cell: Cell, plan: Plan) -> None:
     """Compute what is missing of the plan and write the run directory, `metrics.json` last."""
-    steps = plan.steps(with_pretrained=_is_planted(cell))
+    steps = plan.steps(with_pretrained=is_planted(cell.config))
     stages = {name: _computed(step) for name, step in steps.items()}
     quarantined = _quarantined(cell, steps)
     selected = [row for done in plan.rounds for row in done.selection.stage.rows(Selected)]
@@ -36,7 +36,7 @@ def write_results(folder: Path, cell: Cell, plan: Plan) -> None:
         "validation": _validation(steps),
         "selection": {"num_samples": len(selected), "reasons": dict(Counter(row.reason for row in selected))},
         "leakage": dict(Counter(leak.kind for leak in _leaks(steps))) if "audit" in steps else None,
-        "planted": _planted(cell, plan, steps, scores, selected) if _is_planted(cell) else None,
+        "planted": _planted(cell, plan, steps, scores, selected) if is_planted(cell.config) else None,
         "seconds": {name: entry["seconds"] for name, entry in stages.items()},
         "quarantined": dict(Counter(row.reason for row in quarantined)),
         "cost": _cost(steps),
@@ -108,12 +108,18 @@ def _validation(steps: Mapping[str, Step]) -> dict[str, Any] | None:
         "unparsed": sum(row.correct is None for row in rows),
         "errors": errors["in"] - errors["skipped"]["no error"],
         "accuracy": correct / len(rows) if rows else None,
+        "steps": _mean_steps(steps["mistakes"].stage.rows(Mistake)),
     }
 
 
-def _is_planted(cell: Cell) -> bool:
+def _mean_steps(mistakes: Sequence[Mistake]) -> float | None:
+    """Steps of the rationales in which a mistake was looked for (compare paper, Table 12); None where there is none."""
+    return sum(len(row.steps) for row in mistakes) / len(mistakes) if mistakes else None
+
+
+def is_planted(config: CellConfig) -> bool:
     """Whether there is planted truth to compare with: the microworld is the pool or the task."""
-    return isinstance(cell.config.task, MicroTaskConfig) or isinstance(cell.config.pool, MicroPoolConfig)
+    return isinstance(config.task, MicroTaskConfig) or isinstance(config.pool, MicroPoolConfig)
 
 
 def _planted(
@@ -134,8 +140,14 @@ def _planted(
         selected=selected,
         selected_samples=[row for done in plan.rounds for row in done.selection.stage.rows(Sample, "selected_samples")],
         mistakes=rows("mistakes", Mistake),
-        skills=rows("skills", Skill),
+        skills=rows("skills", Skill) if _names_missing_skills(cell) else (),
     )
+
+
+def _names_missing_skills(cell: Cell) -> bool:
+    """Whether the teacher names one missing skill for each error: quoted steps and skills of all samples are other things."""
+    skills = cell.config.skills
+    return skills.source is SkillSource.errors and skills.query is Query.skill
 
 
 def _quarantined(cell: Cell, steps: Mapping[str, Step]) -> list[Quarantined]:

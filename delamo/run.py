@@ -18,10 +18,10 @@ from omegaconf.errors import OmegaConfBaseException
 from delamo.compose import conf_dir, read_cell, read_report, read_verb, to_plain
 from delamo.config import NoLoggerConfig
 from delamo.keys import flatten, refuse_keys
-from delamo.sweep import register
+from delamo.sweep import GridSweeper, register
 from delamo.tuning.ranks import check_launch
 
-register()
+register(GridSweeper)
 
 
 @hydra.main(config_path=str(conf_dir()), config_name="config", version_base="1.3")
@@ -47,7 +47,7 @@ def report(config: DictConfig) -> None:
         if not isinstance(asked.logger, NoLoggerConfig):
             from delamo.tracking.comparison import log_comparison
 
-            log_comparison(Path(asked.runs), asked.logger)
+            log_comparison(Path(asked.runs), asked.logger, table=asked.table, against=asked.against)
 
 
 @hydra.main(config_path=str(conf_dir()), config_name="dashboard", version_base="1.3")

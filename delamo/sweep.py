@@ -30,6 +30,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 FAST = "fast"
+PLUGINS = "hydra_plugins.delamo"
 
 
 class GridSweeper(Sweeper):
@@ -52,15 +53,22 @@ class GridSweeper(Sweeper):
             hydra_context=hydra_context, task_function=task_function, config=config
         )
 
+    def cells(self, arguments: Sequence[str]) -> list[list[str]]:
+        """The cells that the grids and the command line name, each as a list of overrides."""
+        grids = [{**self.params, **grid} for grid in self.grids or [{}]]
+        return cells_of(grids, self.parse(list(arguments)), self.parse, self.fast)
+
+    def parse(self, lines: list[str]) -> list[Override]:
+        """Hydra's parser of override strings."""
+        return OverridesParser.create(config_loader=self.hydra_context.config_loader).parse_overrides(lines)
+
     def sweep(self, arguments: list[str]) -> list[JobReturn]:
         """Run every cell that the grids and the command line name.
 
         Raises:
             Exception: that of the first cell that failed, after all have run.
         """
-        parse = OverridesParser.create(config_loader=self.hydra_context.config_loader).parse_overrides
-        grids = [{**self.params, **grid} for grid in self.grids or [{}]]
-        cells = cells_of(grids, parse(list(arguments)), parse, self.fast)
+        cells = self.cells(arguments)
         folder = Path(self.config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self.config, folder / "multirun.yaml")
@@ -121,13 +129,16 @@ def _values(override: Override) -> list[str]:
     return [f"{key}={value}" for value in override.sweep_string_iterator()]
 
 
-def register() -> None:
-    """Make the sweeper known to Hydra, which takes plugins from the package `hydra_plugins` alone and imports them by name."""
+def register(*sweepers: type[Sweeper]) -> None:
+    """Make sweepers known to Hydra, which takes plugins from the package `hydra_plugins` alone and imports them by name."""
     plugins = Plugins.instance()  # looks for installed plugins now, before there may be a package of ours
     try:
         import hydra_plugins as package  # a namespace of other plugins, say of a launcher
     except ImportError:
         package = sys.modules["hydra_plugins"] = ModuleType("hydra_plugins")
-    package.delamo = sys.modules["hydra_plugins.delamo"] = sys.modules[__name__]
-    GridSweeper.__module__ = "hydra_plugins.delamo"
-    plugins.register(GridSweeper)
+    ours = sys.modules.setdefault(PLUGINS, ModuleType(PLUGINS))
+    package.delamo = ours
+    for sweeper in sweepers:
+        setattr(ours, sweeper.__name__, sweeper)
+        sweeper.__module__ = PLUGINS
+        plugins.register(sweeper)

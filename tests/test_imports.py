@@ -15,6 +15,7 @@ PACKAGE = ROOT / "delamo"
 # A module may import from its own layer's package and from those below; the dict is ordered from the top.
 LAYERS = {
     "cli": 0,
+    "plan": 0.5,
     "run": 1,
     "sweep": 2,
     "groups": 1,
@@ -39,6 +40,7 @@ LAYERS = {
     "retrieval": 7,
     "store": 8,
     "compose": 9,
+    "compose_grid": 9,
     "keys": 9,
     "provenance": 9,
     "environment": 9,
