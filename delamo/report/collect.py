@@ -11,8 +11,8 @@
     selection       num_samples, reasons: {reason: count} (`retrieved`, `random`, `fill`, ...)
     planted         null without planted truth, else precision_at_n (share of the selection that needs a missing skill of the target; null where
                     nothing was selected), precision_any (any missing skill), mistake_step: {accuracy, recall_at_3, n} or null,
-                    skill_agreement: {accuracy, n} or null, by_skill: {skill: {n, before, after, missing}} with test
-                    accuracies before and after tuning; an item counts for one skill
+                    skill_agreement: {accuracy, n}, null where the teacher named no missing skills, by_skill: {skill: {n, before, after,
+                    missing}} with test accuracies before and after tuning; an item counts for one skill
     seconds         {stage: seconds}, as computed, also where the result was reused
     quarantined     {reason: count}
     leakage         {kind: pool samples} that meet a validation or test sample and could not be selected; null where the pool was not audited
@@ -99,6 +99,14 @@ class Run:
             return frozenset()
         with path.open(encoding="utf-8") as lines:
             return frozenset(json.loads(line)["id"] for line in lines)
+
+    @cached_property
+    def selection_digest(self) -> str:
+        """Equal for runs that selected the same samples, in whatever order; for a run without a list of them its own."""
+        from hashlib import sha256
+
+        ids = self.selected_ids()
+        return sha256("\n".join(sorted(ids)).encode()).hexdigest() if ids else str(self.path)
 
     @cached_property
     def quarantined(self) -> list[Quarantined]:

@@ -10,10 +10,13 @@ from typing import Any
 
 from delamo.report import statistics
 from delamo.report.collect import Collected, Run, Unfinished
+from delamo.report.forgetting import Kept, kept
 from delamo.report.names import short
 from delamo.report.order import method_place, target_place
 from delamo.report.overlap import Overlap, over_targets
+from delamo.report.power import Detectable, detectable
 from delamo.report.statistics import Comparison, Interval, SeedSummary
+from delamo.report.variance import VarianceSplit, split
 from delamo.report.variants import NO_BUDGET, PRETRAINED, RANDOM, group, newest, same_setting
 
 ALPHA = 0.05
@@ -40,6 +43,11 @@ class Method:
     """Against the reference. None for the reference itself, and where no run of it has the same settings."""
     p_holm: float | None
     """`versus.p` by Holm over the judged methods and targets of the budget; None for the others."""
+    detectable: Detectable | None
+    """What the comparison could have found; None where `p_holm` is."""
+    variance: VarianceSplit
+    kept: Kept | None
+    """Against the student before tuning; None for that student itself, and where it was not run on the target."""
     planted: dict[str, Any] | None
     """The planted metrics, averaged over the runs."""
     runs: tuple[Run, ...]
@@ -246,11 +254,7 @@ def _budget(key: tuple[Any, ...], runs: list[Run], reference: str) -> Budget:
     targets = [
         Target(task=task, methods=_methods([r for r in runs if r.cell["task"] == task], reference)) for task in tasks
     ]
-    judged = [m for target in targets for m in target.methods if m.is_judged and m.versus]
-    adjusted = dict(zip(map(id, judged), statistics.holm([m.versus.p for m in judged]), strict=True))
-    targets = [
-        replace(target, methods=[replace(m, p_holm=adjusted.get(id(m))) for m in target.methods]) for target in targets
-    ]
+    targets = _judged_together([replace(target, methods=_with_kept(target.methods)) for target in targets])
     return Budget(
         student=student,
         pool=pool,
@@ -260,6 +264,31 @@ def _budget(key: tuple[Any, ...], runs: list[Run], reference: str) -> Budget:
         targets=targets,
         overlap=over_targets(_selections(target) for target in targets),
     )
+
+
+def _judged_together(targets: list[Target]) -> list[Target]:
+    """Holm over all comparisons of the table, and what each could have found at the level that it asks for."""
+    judged = [m for target in targets for m in target.methods if m.is_judged and m.versus]
+    adjusted = dict(zip(map(id, judged), statistics.holm([m.versus.p for m in judged]), strict=True))
+
+    def with_p(method: Method) -> Method:
+        if id(method) not in adjusted:
+            return method
+        found = detectable(method.versus, alpha=ALPHA, num_comparisons=len(judged))
+        return replace(method, p_holm=adjusted[id(method)], detectable=found)
+
+    return [replace(target, methods=[with_p(m) for m in target.methods]) for target in targets]
+
+
+def _with_kept(methods: list[Method]) -> list[Method]:
+    """Each tuned method against the pretrained student of the same settings."""
+    found = []
+    for method in methods:
+        before = [m.runs[0] for m in methods if m.selector == PRETRAINED and same_setting(m.runs[0], method.runs[0])]
+        if method.selector != PRETRAINED and len(before) == 1:
+            method = replace(method, kept=kept(before[0].outcomes, [run.outcomes for run in method.runs]))
+        found.append(method)
+    return found
 
 
 def _selections(target: Target) -> dict[str, list[frozenset[str]]]:
@@ -292,6 +321,9 @@ def _method(label: str, runs: list[Run], baselines: list[tuple[str, list[Run]]],
         is_reference=is_reference,
         versus=None if is_reference else _versus(runs, baselines, reference),
         p_holm=None,
+        detectable=None,
+        variance=split([run.outcomes for run in runs], [run.selection_digest for run in runs]),
+        kept=None,
         planted=mean_planted(runs),
         runs=tuple(runs),
     )

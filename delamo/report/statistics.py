@@ -225,13 +225,20 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def _common(runs: Sequence[Outcomes]) -> list[str]:
-    if len(runs) < 2:
-        raise ValueError("a comparison needs at least one run of each method")
+def common_items(runs: Sequence[Outcomes]) -> list[str]:
+    """The items that all runs have, sorted. Raises ValueError for no run, or no item in common."""
+    if not runs:
+        raise ValueError("no runs have no test item in common")
     common = set(runs[0]).intersection(*runs[1:])
     if not common:
         raise ValueError("the runs have no test item in common")
     return sorted(common)
+
+
+def _common(runs: Sequence[Outcomes]) -> list[str]:
+    if len(runs) < 2:
+        raise ValueError("a comparison needs at least one run of each method")
+    return common_items(runs)
 
 
 def _hypergeometric(total: int, correct: int, drawn: int) -> list[float]:

@@ -16,6 +16,7 @@ from delamo.report.collect import Run, finished_runs
 from delamo.report.costs import cost_blocks
 from delamo.report.formats import BEATS, WIDTH, Block, Code, Heading, Lines, Table, fitting, latex, markdown
 from delamo.report.leakage_tables import leakage_blocks
+from delamo.report.noise_tables import definitions, detectable_lines, kept_blocks, variance_blocks
 from delamo.report.overlap_tables import overlap_blocks
 from delamo.report.planted_tables import planted_blocks
 from delamo.report.results import ALPHA, PRETRAINED_LABEL, Budget, Method, Results, Target, arrange
@@ -99,7 +100,8 @@ def reference_name(reference: str) -> str:
 
 def footer(reference: str) -> list[str]:
     """The definitions of the tables' columns."""
-    return [line.replace("{reference}", reference_name(reference)) for line in FOOTER]
+    name = reference_name(reference)
+    return [*(line.replace("{reference}", name) for line in FOOTER), *definitions(name)]
 
 
 def percent(share: float | None, digits: int = 1) -> str:
@@ -128,7 +130,9 @@ def _budget_blocks(budget: Budget) -> list[Block]:
         *_overview(budget),
         *(block for target in budget.targets for block in _target_blocks(budget, target)),
         *_verdict_blocks(budget),
+        *kept_blocks(budget),
         *planted_blocks(budget),
+        *variance_blocks(budget),
         *overlap_blocks(budget),
     ]
 
@@ -178,7 +182,7 @@ def _target_blocks(budget: Budget, target: Target) -> list[Block]:
     rows = [row for method in target.methods for row in _method_rows(method)]
     minus = f"minus {reference_name(budget.reference)} (95 %)"
     columns = ["method", "accuracy % (95 %)", "n", minus, "p", "p Holm", "unparsed %"]
-    return [Heading(target.task, 3), Table(columns, rows)]
+    return [Heading(target.task, 3), Table(columns, rows), *detectable_lines(target)]
 
 
 def _method_rows(method: Method) -> list[list[str]]:
