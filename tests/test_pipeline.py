@@ -104,7 +104,10 @@ def calls(monkeypatch, tmp_path) -> Calls:
         "delamo.stages.answers": SimpleNamespace(collect_answers=collect_answers),
         "delamo.stages.evaluation": SimpleNamespace(evaluate=evaluate),
         "delamo.stages.skills": SimpleNamespace(
-            name_skills=name_skills, annotate_pool=annotate_pool, prepare_pool=lambda *_, **__: None
+            name_skills=name_skills,
+            quote_mistakes=lambda rows: ([Skill(error_id=row.id, skill=row.steps[0], step=0) for row in rows], []),
+            annotate_pool=annotate_pool,
+            prepare_pool=lambda *_, **__: None,
         ),
         "delamo.stages.tuning": SimpleNamespace(tune=tune),
     }
@@ -211,9 +214,15 @@ def test_metrics_have_the_documented_shape(run):
     }
     assert metrics["test"]["n"] == metrics["test"]["correct"] == 5 and metrics["test"]["accuracy"] == 1
     assert 0 < metrics["test"]["wilson_low"] < metrics["test"]["wilson_high"] <= 1
-    assert metrics["validation"] == {"n": 8, "correct": 4, "unparsed": 2, "errors": 4, "accuracy": 0.5}
+    assert metrics["validation"] == {"n": 8, "correct": 4, "unparsed": 2, "errors": 4, "accuracy": 0.5, "steps": 1}
     assert metrics["selection"]["num_samples"] == 6 == sum(metrics["selection"]["reasons"].values())
     assert set(metrics["planted"]) >= {"precision_at_n", "mistake_step", "skill_agreement", "by_skill"}
+
+
+def test_skills_are_compared_with_planted_ones_only_where_the_teacher_names_missing_ones(run):
+    assert metrics_of(run())["planted"]["skill_agreement"]["n"] == 4
+    quoted = metrics_of(run("ablation=no_skill_analysis"))
+    assert quoted["planted"]["skill_agreement"] is None and quoted["planted"]["mistake_step"] is not None
 
 
 def test_what_the_teacher_cost_is_reported_by_stage(run):
