@@ -10,7 +10,7 @@ from fake_runs import write_example, write_run
 from delamo.report.collect import finished_runs
 from delamo.report.results import arrange
 from delamo.tracking import dashboard as module
-from delamo.tracking.comparison import tables_of
+from delamo.tracking.comparison import plot_keys, tables_of
 from delamo.tracking.dashboard import build, dashboard, specification
 
 pytest.importorskip("wandb_workspaces")
@@ -40,8 +40,8 @@ def sections(spec) -> dict[str, list[dict]]:
 def test_it_has_a_section_for_everything_that_is_compared(spec):
     assert (spec["entity"], spec["project"]) == ("team", "p")
     assert list(sections(spec)) == [
-        *("Accuracy by selector", "Budget curves", "Comparison", "From error to skill to sample", "Test items"),
-        *("Report", "Tuning", "Configurations"),
+        *("Accuracy by selector", "Budget curves", "Comparison", "Plots", "From error to skill to sample"),
+        *("Test items", "Report", "Tuning", "Configurations"),
     ]
 
 
@@ -61,7 +61,9 @@ def test_curves_run_over_the_number_of_samples(spec):
 
 def test_tables_are_those_that_are_logged(spec, runs):
     text = json.dumps(spec)
-    for name in ("selection", "errors", "items", "by_skill", *tables_of(arrange(finished_runs(runs)))):
+    results = arrange(finished_runs(runs))
+    names = ("selection", "errors", "items", "by_skill", *tables_of(results), *plot_keys(results))
+    for name in names:
         assert f'"{name}"' in text, name
 
 

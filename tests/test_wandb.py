@@ -11,12 +11,14 @@ from fake_runs import write_example
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from offline_runs import OfflineRun, read_runs
+from table_runs import write_table1
 
 from delamo.compose import conf_dir
 from delamo.keys import SecretInConfigError
 from delamo.report.collect import finished_runs
+from delamo.report.results import arrange
 from delamo.tracking import cells
-from delamo.tracking.comparison import log_comparison
+from delamo.tracking.comparison import log_comparison, plot_keys
 from delamo.tracking.wandb_runs import curve_key, open_run
 
 CANARY = "0123456789abcdef0123456789abcdef01234567"
@@ -220,10 +222,25 @@ def test_a_comparison_is_a_run_with_the_reports_tables_and_curves(config, ours, 
     assert point["num_samples"] == 20
     assert point[curve_key("micro", "micro", "micro/easy", "error_driven")] == 90
     tables = [key.removesuffix("/path") for key in found.last if key.startswith("report/") and key.endswith("/path")]
-    assert any(key.endswith("/micro_easy") for key in tables) and any("Planted_truth" in key for key in tables)
+    assert any(key.endswith("/micro_easy") for key in tables) and any("/Planted_truth" in key for key in tables)
     (report,) = (one for one in found.artifacts.values() if one.type == "report")
-    assert {entry.path for entry in report.manifest.contents} >= {"report.md", "results.json", "results.csv"}
+    files = {entry.path for entry in report.manifest.contents}
+    assert files >= {"report.md", "results.json", "results.csv"}
+    plots = plot_keys(arrange(before))
+    assert plots and all((found.folder / "files" / found.last[f"{key}/path"]).is_file() for key in plots)
+    assert files >= {f"{key}.{kind}" for key in plots for kind in ("png", "svg")}
     assert [run.path for run in finished_runs(runs).runs] == [run.path for run in before.runs]  # it is no run itself
+
+
+def test_a_table_of_the_paper_is_logged_in_its_layout(config, tmp_path):
+    runs = write_table1(tmp_path / "runs")
+    log_comparison(runs, config.logger, table="table1", against="paper")
+    found = logged(runs)
+    assert found.table("layout/table1")[0]["Method"] == "Pre-trained LMM"
+    beside = found.table("layout/table1/objects_beside_the_paper_s_MM-Bench")
+    assert beside[0]["paper"] == "64.30" and beside[0]["ours (microworld)"].startswith("30.0")
+    (report,) = (one for one in found.artifacts.values() if one.type == "report")
+    assert "layout.md" in {entry.path for entry in report.manifest.contents}
 
 
 def test_a_report_goes_to_wandb_or_nowhere(config, cell_config, ours, tmp_path):

@@ -21,7 +21,7 @@ from delamo.config import CellConfig
 from delamo.records import ItemScore, Mistake, Sample, Selected, from_json
 from delamo.report import chain
 from delamo.report.collect import METRICS, STATUS, Run
-from delamo.selectors import SELECTORS
+from delamo.report.variants import NO_BUDGET
 from delamo.store import write_json
 from delamo.tracking.wandb_runs import MAX_ROWS, accuracy_key, open_run
 
@@ -87,8 +87,8 @@ def log_results(run: wandb.Run, config: CellConfig, folder: Path) -> None:
     try:
         found = Run(folder, json.loads((folder / METRICS).read_text(encoding="utf-8")))
         cell = found.cell
-        limited = SELECTORS[type(config.selector)].tunes and not SELECTORS[type(config.selector)].takes_all
-        key = accuracy_key(cell["student"], cell["task"], cell["budget"] if limited else None)
+        budget = None if cell["selector"] in NO_BUDGET else cell["budget"]
+        key = accuracy_key(cell["student"], cell["task"], budget)
         tables = {name: wandb.Table(list(columns), list(rows)) for name, (columns, rows) in tables_of(found).items()}
         run.log({**numbers(found.metrics), key: found.metrics["test"]["accuracy"], **tables})
         for artifact in _artifacts(found, config):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from delamo.report.collect import Run, finished_runs
 from delamo.report.results import Results, arrange
-from delamo.report.variants import RANDOM
+from delamo.report.variants import NO_BUDGET, RANDOM
 from delamo.store import write_text
 from delamo.tracking.comparison import RESULTS, X, curves, plot_keys, tables_of
 from delamo.tracking.wandb_runs import accuracy_key
@@ -106,9 +106,9 @@ def _bars(runs: Sequence[Run]) -> list[wr.BarPlot]:
     panels, metrics = _panels(), {}
     for run in runs:
         cell = run.cell
-        for budget in (cell["budget"], None):
-            key = accuracy_key(cell["student"], cell["task"], budget)
-            metrics.setdefault((cell["student"], cell["task"]), {})[key] = None
+        budget = None if cell["selector"] in NO_BUDGET else cell["budget"]
+        key = accuracy_key(cell["student"], cell["task"], budget)
+        metrics.setdefault((cell["student"], cell["task"]), {})[key] = None
     return [
         panels.BarPlot(
             title=f"{task}, student {student}: accuracy",
