@@ -18,6 +18,7 @@ delamo: find where a multimodal model's reasoning breaks, and tune it on samples
   delamo plan [KEY=VALUE ...]             what a cell, a grid or a table's preset would compute, ask and cost; computes nothing
   delamo report [runs=DIR] [format=F]     the table of all finished runs below DIR: markdown, json, csv or latex
   delamo report table=T [against=paper]   those runs in the layout of the paper's table T, its own numbers beside ours
+  delamo card [runs=DIR] [out=FILE]       each number of the paper: reproduced, not run for want of what, or not derivable
   delamo dashboard [runs=DIR] [entity=E]  lay the comparison out as a Weights & Biases workspace
   delamo why POOL_ID [runs=DIR]           which error, step, skill, score and rank brought this pool sample in
   delamo trace VAL_ID [runs=DIR]          one validation sample: rationale, step probabilities, mistake, skill, hits
@@ -185,6 +186,16 @@ def _export(arguments: list[str]) -> None:
     export()
 
 
+def _card(arguments: list[str]) -> None:
+    if _wants_help(arguments):
+        print("delamo card [runs=DIR] [format=markdown|json|csv|latex] [out=FILE]\n\nruns defaults to runs; without out, prints it")
+        return
+    sys.argv = ["delamo card", *arguments]
+    from delamo.run import card
+
+    card()
+
+
 def _why(arguments: list[str]) -> None:
     if _wants_help(arguments):
         print("delamo why POOL_ID [runs=DIR]")
@@ -221,6 +232,7 @@ VERBS: dict[str, Callable[[list[str]], None]] = {
     "plan": _plan,
     "report": _report,
     "dashboard": _dashboard,
+    "card": _card,
     "why": _why,
     "trace": _trace,
     "check": _check,

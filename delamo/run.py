@@ -61,6 +61,16 @@ def dashboard(config: DictConfig) -> None:
         print(save(Path(asked.runs), **where, out=Path(asked.out) if asked.out else None))
 
 
+@hydra.main(config_path=str(conf_dir()), config_name="card", version_base="1.3")
+def card(config: DictConfig) -> None:
+    """Print or write the reproduction card: every number of the paper, and what the runs below a folder say of it."""
+    with plain_errors():
+        asked = read_verb(config)
+        from delamo.report.card import write
+
+        print(write(Path(asked.runs), asked.format, Path(asked.out) if asked.out else None))
+
+
 @hydra.main(config_path=str(conf_dir()), config_name="check", version_base="1.3")
 def check(config: DictConfig) -> None:
     """Print what a pool or a task holds, what is broken in it, and what would not fit a student."""

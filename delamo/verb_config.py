@@ -41,6 +41,15 @@ class DashboardConfig:
 
 
 @dataclass(slots=True, kw_only=True)
+class CardConfig:
+    """What `delamo card` looks at, and where the card goes."""
+
+    runs: str = MISSING
+    format: str = MISSING
+    out: str | None = MISSING
+
+
+@dataclass(slots=True, kw_only=True)
 class CheckConfig:
     """What `delamo check` looks at."""
 
@@ -88,6 +97,7 @@ class GridSweeperConfig:
 VERBS: dict[str, type] = {
     "report": ReportConfig,
     "dashboard": DashboardConfig,
+    "card": CardConfig,
     "check": CheckConfig,
     "convert": ConvertConfig,
     "export": ExportConfig,

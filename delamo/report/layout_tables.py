@@ -83,9 +83,17 @@ def report(found: Collected, table: str, format: str, *, against: str | None = N
         columns = COLUMNS + (COLUMNS_PAPER if against else ())
         records = [record for layout in laid_out for record in _records(layout, beside=against is not None)]
         return csv_text(columns, [[record.get(column) for column in columns] for record in records])
-    return (markdown if format == "markdown" else latex)(
-        [block for layout in laid_out for block in blocks(layout, beside=against is not None)]
-    )
+    return (markdown if format == "markdown" else latex)(_all_blocks(laid_out, against))
+
+
+def report_blocks(found: Collected, table: str, *, against: str | None = None) -> list[Block]:
+    """The table from these runs as blocks. Raises as `report` does."""
+    check(table, against)
+    return _all_blocks(layouts.lay_out(found, paper_table(table)), against)
+
+
+def _all_blocks(laid_out: Sequence[Layout], against: str | None) -> list[Block]:
+    return [block for layout in laid_out for block in blocks(layout, beside=against is not None)]
 
 
 def blocks(layout: Layout, *, beside: bool) -> list[Block]:
@@ -255,7 +263,7 @@ def _accounts(layout: Layout) -> list[str]:
             f"{len(layout.left_out)} runs of these cells have other settings and stand aside; name a narrower runs=DIR."
         )
     if layout.num_unfinished:
-        lines.append(f"{layout.num_unfinished} runs below the folder are not finished; `delamo report` names them.")
+        lines.append(f"{layout.num_unfinished} runs below the folder are not finished; delamo report names them.")
     return lines
 
 

@@ -78,7 +78,7 @@ def lay_out(found: Collected, table: PaperTable) -> list[Layout]:
     Raises:
         ValueError: no run belongs to a cell of it.
     """
-    layouts = [_layout(found, table, scale) for scale in (PAPER, MICRO)]
+    layouts = [at_scale(found, table, scale) for scale in (PAPER, MICRO)]
     some = [one for one in layouts if any(entry.runs for row in one.entries for entry in row)]
     if not some:
         raise ValueError(
@@ -130,7 +130,8 @@ def _label(head: Head, said: str, entry: Entry) -> str:
     return str(value).removeprefix("micro/")
 
 
-def _layout(found: Collected, table: PaperTable, scale: str) -> Layout:
+def at_scale(found: Collected, table: PaperTable, scale: str) -> Layout:
+    """The table from the runs that belong to its cells at one scale; there may be none."""
     places = [(row, column) for row in range(len(table.rows)) for column in range(len(table.columns))]
     chosen = {place: table.choices(*place, scale) for place in places}
     wanted = {place: choices for place, choices in chosen.items() if choices and not table.rows[place[0]].of}
