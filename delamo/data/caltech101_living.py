@@ -158,6 +158,8 @@ def read_task(*, root: str | Path, num_val_samples: int, num_test_samples: int, 
                 image=file.path,
                 source=path.parent.name,
             )
+            if sample.id in found:
+                raise BadRow("duplicate id", "file", name, "another suffix of the same name is used")
             found[sample.id] = (sample, file.name, file.size)
         except BadRow as bad:
             rows.append(quarantined(bad, id=name, stage="task", file=root, record=number))

@@ -67,7 +67,8 @@ def _open(path: str, subset: str | None, revision: str | None, split: str, cache
             builder = BUILDERS.get(local.suffix)
             if builder is None:
                 raise ValueError(f"{what}: expected a file ending in {', '.join(BUILDERS)}")
-            return datasets.load_dataset(builder, data_files={split: path}, split=split, cache_dir=cache_dir)
+            only = "train" if split == "all" else split  # `all` is every split, and no name of one
+            return datasets.load_dataset(builder, data_files={only: path}, split=split, cache_dir=cache_dir)
         return datasets.load_dataset(
             path, subset, revision=revision, split=split, cache_dir=cache_dir, keep_in_memory=False
         )
