@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from omegaconf import MISSING
+from omegaconf import MISSING, OmegaConf
 
 from delamo.choices import Aggregation, Fill, Merge, Pooling
 from delamo.config_fields import label, of_input
@@ -70,7 +70,7 @@ class SuperfilteringConfig(SelectorConfig):
     """The highest instruction-following difficulty below 1, by a small language model."""
 
     scorer: str = of_input()
-    """Any causal language model: a hub id, a folder, or `package:NAME`."""
+    """Any causal language model: a hub id, a folder, or `package:NAME`; GPT-2 as published, unless the pool is the embedded one."""
     revision: str | None = of_input()
     max_length: int = of_input()
     """Tokens of question and answer together; a longer sample is counted and not scored."""
@@ -109,6 +109,9 @@ class LessConfig(SelectorConfig):
     """Samples of a forward and backward pass."""
 
 
+OmegaConf.register_new_resolver(
+    "scorer_of_pool", lambda pool: "package:micro_scorer" if pool == "micro" else "gpt2", replace=True
+)
 SELECTOR_SCHEMAS: dict[str, type] = {
     "selector/error_driven": ErrorDrivenConfig,
     "selector/random": RandomConfig,
