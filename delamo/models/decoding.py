@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+from delamo.models.cache import make_roomy
+
 SHRINK_AT = 0.9
 """Copying the cache costs about one step, so the batch shrinks only when this share of it, or less, is still live."""
 
@@ -35,6 +37,7 @@ class Decoder:
         stop_tokens = self.stop_tokens.to(input_ids.device)
         rows = torch.arange(num_rows, device=input_ids.device)  # of the whole batch, those still in it
         live = torch.ones_like(rows, dtype=torch.bool)
+        make_roomy(kwargs["past_key_values"])
         latest, step = input_ids, 0
         for step in range(num_steps):
             inputs = model.prepare_inputs_for_generation(
