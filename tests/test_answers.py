@@ -63,6 +63,11 @@ def test_answers_come_in_order_and_the_rest_is_quarantined():
     assert student.decoding == {"temperature": 0.7, "seed": 3, **DECODING}
 
 
+def test_what_cannot_be_asked_is_listed_in_order_too():
+    _, bad = collect_answers(rows(None, "Hm.", None)[1], rows(None, "Hm.", None)[0], **DECODING)
+    assert [row.id for row in bad] == ["c0", "c2"]
+
+
 def test_an_outcome_carries_its_gold_answer():
     samples, student = rows("The final answer is (B).", None, "Hm.")
     items, bad = evaluate(student, samples, **DECODING)

@@ -106,3 +106,5 @@ def test_gold_steps_come_between_the_two_halves_of_table_8(cell_config):
     assert {tuple(cell) for cell in half} < {tuple(cell) for cell in cells("table8", "micro")}
     gold = next(cell for cell in cells("table8", "micro", "fast=true") if "mistakes=annotated" in cell)
     assert cell_config(*gold).mistakes.path == "mistake_steps.jsonl"
+    elsewhere = cells("table8", "micro", "hydra.sweeper.names.gold_steps=gold/of_people.jsonl")
+    assert [part for cell in elsewhere for part in cell if "path" in part] == ["mistakes.path=gold/of_people.jsonl"] * 2
