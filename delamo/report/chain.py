@@ -6,12 +6,14 @@ second. Results lie in the store; `stages.json` says where.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
 from delamo.records import Answer, ItemScore, Mistake, Sample, Selected, Skill
 from delamo.report.collect import Run
+from delamo.report.variants import PRETRAINED
 from delamo.store import read_rows
 
 T = TypeVar("T")
@@ -64,9 +66,20 @@ def skills(run: Run, round: str = "") -> dict[str, Skill]:
     return {skill.error_id: skill for skill in _rows(run, Skill, f"skills{round}", "skills")}
 
 
-def scores_before(run: Run) -> list[ItemScore]:
-    """The untuned student's test items; none where the run did not need them."""
-    return _rows(run, ItemScore, "evaluation_before", "items")
+def scores_before(run: Run, others: Iterable[Run] = ()) -> list[ItemScore]:
+    """The untuned student's test items, where the run did not need them from a run among the others; none where neither has them."""
+    own = _rows(run, ItemScore, "evaluation_before", "items")
+    names = [run.cell[key] for key in ("task", "student")]
+    untuned = (one for one in others if one.cell["selector"] == PRETRAINED)
+    pretrained = next((one for one in untuned if [one.cell[key] for key in ("task", "student")] == names), None)
+    return own or (pretrained.scores if pretrained else [])
+
+
+def flips(run: Run, others: Iterable[Run] = ()) -> list[tuple[ItemScore, ItemScore]]:
+    """The test items that tuning turned right or wrong, each before and after; `others` as in `scores_before`."""
+    before = {score.id: score for score in scores_before(run, others)}
+    pairs = [(before[score.id], score) for score in run.scores if score.id in before]
+    return [(a, b) for a, b in pairs if (a.correct is True) != (b.correct is True)]
 
 
 def _rows(run: Run, cls: type[T], stage: str, name: str) -> list[T]:

@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from delamo.records import LETTERS, Answer, ItemScore, Mistake, Sample, Selected
+from delamo.records import LETTERS, Answer, Mistake, Sample, Selected
 from delamo.report import chain
 from delamo.report.collect import Run, finished_runs
 from delamo.report.formats import WIDTH, one_line
@@ -157,7 +157,7 @@ def _after_tuning(run: Run, val_id: str) -> list[str]:
 
 def _flips(run: Run, val_id: str, runs: Sequence[Run]) -> list[str]:
     """Test items of the same kind (the sample's `source`) that tuning turned right or wrong."""
-    before = {score.id: score for score in chain.scores_before(run) or _pretrained_scores(run, runs)}
+    before = {score.id: score for score in chain.scores_before(run, runs)}
     kind = chain.validation_samples(run)[val_id].source
     same = {id for id, sample in chain.test_samples(run).items() if sample.source == kind}
     pairs = [(before[score.id], score) for score in run.scores if score.id in same and score.id in before]
@@ -168,14 +168,6 @@ def _flips(run: Run, val_id: str, runs: Sequence[Run]) -> list[str]:
     named = f" of kind {kind}" if kind else ""
     counts = f"{len(pairs)}{named}: {len(gained)} turned right{_some(gained)}, {len(lost)} turned wrong{_some(lost)}"
     return _field("test items", counts)
-
-
-def _pretrained_scores(run: Run, runs: Sequence[Run]) -> list[ItemScore]:
-    names = [run.cell[key] for key in ("task", "student")]
-    for other in runs:
-        if other.cell["selector"] == "none" and [other.cell[key] for key in ("task", "student")] == names:
-            return other.scores
-    return []
 
 
 def _arrival(run: Run, round: str, row: Selected) -> list[str]:
