@@ -66,9 +66,9 @@ def card(config: DictConfig) -> None:
     """Print or write the reproduction card: every number of the paper, and what the runs below a folder say of it."""
     with plain_errors():
         asked = read_verb(config)
-        from delamo.report.card import write
+        from delamo.report.card_tables import card as text
 
-        print(write(Path(asked.runs), asked.format, Path(asked.out) if asked.out else None))
+        print(text(Path(asked.runs), asked.format, Path(asked.out) if asked.out else None))
 
 
 @hydra.main(config_path=str(conf_dir()), config_name="check", version_base="1.3")
