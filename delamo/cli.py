@@ -16,7 +16,7 @@ delamo: find where a multimodal model's reasoning breaks, and tune it on samples
   delamo run [KEY=VALUE ...]              run one experiment cell; `delamo run --help` lists groups and options
   delamo run -m KEY=A,B [KEY=VALUE ...]   run a sweep; finished cells are skipped
   delamo plan [KEY=VALUE ...]             what a cell, a grid or a table's preset would compute, ask and cost; computes nothing
-  delamo report [runs=DIR] [format=F]     the table of all finished runs below DIR: markdown, json, csv or latex
+  delamo report [runs=DIR] [format=F]     the tables of all finished runs below DIR: markdown, html, json, csv, latex
   delamo report table=T [against=paper]   those runs in the layout of the paper's table T, its own numbers beside ours
   delamo card [runs=DIR] [out=FILE]       each number of the paper: reproduced, not run for want of what, or not derivable
   delamo dashboard [runs=DIR] [entity=E]  lay the comparison out as a Weights & Biases workspace
@@ -114,7 +114,9 @@ def _plan(arguments: list[str]) -> None:
 def _report(arguments: list[str]) -> None:
     if _wants_help(arguments):
         print(
-            "delamo report [runs=DIR] [format=markdown|json|csv|latex] [table=table1|...|table12] [against=paper] [logger=none|wandb]\n\nruns defaults to runs, format to markdown"
+            "delamo report [runs=DIR] [format=markdown|html|json|csv|latex] [reference=METHOD] [table=table1|...|table12] [against=paper]\n"
+            "              [out=FILE] [plots=DIR] [logger=none|wandb]\n\nruns defaults to runs, format to markdown, reference to random; "
+            "without out=FILE the report is printed"
         )
         return
     sys.argv = ["delamo report", *arguments]
@@ -188,7 +190,9 @@ def _export(arguments: list[str]) -> None:
 
 def _card(arguments: list[str]) -> None:
     if _wants_help(arguments):
-        print("delamo card [runs=DIR] [format=markdown|json|csv|latex] [out=FILE]\n\nruns defaults to runs; without out, prints it")
+        print(
+            "delamo card [runs=DIR] [format=markdown|json|csv|latex] [out=FILE]\n\nruns defaults to runs; without out, prints it"
+        )
         return
     sys.argv = ["delamo card", *arguments]
     from delamo.run import card

@@ -38,16 +38,18 @@ def main(config: DictConfig) -> None:
 
 @hydra.main(config_path=str(conf_dir()), config_name="report", version_base="1.3")
 def report(config: DictConfig) -> None:
-    """Print the table of the finished runs below a folder."""
+    """Print or write the report on the finished runs below a folder."""
     with plain_errors():
         asked = read_report(config)
-        from delamo.report.tables import report as table
+        from delamo.report.output import write
 
-        print(table(Path(asked.runs), asked.format, table=asked.table, against=asked.against))
+        out, plots = (Path(path) if path else None for path in (asked.out, asked.plots))
+        like = {"table": asked.table, "against": asked.against}
+        print(write(Path(asked.runs), asked.format, asked.reference, **like, out=out, plots=plots))
         if not isinstance(asked.logger, NoLoggerConfig):
             from delamo.tracking.comparison import log_comparison
 
-            log_comparison(Path(asked.runs), asked.logger, table=asked.table, against=asked.against)
+            log_comparison(Path(asked.runs), asked.logger, asked.reference, **like)
 
 
 @hydra.main(config_path=str(conf_dir()), config_name="dashboard", version_base="1.3")

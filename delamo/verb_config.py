@@ -18,6 +18,12 @@ class ReportConfig:
 
     runs: str = MISSING
     format: str = MISSING
+    reference: str = MISSING
+    """The method that the others are compared with: a selector's name, `pretrained`, or one setting by its label in the tables."""
+    out: str | None = MISSING
+    """A file for the report, in any format; null prints it."""
+    plots: str | None = MISSING
+    """A folder for the plots, each as PNG and SVG; null draws none."""
     table: str | None = MISSING
     """One of the paper's tables, whose layout the runs take; null is the report on all runs."""
     against: str | None = MISSING

@@ -74,8 +74,8 @@ def test_csv_has_a_row_for_each_run_and_each_mean(runs):
 
 
 def test_unknown_format_and_empty_folders_are_clear_errors(runs, tmp_path):
-    with pytest.raises(ValueError, match="format is 'html': choose one of markdown, json, csv, latex"):
-        report(runs, "html")
+    with pytest.raises(ValueError, match="format is 'pdf': choose one of markdown, html, json, csv, latex"):
+        report(runs, "pdf")
     with pytest.raises(FileNotFoundError, match="no such folder"):
         report(tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()

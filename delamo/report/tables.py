@@ -1,4 +1,4 @@
-"""`delamo report`: what the runs under a folder say, as Markdown, JSON, CSV or LaTeX.
+"""`delamo report`: what the runs under a folder say, as Markdown, HTML, JSON, CSV or LaTeX.
 
 One table a budget: methods against targets, then each target with n, intervals, the paired test against the reference and the unparsed rate;
 under them the planted metrics, validation, quarantine, seconds, runs and the commands that trace a sample.
@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from delamo.report import exports, layout_tables
+from delamo.report import exports, html, layout_tables
 from delamo.report.agreement import skill_blocks
 from delamo.report.circular import circular_blocks
-from delamo.report.collect import Run, finished_runs
+from delamo.report.collect import Collected, Run, finished_runs
 from delamo.report.costs import cost_blocks
 from delamo.report.formats import BEATS, WIDTH, Block, Code, Heading, Lines, Table, fitting, latex, markdown
 from delamo.report.leakage_tables import leakage_blocks
@@ -23,7 +23,7 @@ from delamo.report.results import ALPHA, PRETRAINED_LABEL, Budget, Method, Resul
 from delamo.report.statistics import Interval, mean
 from delamo.report.variants import PRETRAINED, RANDOM, seed_name
 
-FORMATS = ("markdown", "json", "csv", "latex")
+FORMATS = ("markdown", "html", "json", "csv", "latex")
 NOTHING = "-"
 
 FOOTER = """
@@ -57,34 +57,67 @@ def report(
         FileNotFoundError: no such folder.
         ValueError: no finished run in it, an unknown format, table or comparison, no run of the reference, or a run that contradicts itself.
     """
+    check(format, table, against)
+    found = finished_runs(Path(runs))
+    if table is not None:
+        return layout_text(found, format, table, against)
+    return text(arrange(found, reference), format)
+
+
+def check(format: str, table: str | None = None, against: str | None = None) -> None:
+    """Raises ValueError for an unknown format, table or comparison."""
     if format not in FORMATS:
         raise ValueError(f"format is {format!r}: choose one of {', '.join(FORMATS)}")
     layout_tables.check(table, against)
-    if table is not None:
-        return layout_tables.report(finished_runs(Path(runs)), table, format, against=against)
-    results = arrange(finished_runs(Path(runs)), reference)
+
+
+def text(results: Results, format: str) -> str:
+    """The whole report in one of `FORMATS`."""
     if format == "json":
         return exports.json_text(results)
     if format == "csv":
         return exports.csv_table(results)
+    if format == "html":
+        shown = [*answers(results), *html.pictures(results), *accounts(results), *html.config_blocks(results.runs)]
+        return html.page(shown)
     return (markdown if format == "markdown" else latex)(blocks(results))
+
+
+def layout_text(found: Collected, format: str, table: str, against: str | None) -> str:
+    """The runs in the layout of one of the paper's tables."""
+    if format != "html":
+        return layout_tables.report(found, table, format, against=against)
+    laid_out = layout_tables.report_blocks(found, table, against=against)
+    return html.page([*laid_out, *html.config_blocks(found.runs)])
 
 
 def blocks(results: Results) -> list[Block]:
     """The whole report as blocks, the answer first."""
-    found: list[Block] = [Heading(f"Report on {results.root}", 1)]
-    for budget in results.budgets:
-        found += _budget_blocks(budget)
-    found += [Heading("How to read the tables"), Lines(footer(results.reference), bullets=True)]
-    found += _validation_blocks(results)
-    found += _quarantine_blocks(results)
-    found += leakage_blocks(results.runs)
-    found += skill_blocks(results.runs)
-    found += circular_blocks(results.runs)
-    found += cost_blocks(results.runs)
-    found += _seconds_blocks(results)
-    found += _run_blocks(results)
-    return found
+    return [*answers(results), *accounts(results)]
+
+
+def answers(results: Results) -> list[Block]:
+    """What the runs say, budget by budget."""
+    return [
+        Heading(f"Report on {results.root}", 1),
+        *(block for budget in results.budgets for block in _budget_blocks(budget)),
+    ]
+
+
+def accounts(results: Results) -> list[Block]:
+    """How to read it, and what it rests on and cost."""
+    return [
+        Heading("How to read the tables"),
+        Lines(footer(results.reference), bullets=True),
+        *_validation_blocks(results),
+        *_quarantine_blocks(results),
+        *leakage_blocks(results.runs),
+        *skill_blocks(results.runs),
+        *circular_blocks(results.runs),
+        *cost_blocks(results.runs),
+        *_seconds_blocks(results),
+        *_run_blocks(results),
+    ]
 
 
 def verdicts(budget: Budget) -> list[str]:

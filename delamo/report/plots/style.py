@@ -69,6 +69,7 @@ RC = {
     "xtick.major.size": 2.5,
     "ytick.major.size": 2.5,
     **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK),
+    "text.parse_math": False,  # a name with dollars is a name
     "svg.fonttype": "none",  # text stays text: searched, read aloud, and in the page's colour
 }
 
