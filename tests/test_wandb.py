@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from offline_runs import OfflineRun, read_runs
 from table_runs import write_table1
 
-from delamo.compose import conf_dir
+from delamo.compose import conf_dir, read_cell, read_verb
 from delamo.keys import SecretInConfigError
 from delamo.report.collect import finished_runs
 from delamo.report.results import arrange
@@ -153,6 +154,34 @@ def test_a_config_with_a_key_opens_no_run(config, tmp_path):
     with pytest.raises(SecretInConfigError, match="teacher.api_base"), open_run(config.logger, tmp_path, **where):
         raise AssertionError("opened")
     assert not read_runs(tmp_path)
+
+
+def test_online_without_an_account_says_what_to_do(cell_config, tmp_path):
+    online = cell_config("logger=wandb", "logger.mode=online")
+    with pytest.raises(ValueError, match="wandb login.*logger.mode=offline"), cells.cell_run(online, tmp_path / "x", 1):
+        raise AssertionError("opened")
+
+
+DOCUMENT = Path(__file__).parents[1] / "docs/tracking.md"
+
+
+@pytest.mark.parametrize("line", re.findall(r"^    (delamo .*)$", DOCUMENT.read_text(), re.MULTILINE))
+def test_every_command_of_the_page_composes(line):
+    verb, *overrides = line.partition("#")[0].removeprefix("delamo ").split()
+    overrides = [one.partition(",")[0] for one in overrides if one != "-m"]
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        composed = compose({"run": "config"}.get(verb, verb), overrides=overrides)
+    (read_cell if verb == "run" else read_verb)(composed)
+
+
+def test_the_page_names_every_table_and_artifact(config, ours):
+    found = log(config, ours)
+    text = DOCUMENT.read_text()
+    for key in found.last:
+        if key.endswith("/path"):
+            assert f"`{key.removesuffix('/path')}`" in text, key
+    for artifact in found.artifacts.values():
+        assert artifact.name.startswith("run-") or f"`{artifact.name.partition('-')[0]}-" in text, artifact.name
 
 
 def test_a_group_is_the_experiment_unless_one_is_given(config, cell_config, tmp_path):

@@ -44,16 +44,12 @@ def open_run(
 
     Raises:
         SecretInConfigError: the config holds what looks like a key.
-        wandb.Error: no run could be opened.
+        ValueError: no run could be opened, say for want of an account.
     """
-    import wandb
-
     refuse_keys(flatten(dict(config)))
     folder.mkdir(parents=True, exist_ok=True)
-    run = wandb.init(
-        project=settings.project,
-        entity=settings.entity,
-        mode=settings.mode.value,
+    run = _init(
+        settings,
         group=settings.group or group,
         job_type=job_type,
         name=name,
@@ -61,10 +57,6 @@ def open_run(
         tags=[tag[:LONGEST_TAG] for tag in tags],
         dir=str(folder),
         config=dict(config),
-        # Without an end to the earlier run, a second one of the same process would join it and lose its config.
-        reinit="finish_previous",
-        # A remote's address can hold a password, and the manifest says which commit ran.
-        settings=wandb.Settings(disable_git=True, save_code=False),
     )
     exit_code = 1
     try:
@@ -72,6 +64,27 @@ def open_run(
         exit_code = 0
     finally:
         run.finish(exit_code=exit_code)
+
+
+def _init(settings: WandbLoggerConfig, **options: Any) -> wandb.Run:
+    import wandb
+
+    try:
+        return wandb.init(
+            project=settings.project,
+            entity=settings.entity,
+            mode=settings.mode.value,
+            # Without an end to the earlier run, a second one of the same process would join it and lose its config.
+            reinit="finish_previous",
+            # A remote's address can hold a password, and the manifest says which commit ran.
+            settings=wandb.Settings(disable_git=True, save_code=False, quiet=True),
+            **options,
+        )
+    except wandb.Error as error:
+        raise ValueError(
+            f"logger=wandb opened no run in project {settings.project}, mode {settings.mode.value}: {error} Without an account, "
+            "logger.mode=offline writes files that `wandb sync` sends later"
+        ) from error
 
 
 def accuracy_key(student: str, task: str, budget: str | None) -> str:
