@@ -14,6 +14,11 @@ And how near each finder comes to gold steps (paper, Table 7), from the runs on 
 
     python scripts/annotate_mistakes.py score mistake_steps.jsonl --runs runs
 
+Where people annotated a part of the errors, gold and predicted steps are compared on that part alone: a finder's steps for it, as a file
+for mistakes.path like the gold one.
+
+    python scripts/annotate_mistakes.py predicted mistake_steps.jsonl --runs runs --finder answer_switch --out predicted_steps.jsonl
+
 The errors are those of finished runs whose selector reads them, such as error_driven. A gold step belongs to one student's rationale.
 """
 
@@ -84,6 +89,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     verb.set_defaults(verb=read_sheet)
     verb = verbs.add_parser("planted", parents=[errors, gold], help="gold steps from the microworld's planted truth")
     verb.set_defaults(verb=write_planted)
+    verb = verbs.add_parser("predicted", parents=[errors], help="a finder's steps for the errors that have gold ones")
+    verb.add_argument("gold", type=Path)
+    verb.add_argument("--finder", default="answer_switch", help="the name of a choice of mistakes")
+    verb.add_argument("--out", type=Path, default=Path("predicted_steps.jsonl"), help="for mistakes.path")
+    verb.set_defaults(verb=write_predicted)
     verb = verbs.add_parser("score", parents=[errors], help="compare the runs' finders with gold steps")
     verb.add_argument("gold", type=Path)
     verb.set_defaults(verb=score)
@@ -134,15 +144,34 @@ def read_sheet(args: argparse.Namespace) -> str:
     return f"{said}; {num_open} rows have no step yet, those errors will be set aside" if num_open else said
 
 
+def write_predicted(args: argparse.Namespace) -> str:
+    """A finder's steps for the errors of the gold file; an error that it could not judge is said and left out."""
+    gold = read_gold(args.gold)
+    runs = [run for run in stages_once(runs_of(args), "mistakes") if run.config["mistakes.name"] == args.finder]
+    if len(runs) != 1:
+        raise ValueError(
+            f"{len(runs)} results of mistakes={args.finder} under {args.runs}, one is wanted: narrow by --task and --student, or run one"
+        )
+    found = chain.mistakes(runs[0])
+    said = write_gold(args.out, {id: found[id].step for id in gold if id in found})
+    left_out = len(gold.keys() - found.keys())
+    return f"{said}; {left_out} errors of {args.gold} are not in {runs[0].path}" if left_out else said
+
+
+def stages_once(runs: Iterable[Run], stage: str) -> list[Run]:
+    """The first run of each distinct result of a stage."""
+    distinct: dict[str, Run] = {}
+    for run in runs:
+        if stage in run.stages:
+            distinct.setdefault(run.stages[stage]["digest"], run)
+    return list(distinct.values())
+
+
 def score(args: argparse.Namespace) -> str:
     """A table: each finder's accuracy and Recall@3 against the gold steps."""
     gold = read_gold(args.gold)
-    stages: dict[str, Run] = {}
-    for run in runs_of(args):
-        if "mistakes" in run.stages:
-            stages.setdefault(run.stages["mistakes"]["digest"], run)
     rows = []
-    for run in stages.values():
+    for run in stages_once(runs_of(args), "mistakes"):
         found = step_agreement({id: mistake.step for id, mistake in chain.mistakes(run).items()}, gold)
         cells = (
             [f"{100 * found['accuracy']:.1f}", f"{100 * found['recall_at_3']:.1f}", str(found["n"])]
@@ -174,11 +203,7 @@ def errors_of(runs: Iterable[Run]) -> list[Error]:
         ValueError: two runs have other rationales for an id, so that no step is right for both.
     """
     found: dict[str, Error] = {}
-    seen: set[str] = set()
-    for run in runs:
-        if "answers" not in run.stages or run.stages["answers"]["digest"] in seen:
-            continue
-        seen.add(run.stages["answers"]["digest"])
+    for run in stages_once(runs, "answers"):
         for error in errors_of_run(run):
             if found.setdefault(error.sample.id, error) != error:
                 raise ValueError(
@@ -253,7 +278,7 @@ def write_gold(path: Path, steps: dict[str, int | None]) -> str:
     rows = [{"id": id, "step": steps[id]} for id in sorted(steps)]
     write_text(path, json_lines(rows))
     none = sum(step is None for step in steps.values())
-    return f"{path}: {len(rows)} errors with their first wrong step, {none} of them with none"
+    return f"{path}: {len(rows)} errors with their mistake step, {none} of them with none"
 
 
 def spreadsheet(rows: Iterable[dict[str, Any]]) -> str:

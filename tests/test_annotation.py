@@ -171,6 +171,17 @@ def test_finders_are_scored_against_gold_steps(script, errors, capsys):
     assert ["prompt_per_step", "50.0", "100.0", "2"] in rows and ["random", "50.0", "50.0", "2"] in rows
 
 
+def test_a_finders_steps_for_the_annotated_errors_alone(script, errors, capsys):
+    samples, answers = [sample("v2"), sample("v3")], [answer("v2"), answer("v3")]
+    write_errors(errors, samples, answers, finder="random", steps={"v2": 1, "v3": 0})
+    Path("gold.jsonl").write_text('{"id": "v3", "step": 1}\n{"id": "v7", "step": 0}\n')
+    script.main(["predicted", "gold.jsonl", "--finder", "random"])
+    assert annotated.read(Path("predicted_steps.jsonl")) == {"v3": 0}
+    assert "1 errors of gold.jsonl are not in" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="0 results of mistakes=pseudo_rationale"):
+        script.main(["predicted", "gold.jsonl", "--finder", "pseudo_rationale"])
+
+
 def test_recall_looks_three_steps_back_and_never_ahead():
     found = {"a": 4, "b": 4, "c": 4, "d": 4, "no step": None, "no gold": 1, "not annotated": 2}
     gold = {"a": 4, "b": 1, "c": 0, "d": 5, "no step": 1, "no gold": None}
