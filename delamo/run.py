@@ -60,7 +60,8 @@ def dashboard(config: DictConfig) -> None:
         from delamo.tracking.dashboard import dashboard as save
 
         where = {"project": asked.project, "entity": asked.entity, "group": asked.group}
-        print(save(Path(asked.runs), **where, out=Path(asked.out) if asked.out else None))
+        out = Path(asked.out) if asked.out else None
+        print(save(Path(asked.runs), **where, reference=asked.reference, out=out))
 
 
 @hydra.main(config_path=str(conf_dir()), config_name="card", version_base="1.3")

@@ -42,6 +42,8 @@ class DashboardConfig:
     """User or team; null is the account's own."""
     group: str | None = MISSING
     """The runs of one W&B group; null shows all of the project."""
+    reference: str = MISSING
+    """As the report was logged with."""
     out: str | None = MISSING
     """A JSON file for the specification; nothing is sent then."""
 

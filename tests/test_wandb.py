@@ -254,7 +254,7 @@ def test_a_comparison_is_a_run_with_the_reports_tables_and_curves(config, ours, 
     assert any(key.endswith("/micro_easy") for key in tables) and any("/Planted_truth" in key for key in tables)
     (report,) = (one for one in found.artifacts.values() if one.type == "report")
     files = {entry.path for entry in report.manifest.contents}
-    assert files >= {"report.md", "results.json", "results.csv"}
+    assert files >= {"report.md", "report.html", "results.json", "results.csv"}
     plots = plot_keys(arrange(before))
     assert plots and all((found.folder / "files" / found.last[f"{key}/path"]).is_file() for key in plots)
     assert files >= {f"{key}.{kind}" for key in plots for kind in ("png", "svg")}

@@ -19,7 +19,7 @@ from delamo.report.collect import Collected, finished_runs
 from delamo.report.formats import Block, Heading, Table, markdown
 from delamo.report.paper_numbers import paper_table
 from delamo.report.results import Results, arrange
-from delamo.report.tables import blocks
+from delamo.report.tables import blocks, text
 from delamo.report.variants import RANDOM
 from delamo.store import slug
 from delamo.tracking.wandb_runs import MAX_ROWS, curve_key, open_run
@@ -169,6 +169,7 @@ def _report(results: Results, layout: list[Block], pictures: dict[str, dict[str,
         "report.md": markdown(blocks(results)).encode(),
         "results.json": exports.json_text(results).encode(),
         "results.csv": exports.csv_table(results).encode(),
+        **({"report.html": text(results, "html").encode()} if pictures else {}),
         **{f"plots/{key}.{kind}": data for key, kinds in pictures.items() for kind, data in kinds.items()},
         **({"layout.md": markdown(layout).encode()} if layout else {}),
     }
