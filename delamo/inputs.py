@@ -5,6 +5,8 @@
     pool, validation -> hidden states -----> rds
     pool -> difficulty --------------------> superfiltering
     pool -> text index --------------------> bm25_text
+    pool -> warm-up -> gradients -----------+-> less
+    validation -> gradients ----------------+
 
 What is of the pool serves every task, budget and seed; what is of the validation samples, every budget and seed.
 """
@@ -19,8 +21,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from delamo.cell import Cell
+from delamo.choices import Strategy, TuningMethod
 from delamo.compose import arguments, identity
-from delamo.config import Engine
+from delamo.config import Engine, TuningConfig
 from delamo.graph import Step
 from delamo.records import Quarantined, Sample, Skill
 from delamo.retrieval.rows import Rows, fill_rows, unit
@@ -37,9 +40,13 @@ VERSIONS = {
     "validation_hidden_states": 1,
     "difficulty": 1,
     "text_index": 1,
+    "warm_up": 1,
+    "gradients": 1,
+    "validation_gradients": 1,
 }
 """As in the pipeline: a raised number leaves old results aside."""
 BLOCK = 8192  # samples that a kill can lose at most
+GRADIENT_BLOCK = 512  # they cost more, and take more memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,14 +111,7 @@ def read_hidden_states(cell: Cell, name: str, source: Source, adapter: Step | No
         options = {"layer": config.layer, "pooling": config.pooling.value, "batch_size": config.batch_size}
 
         def compute(block: list[Sample]) -> tuple[np.ndarray, list[Quarantined]]:
-            rows, bad = np.full((len(block), width), np.nan, np.float32), []
-            for index, found in model.hidden_states(block, **options):
-                if isinstance(found, Exception):
-                    bad.append(
-                        Quarantined(id=block[index].id, stage=name, reason=found.reason, detail=str(found.detail))
-                    )
-                else:
-                    rows[index] = found
+            rows, bad = by_sample(block, model.hidden_states(block, **options), width, name)
             return unit(rows), bad
 
         bad = fill(draft, source, name, compute, width=width, dtype="float16")
@@ -164,6 +164,131 @@ def index_text(cell: Cell, adapter: Step | None) -> Step:
     return step(cell, "text_index", cell.label("pool", "retriever"), reads, {}, make)
 
 
+def warm_up(cell: Cell) -> Step:
+    """A LoRA adapter tuned on a random part of the pool, with Adam's state after each epoch (LESS, Xia et al. 2024, section 4.1).
+
+    It starts from the untuned student in every iteration, and is one for all tasks unless the audit removed some of what was drawn.
+    """
+    config, student = cell.config.selector, cell.config.student
+    recipe = warm_up_recipe(cell)
+
+    def make(draft: Draft) -> None:
+        from delamo.stages.tuning import tune
+        from delamo.tuning.moments import KeepMoments
+        from delamo.tuning.recipe import Recipe
+
+        options = arguments(recipe)
+        drawn, removed = draw_warm_up(cell)
+        samples = [cell.pool.get(id) for id in drawn if id not in removed]
+        result = tune(
+            student.path,
+            samples,
+            draft.work / "adapter",
+            checkpoints=draft.work / "checkpoints",
+            seed=config.seed,
+            revision=student.revision,
+            device=student.device,
+            attn=student.attn.value,
+            max_image_pixels=student.max_image_pixels,
+            callbacks=[KeepMoments(draft.path, student.path, Recipe(**options))],
+            **options,
+        )
+        num_ok = len(samples) - len(result.quarantined)
+        skipped = {"not drawn": len(cell.pool) - len(drawn), "meets the task": len(drawn) - len(samples)}
+        account = Account(num_in=len(cell.pool), num_ok=num_ok, quarantined=result.quarantined, skipped=skipped)
+        draft.finish(account, steps=result.steps, loss=result.loss, numerics=result.facts)
+
+    reads = {"student": cell.student_digest, "tuning": identity(recipe), "pool": cell.pool.digest, "seed": config.seed}
+    reads |= {"share": config.warmup_share, "max_image_pixels": student.max_image_pixels}
+    left_out = draw_warm_up(cell)[1] if cell.candidates is not None else ()
+    if left_out:
+        reads["left out"] = sorted(left_out)
+    return step(cell, "warm_up", cell.label("pool", "student", "selector"), reads, {}, make)
+
+
+def warm_up_recipe(cell: Cell) -> TuningConfig:
+    """The cell's own recipe, for an adapter of the language model alone."""
+    config = cell.config.selector
+    return dataclasses.replace(
+        cell.config.tuning,
+        method=TuningMethod.lora,
+        lora_rank=config.lora_rank,
+        lora_alpha=config.lora_alpha,
+        learning_rate=config.learning_rate,
+        projector_learning_rate=None,
+        epochs=config.warmup_epochs,
+        target_modules=config.target_modules,
+        strategy=Strategy.auto,
+    )
+
+
+def draw_warm_up(cell: Cell) -> tuple[list[str], set[str]]:
+    """(ids drawn from the pool, those among them that meet the task).
+
+    Raises:
+        ValueError: the share is no part of the pool.
+    """
+    config, ids = cell.config.selector, cell.pool.ids()
+    if not 0 < config.warmup_share <= 1:
+        raise ValueError(
+            f"selector.warmup_share is {config.warmup_share}: choose a part of the pool, above 0 and at most 1"
+        )
+    num_drawn = max(1, round(config.warmup_share * len(ids)))
+    places = np.random.default_rng(config.seed).choice(len(ids), num_drawn, replace=False)
+    drawn = [ids[place] for place in sorted(places.tolist())]
+    return drawn, set(drawn) & getattr(cell.candidates, "removed", frozenset())
+
+
+def take_gradients(cell: Cell, name: str, source: Source, *, adam: bool) -> Step:
+    """Projected gradients of the warm-up's adapter: Adam's direction of pool samples, the plain one of validation samples."""
+    config, student, warm = cell.config.selector, cell.config.student, warm_up(cell)
+
+    def make(draft: Draft) -> None:
+        from delamo.models.gradients import SampleGradients
+        from delamo.tuning.moments import checkpoints
+
+        if student.engine is not Engine.transformers:
+            raise ValueError(f"student.engine is {student.engine.value}, which gives no gradients: use transformers")
+        model = cell.student(None)
+        facts, options = model.facts, {"projection_dim": config.projection_dim, "seed": config.seed}
+        with SampleGradients(model, checkpoints(warm.stage.path), **options) as gradients:
+
+            def compute(block: list[Sample]) -> tuple[np.ndarray, list[Quarantined]]:
+                found = gradients.rows(block, adam=adam, batch_size=config.batch_size)
+                return by_sample(block, found, gradients.width, name)
+
+            width = gradients.width
+            bad = fill(draft, source, name, compute, width=width, dtype="float16", block_size=GRADIENT_BLOCK)
+        finish(draft, source, bad, numerics=facts)
+
+    reads = {"dtype": student.dtype.value, "attn": student.attn.value, "max_image_pixels": student.max_image_pixels}
+    reads |= {"projection_dim": config.projection_dim, "seed": config.seed, **source.reads}
+    return step(cell, name, cell.label(source.role, "student", "selector"), reads, {"warm_up": warm}, make)
+
+
+def by_sample(
+    block: list[Sample], found: Iterable[tuple[int, Any]], width: int, stage: str
+) -> tuple[np.ndarray, list[Quarantined]]:
+    """((len(block), width), NaN where there is no row; the samples without one)."""
+    rows, bad = np.full((len(block), width), np.nan, np.float32), []
+    for index, row in found:
+        if isinstance(row, Exception):
+            bad.append(Quarantined(id=block[index].id, stage=stage, reason=row.reason, detail=str(row.detail)))
+        elif not np.isfinite(row).all():
+            bad.append(Quarantined(id=block[index].id, stage=stage, reason="not finite"))
+        else:
+            rows[index] = row
+    return rows, bad
+
+
+def answered(cell: Cell) -> Source:
+    """The task's validation samples with their gold answers, worded as the student is asked and as evaluation reads."""
+    from delamo.selectors.validation_data import training_sample
+
+    asked, prompt = validation(cell), cell.config.student.prompt.value
+    return dataclasses.replace(asked, samples=(training_sample(sample, prompt) for sample in asked.samples))
+
+
 STEPS: dict[str, Callable[[Cell, Step | None], Step]] = {
     "embeddings": lambda cell, adapter: embed(cell, "embeddings", whole_pool(cell)),
     "validation_embeddings": lambda cell, adapter: embed(cell, "validation_embeddings", validation(cell)),
@@ -173,6 +298,10 @@ STEPS: dict[str, Callable[[Cell, Step | None], Step]] = {
     ),
     "difficulty": score_difficulty,
     "text_index": index_text,
+    "gradients": lambda cell, adapter: take_gradients(cell, "gradients", whole_pool(cell), adam=True),
+    "validation_gradients": lambda cell, adapter: take_gradients(
+        cell, "validation_gradients", answered(cell), adam=False
+    ),
 }
 """The steps behind names that a selector declares in `needs`, of the cell and of the adapter that the student wears."""
 
@@ -196,6 +325,8 @@ def given(cell: Cell, steps: dict[str, Step]) -> Inputs:
         hidden_states=rows("hidden_states"),
         validation_hidden_states=rows("validation_hidden_states"),
         difficulty=rows("difficulty"),
+        gradients=rows("gradients"),
+        validation_gradients=rows("validation_gradients"),
     )
 
 
@@ -219,9 +350,11 @@ def fill(
     *,
     width: int,
     dtype: str,
+    block_size: int = BLOCK,
 ) -> list[Quarantined]:
     """`fill_rows` of a source into a draft; returns the samples without a row."""
-    options = {"width": width, "dtype": dtype, "compute": compute, "block_size": BLOCK, "what": what.replace("_", " ")}
+    options = {"width": width, "dtype": dtype, "compute": compute, "block_size": block_size}
+    options["what"] = what.replace("_", " ")
     return fill_rows(draft.path, draft.work, source.samples, source.ids, **options)
 
 

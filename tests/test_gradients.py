@@ -11,10 +11,14 @@ from test_selectors import ToyPool
 from test_tuning import RECIPE
 from tiny_models import save_tiny_llava
 
+from delamo.cell import open_cell
+from delamo.data.candidates import Candidates
+from delamo.inputs import STEPS, draw_warm_up, warm_up
 from delamo.models.examples import Collator
 from delamo.models.gradients import Moments, Projection, SampleGradients, sample_gradients
 from delamo.models.student import Student
-from delamo.records import Sample
+from delamo.pipeline import plan_cell
+from delamo.records import Sample, Selected
 from delamo.retrieval.corpus import pack_ids
 from delamo.retrieval.rows import Rows
 from delamo.selectors import less
@@ -223,3 +227,60 @@ def test_a_subtask_counts_by_its_mean_and_the_best_subtask_wins():
     selected = less.select(pool, inputs, num_samples=3, rng=np.random.default_rng(0))
     assert [row.id for row in selected] == ["y", "x", "z"]
     assert [row.score for row in selected] == pytest.approx([1.0, 0.8, 0.0], abs=1e-3)
+
+
+CELL = (
+    *("selector=less", "pool.num_samples=40", "task.num_val_samples=3", "task.num_test_samples=2", "budget=custom"),
+    *("budget.num_samples=5", "selector.warmup_share=0.2", "selector.warmup_epochs=1", "selector.projection_dim=64"),
+    *("audit=none", "student.device=cpu", "tuning.precision=fp32"),
+)
+
+
+@pytest.fixture
+def cell(cell_config, tmp_path):
+    return lambda *more: open_cell(cell_config(*CELL, *more, f"paths.store={tmp_path / 'store'}"))
+
+
+def digests(cell):
+    return {name: step.digest for name, step in plan_cell(cell).rounds[0].inputs.items()} | {
+        "warm_up": warm_up(cell).digest
+    }
+
+
+def test_a_cell_selects_by_gradients_and_the_student_is_left_as_it_was(cell):
+    opened = cell()
+    before = {name: weight.clone() for name, weight in opened.student(None).model.state_dict().items()}
+    chosen = plan_cell(opened).rounds[0].selection.result().rows(Selected)
+    assert len({row.id for row in chosen}) == 5 and all(row.reason == "nearest" for row in chosen)
+    assert -1 <= chosen[-1].score <= chosen[0].score <= 1
+    after = opened.student(None).model.state_dict()
+    assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
+    step = STEPS["gradients"](opened, None).result()
+    assert Rows.load(step.path).values.dtype == np.float16 and Rows.load(step.path).values.shape == (40, 64)
+    accounting = warm_up(opened).result().manifest()["accounting"]
+    assert accounting == {"in": 40, "ok": 8, "failed": {}, "skipped": {"not drawn": 32, "meets the task": 0}}
+
+
+def test_warm_up_and_gradients_of_the_pool_are_one_for_all_tasks_budgets_and_seeds(cell):
+    first, other = digests(cell()), digests(cell("task=micro/frames", "seed=5", "budget.num_samples=7"))
+    assert first["warm_up"] == other["warm_up"] and first["gradients"] == other["gradients"]
+    assert first["validation_gradients"] != other["validation_gradients"]
+    assert digests(cell("selector.seed=1"))["warm_up"] != first["warm_up"]
+
+
+def test_a_sample_that_meets_the_task_is_left_out_of_the_warm_up(cell):
+    opened = cell()
+    drawn, _ = draw_warm_up(opened)
+    rest = [id for id in opened.pool.ids() if id not in drawn]
+    plain = warm_up(opened).digest
+    opened.candidates = Candidates(opened.pool, frozenset(rest[:2]))
+    assert draw_warm_up(opened) == (drawn, set())
+    same = warm_up(opened).digest
+    opened.candidates = Candidates(opened.pool, frozenset(drawn[:1]))
+    assert draw_warm_up(opened) == (drawn, {drawn[0]})
+    assert warm_up(opened).digest != same == plain
+
+
+def test_a_share_that_is_none_is_refused(cell):
+    with pytest.raises(ValueError, match="selector.warmup_share is 1.5: choose a part of the pool"):
+        draw_warm_up(cell("selector.warmup_share=1.5"))

@@ -75,6 +75,8 @@ class RecordedInputs:
             "validation": lambda: [Sample(id="v0", instruction="How many circles?", answer="2")],
             "text_index": lambda: RETRIEVERS["rank_bm25"].build(docs, folder),
             "difficulty": lambda: rows(pool.ids(), width=2),
+            "gradients": lambda: rows(pool.ids()),
+            "validation_gradients": lambda: rows(["v0"]),
         }
         for vectors in ("embeddings", "hidden_states"):
             makers[vectors] = lambda: rows(pool.ids())

@@ -13,7 +13,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from delamo.data.images import ImageError
 from delamo.models.chat import SampleError
@@ -116,10 +116,10 @@ class Projection:
 
 
 class SampleGradients:
-    """A student with the adapter of a warm-up on it, and the warm-up's checkpoints."""
+    """A student with the adapter of a warm-up on it, and the warm-up's checkpoints; as a context, it takes the adapter off at the end."""
 
     def __init__(self, student: Any, checkpoints: Sequence[Path], *, projection_dim: int, seed: int) -> None:
-        """Put the adapter on the student's model, which is changed by it.
+        """Put the adapter on the student's model.
 
         Args:
             student: a `Student` without an adapter.
@@ -145,6 +145,12 @@ class SampleGradients:
         self.project = Projection(sizes, projection_dim, seed, student.model.device)
         rates = [row.learning_rate for row in self.moments]
         self.shares = [rate / sum(rates) for rate in rates]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.student.model = self.student.model.unload()
 
     @property
     def width(self) -> int:

@@ -18,6 +18,7 @@ from delamo.selector_config import (
     ErrorDrivenConfig,
     FullDataConfig,
     InstaConfig,
+    LessConfig,
     NoneConfig,
     RandomConfig,
     RdsConfig,
@@ -30,6 +31,7 @@ from delamo.selectors import (
     error_driven,
     full_data,
     insta,
+    less,
     none,
     random,
     rds,
@@ -68,6 +70,10 @@ class Inputs:
     """Those of the validation samples."""
     difficulty: Callable[[], Rows]
     """Two losses of each pool sample's answer; see `delamo.models.difficulty`."""
+    gradients: Callable[[], Rows]
+    """Adam's directions by each pool sample; see `delamo.models.gradients`."""
+    validation_gradients: Callable[[], Rows]
+    """Gradients of the validation samples with their gold answers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +108,7 @@ SELECTORS: dict[type[SelectorConfig], Selector] = {
     InstaConfig: Selector(select=insta.select, needs=("validation_embeddings", "embeddings")),
     SuperfilteringConfig: Selector(select=superfiltering.select, needs=("difficulty",)),
     RdsConfig: Selector(select=rds.select, needs=("validation_hidden_states", "hidden_states")),
+    LessConfig: Selector(select=less.select, needs=("validation", "validation_gradients", "gradients")),
 }
 
 __all__ = ["SELECTORS", "Inputs", "Selector"]
