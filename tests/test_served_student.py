@@ -197,6 +197,26 @@ def test_what_may_pass_is_tried_again_and_the_rest_is_not(base, samples, tmp_pat
         assert len(server.requests) == 4
 
 
+def test_a_server_that_refuses_everything_stops_the_work(base, samples, tmp_path):
+    refusal = (400, {"error": {"message": "At most 0 image(s) may be provided in one prompt."}})
+    many = [replace(samples[1], id=f"m{number}") for number in range(60)]
+    with StudentServer(base, tmp_path, failures=[refusal] * 60) as server:
+        with pytest.raises(
+            ValueError, match=r"refused all of the first 16 requests for .* At most 0 image.*limit-mm-per-prompt"
+        ):
+            dict(connect(server, base).replies(many, **ASKED))
+        assert len(server.requests) < 30
+
+
+def test_refusals_after_a_reply_are_the_samples_own(base, samples, tmp_path):
+    with StudentServer(base, tmp_path) as server:
+        student = connect(server, base)
+        asked(student, samples[:1])
+        server.failures = [(400, {"error": "too long"})] * 20
+        found = dict(student.replies([replace(samples[0], id=f"m{number}") for number in range(20)], **ASKED))
+    assert len(found) == 20 and {reply.reason for reply in found.values()} == {"refused by the server"}
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

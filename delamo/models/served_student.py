@@ -28,6 +28,9 @@ from delamo.models.student import Reply
 from delamo.records import LETTERS, Sample
 
 MAX_ATTEMPTS = 5
+MAX_FIRST_REFUSED = 16
+"""Refusals before the first reply that stop the work: the cause is the server's set-up, not the samples."""
+REFUSED = "refused by the server"
 RETRIED = {408, 429, 500, 502, 503, 504}
 PROBE = "Describe the number seven in one sentence."
 NUM_PROBE_TOKENS = 8
@@ -44,6 +47,9 @@ class ServedStudent:
     template: str
     concurrency: int
     max_image_pixels: int | None = None
+    num_replies: int = 0
+    num_refused: int = 0
+    """Since the connection was made."""
 
     @classmethod
     def connect(
@@ -98,7 +104,8 @@ class ServedStudent:
         """Yield (index into samples, reply or what made the sample unusable) as they come; the server makes the batches.
 
         Raises:
-            ValueError: the server cannot be reached, or refuses a request for a reason that is not the sample's.
+            ValueError: the server cannot be reached, refuses a request for a reason that is not the sample's, or refuses the first
+                MAX_FIRST_REFUSED of this connection.
         """
         del batch_size
 
@@ -114,9 +121,21 @@ class ServedStudent:
             waiting = {pool.submit(ask, sample): index for index, sample in enumerate(samples)}
             try:
                 for done in as_completed(waiting):
+                    self._count(done.result())
                     yield waiting[done], done.result()
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
+
+    def _count(self, reply: Reply | SampleError | ImageError) -> None:
+        """Circuit breaker: a server that takes no request at all would quarantine the whole set, one by one."""
+        self.num_replies += isinstance(reply, Reply)
+        self.num_refused += getattr(reply, "reason", None) == REFUSED
+        if not self.num_replies and self.num_refused >= MAX_FIRST_REFUSED:
+            raise ValueError(
+                f"{self.client.base_url} refused all of the first {self.num_refused} requests for {self.model}, the last: "
+                f"{reply.detail}; check that it serves pictures (--limit-mm-per-prompt), has a chat template, and that its context "
+                "(--max-model-len) holds a picture and student.max_new_tokens"
+            )
 
     def _content(self, sample: Sample) -> list[dict[str, Any]]:
         text = self.prompt(sample)
@@ -130,7 +149,7 @@ class ServedStudent:
         messages = [{"role": "user", "content": content}]
         response = self._post("chat/completions", {"model": self.model, "messages": messages, **options})
         if response.status_code in (400, 413, 422):
-            return SampleError("refused by the server", _message(response))
+            return SampleError(REFUSED, f"{response.status_code}: {_message(response)}")
         choice, usage = _good(response)["choices"][0], response.json().get("usage") or {}
         text, reason = choice["message"].get("content"), choice.get("finish_reason")
         if text is None or reason not in ("stop", "length"):
