@@ -13,9 +13,13 @@ One table of the paper is seldom one grid: the pretrained student has no budget,
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import logging
+import shlex
 import sys
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -24,13 +28,21 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
+from hydra.errors import HydraException
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 FAST = "fast"
 PLUGINS = "hydra_plugins.delamo"
+FOUND_S = 3.0
+"""Seconds that a cell takes at most which is found finished; with a larger pool, the first one reads it."""
+ONE_AFTER_THE_OTHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
+"""Hydra's own launcher; its class cannot be asked for, since Hydra loads its plugins a second time."""
+INTERRUPTED = 128 + 2
+"""Exit code after Ctrl-C."""
 
 
 class GridSweeper(Sweeper):
@@ -67,19 +79,82 @@ class GridSweeper(Sweeper):
 
         Raises:
             Exception: that of the first cell that failed, after all have run.
+            SystemExit: somebody stopped the sweep.
         """
+        from delamo.cell import keep_data
+
         cells = self.cells(arguments)
         folder = Path(self.config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self.config, folder / "multirun.yaml")
         print(f"{len(cells)} cells", file=sys.stderr)
-        results = list(self.launcher.launch(cells, initial_job_idx=0))
+        with keep_data(), say_how_to_resume():
+            if self.config.hydra.launcher._target_ == ONE_AFTER_THE_OTHER:
+                logging.getLogger("hydra").setLevel(logging.WARNING)  # each launch would be announced on stdout
+                results = in_turn(cells, self._launch)
+            else:  # one that runs cells side by side, or elsewhere, wants them all
+                results = list(self.launcher.launch(cells, initial_job_idx=0))
         failed = [index for index, result in enumerate(results) if result.status is not JobStatus.COMPLETED]
         if failed:
             lines = ["", f"{len(failed)} of {len(cells)} cells failed:", *(f"  {' '.join(cells[i])}" for i in failed)]
             print("\n".join(lines), file=sys.stderr)
             _ = results[failed[0]].return_value  # raises what that cell raised
         return results
+
+    def _launch(self, cell: list[str], index: int) -> JobReturn:
+        try:
+            (result,) = self.launcher.launch([cell], initial_job_idx=index)
+        except (HydraException, OmegaConfBaseException) as error:  # it does not compose
+            print(f"delamo: {error}", file=sys.stderr)
+            return JobReturn(overrides=cell, status=JobStatus.FAILED, _return_value=error)
+        return result
+
+
+def in_turn(
+    cells: Sequence[list[str]],
+    launch: Callable[[list[str], int], JobReturn],
+    *,
+    clock: Callable[[], float] = time.monotonic,
+) -> list[JobReturn]:
+    """Run the cells one after the other, whatever fails, and say on stderr where the sweep stands."""
+    results: list[JobReturn] = []
+    took: list[float] = []
+    for index, cell in enumerate(cells):
+        left = time_left(took, len(cells) - index)
+        print(f"cell {index + 1} of {len(cells)}{left}: {' '.join(cell)}", file=sys.stderr, flush=True)
+        started = clock()
+        results.append(launch(cell, index))
+        took.append(clock() - started)
+        if results[-1].status is not JobStatus.COMPLETED:
+            print(f"cell {index + 1} of {len(cells)} FAILED: {' '.join(cell)}", file=sys.stderr, flush=True)
+    return results
+
+
+def time_left(took: Sequence[float], num_left: int) -> str:
+    """`, about N min left`, by the mean of the cells that were not found finished; empty where there is none yet.
+
+    Args:
+        took: seconds of the cells so far.
+    """
+    computed = [seconds for seconds in took if seconds > FOUND_S]
+    if not computed:
+        return ""
+    minutes = sum(computed) / len(computed) * num_left / 60
+    return f", about {minutes:,.0f} min left" if minutes >= 1 else ", less than a minute left"
+
+
+@contextlib.contextmanager
+def say_how_to_resume() -> Iterator[None]:
+    """On Ctrl-C, which ends a tuning by SystemExit, a line that says what is kept; the exit code is a shell's for SIGINT."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        print(
+            "\nstopped: finished cells and stages are kept, and what was begun is resumed; to go on where this sweep stood, "
+            f"run it again:\n  {shlex.join(sys.argv)}",
+            file=sys.stderr,
+        )
+        raise SystemExit(INTERRUPTED) from None
 
 
 def cells_of(

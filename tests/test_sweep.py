@@ -1,11 +1,19 @@
-"""Which cells several grids and a command line make."""
+"""Which cells several grids and a command line make, and how a sweep goes through them."""
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.utils import JobReturn, JobStatus
 
-from delamo.sweep import cells_of
+from delamo.cell import keep_data, open_cell, read_pool
+from delamo.sweep import cells_of, in_turn, say_how_to_resume, time_left
 
 GRIDS = [
     {"task": "a,b", "selector": "none"},
@@ -67,3 +75,104 @@ def test_without_grids_the_command_line_is_the_grid():
 def test_an_interval_is_no_list_of_cells():
     with pytest.raises(ValueError, match="seed=interval"):
         cells("seed=interval(0,1)")
+
+
+# Going through them.
+
+CELLS = [["task=a"], ["task=b"], ["task=c"]]
+MINUTE = 60.0
+
+
+def test_a_failed_cell_is_reported_at_once_and_the_others_run(capsys):
+    seen = []
+
+    def launch(cell: list[str], index: int) -> JobReturn:
+        seen.append(capsys.readouterr().err)
+        return JobReturn(status=JobStatus.FAILED if index == 1 else JobStatus.COMPLETED)
+
+    results = in_turn(CELLS, launch)
+    assert [result.status is JobStatus.COMPLETED for result in results] == [True, False, True]
+    assert seen == [
+        "cell 1 of 3: task=a\n",
+        "cell 2 of 3: task=b\n",
+        "cell 2 of 3 FAILED: task=b\ncell 3 of 3: task=c\n",
+    ]
+
+
+def test_the_time_left_follows_from_what_cells_took(capsys):
+    times = iter([0.0, 600.0, 600.0, 1800.0, 1800.0, 1801.0])
+    in_turn(CELLS, lambda cell, index: JobReturn(status=JobStatus.COMPLETED), clock=lambda: next(times))
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [
+        "cell 1 of 3: task=a",
+        "cell 2 of 3, about 20 min left: task=b",
+        "cell 3 of 3, about 15 min left: task=c",
+    ]
+
+
+def test_cells_that_were_found_finished_say_nothing_about_the_rest():
+    assert time_left([0.2, 0.2], 10) == ""
+    assert time_left([0.2, 0.2, 2 * MINUTE], 10) == ", about 20 min left"
+    assert time_left([10.0], 2) == ", less than a minute left"
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])
+def test_a_stopped_sweep_says_how_to_go_on(stop, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["delamo run", "-m", "task=a,b", "task.root=my data"])
+    with pytest.raises(SystemExit) as caught, say_how_to_resume():
+        raise stop(1)
+    assert caught.value.code == 130
+    error = capsys.readouterr().err
+    assert "finished cells and stages are kept" in error and "delamo run' -m task=a,b 'task.root=my data'" in error
+
+
+SMALL = ("task=micro/numbers", "task.num_val_samples=8", "task.num_test_samples=8", "pool.num_samples=50")
+
+
+def sweep(folder: Path, *overrides: str) -> subprocess.Popen[str]:
+    program = "import signal, sys; from delamo.cli import main; signal.signal(signal.SIGINT, signal.default_int_handler); main()"
+    return subprocess.Popen(
+        [sys.executable, "-c", program, "run", "-m", *SMALL, *overrides],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_an_interrupted_sweep_goes_on_where_it_stood_and_past_cells_that_cannot_run(tmp_path):
+    common = ("task.seed=0,1", "budget=custom", "budget.num_samples=51")
+    with sweep(tmp_path, "selector=none", *common) as process:
+        lines = iter(process.stderr.readline, "")
+        assert any(line.startswith("cell 2 of 2") for line in lines)
+        process.send_signal(signal.SIGINT)
+        rest = "".join(lines)
+    assert process.returncode == 130
+    assert "to go on where this sweep stood, run it again:" in rest and "Traceback" not in rest
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("store/evaluation/*/items.jsonl")}
+    assert len(before) == 1
+
+    with sweep(tmp_path, "selector=no_such,random,none", *common) as process:
+        text = process.stderr.read()
+    assert process.returncode == 1
+    said = [(line.split(":")[0].split(",")[0]) for line in text.splitlines() if line.startswith("cell ")]
+    failing = [f"cell {number} of 6{end}" for number in range(1, 5) for end in ("", " FAILED")]
+    assert sorted(said) == sorted([*failing, "cell 5 of 6", "cell 6 of 6"])
+    assert "Could not find 'selector/no_such'" in text and "the pool has 50" in text and "4 of 6 cells failed:" in text
+    after = {path: path.stat().st_mtime_ns for path in tmp_path.glob("store/evaluation/*/items.jsonl")}
+    assert len(after) == 2 and before.items() <= after.items()
+
+
+def test_cells_of_a_sweep_read_their_data_once(cell_config):
+    one = cell_config(*SMALL, "budget=custom", "budget.num_samples=4", "selector=random")
+    other = cell_config(*SMALL, "budget=custom", "budget.num_samples=5", "selector=random")
+    apart = open_cell(one).samples_digests
+    with keep_data():
+        first, second = open_cell(one), open_cell(other)
+        assert first.pool is second.pool and first.task is second.task
+        assert first.samples_digests is second.samples_digests and first.samples_digests == apart
+        larger = read_pool(cell_config(*SMALL, "pool.num_samples=60").pool)
+        assert len(larger) == 60
+        assert read_pool(one.pool) is not first.pool  # one pool at a time: it may be a million rows
+    assert open_cell(one).pool is not open_cell(one).pool
