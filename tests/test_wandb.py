@@ -130,6 +130,7 @@ def test_a_finished_cell_is_logged_once_in_each_project(config, cell_config, our
     assert logged(ours).last["test/accuracy"] == 0.9
     elsewhere = cell_config("logger=wandb", "logger.project=other", f"paths.runs={tmp_path}/runs")
     cells.log_finished(elsewhere, ours, 3)
+    cells.log_finished(config, ours, 3)
     assert [run.run.project for run in read_runs(ours)] == ["delamo", "other"]
     (ours / "status.json").write_text(json.dumps({"state": "done", "result": "of other code"}))
     cells.log_finished(elsewhere, ours, 4)

@@ -96,20 +96,26 @@ def log_results(run: wandb.Run, config: CellConfig, folder: Path) -> None:
     except (wandb.Error, OSError) as error:
         print(f"{folder}: W&B did not take the results ({error}); run the cell again to log them", file=sys.stderr)
         return
-    write_json(folder / MARKER, {**_where(config), "result": _result(folder), "id": run.id, "folder": run.dir})
+    elsewhere = [
+        entry for entry in _logged(folder) if {key: entry.get(key) for key in _where(config)} != _where(config)
+    ]
+    entry = {**_where(config), "result": _result(folder), "id": run.id, "folder": run.dir}
+    write_json(folder / MARKER, {"logged": [*elsewhere, entry]})
 
 
 def log_finished(config: CellConfig, folder: Path, attempt: int) -> None:
     """Log a cell that was found finished, unless this result of it has been logged to the same project."""
-    path = folder / MARKER
-    logged = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    if {key: logged.get(key) for key in ("project", "entity", "result")} == {
-        **_where(config),
-        "result": _result(folder),
-    }:
+    here = {**_where(config), "result": _result(folder)}
+    if any({key: entry.get(key) for key in here} == here for entry in _logged(folder)):
         return
     with cell_run(config, folder, attempt) as run:
         log_results(run, config, folder)
+
+
+def _logged(folder: Path) -> list[dict[str, Any]]:
+    """What was logged where, one entry for each project."""
+    path = folder / MARKER
+    return json.loads(path.read_text(encoding="utf-8"))["logged"] if path.is_file() else []
 
 
 def _where(config: CellConfig) -> dict[str, str | None]:
