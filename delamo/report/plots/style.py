@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
@@ -14,7 +15,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from delamo.report.names import short
-from delamo.report.order import METHODS
 from delamo.report.results import Method
 from delamo.report.variants import NO_BUDGET, PRETRAINED
 
@@ -51,6 +51,7 @@ LEVELS = {"none": (0, (4, 2)), "full_data": "-", "validation_data": (0, (1, 1.5)
 
 RC = {
     "font.size": 8,
+    "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial"],  # the first comes with matplotlib; an SVG is read elsewhere
     "axes.titlesize": 8.5,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
@@ -97,11 +98,13 @@ def looks(methods: Sequence[tuple[str, str]]) -> dict[str, Look]:
     """By name, for (name, selector) pairs; the settings of one selector share its colour and differ in mark and line."""
     found: dict[str, Look] = {}
     settings: dict[str, int] = {}
+    others = itertools.cycle(OTHER_MARKS)
     for name, selector in methods:
         if name not in found:
             place = settings[selector] = settings.get(selector, -1) + 1
             line = LEVELS.get(selector) or DASHES[place % len(DASHES)]
-            found[name] = Look(COLOURS.get(selector, INK), _mark(selector, place), line)
+            mark = MARKS[selector] if selector in MARKS and not place else next(others)
+            found[name] = Look(COLOURS.get(selector, INK), mark, line)
     return found
 
 
@@ -134,13 +137,6 @@ def caption(figure: Figure, axis: str, note: str) -> None:
     """The unit under all panels; the whole note is the figure's label."""
     figure.supxlabel(axis, fontsize=RC["font.size"])
     figure.set_label(note)
-
-
-def _mark(selector: str, place: int) -> str:
-    known = MARKS.get(selector)
-    if known and place == 0:
-        return known
-    return OTHER_MARKS[(place + (0 if known else len(METHODS))) % len(OTHER_MARKS)]
 
 
 def has_level(selector: str) -> bool:
