@@ -15,6 +15,8 @@ from delamo.compose import conf_dir
 
 SCALES = ("micro", "paper")
 ABLATION = "ablation"
+PRESETS = ("scale", "experiment", ABLATION)
+"""Groups that choose other groups and are no node of a cell."""
 
 
 def values(choices: Mapping[str, Any], scale: str) -> dict[str, Any]:
@@ -29,7 +31,7 @@ def values(choices: Mapping[str, Any], scale: str) -> dict[str, Any]:
     chosen = {**groups(scale), **expanded(choices)}
     found: dict[str, Any] = {}
     for group, choice in chosen.items():
-        if "." not in group and (conf_dir() / group).is_dir():
+        if "." not in group and group not in PRESETS and (conf_dir() / group).is_dir():
             found |= {f"{group}.{key}": value for key, value in group_values(group, str(choice)).items()}
     own = {key: value for key, value in _read(conf_dir() / "config.yaml").items() if not isinstance(value, dict)}
     found |= {key: value for key, value in own.items() if key != "defaults"}
@@ -103,9 +105,10 @@ def _settled(found: Mapping[str, Any]) -> dict[str, Any]:
 @lru_cache(maxsize=256)
 def _read(path: Path) -> dict[str, Any]:
     """Raises FileNotFoundError, naming what there is."""
-    import yaml
+    from omegaconf import OmegaConf
 
     if not path.is_file():
         there = ", ".join(sorted(one.stem for one in path.parent.glob("*.yaml")))
         raise FileNotFoundError(f"{path} is missing: in that folder are {there}")
-    return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    # not PyYAML alone, to which 3e-4 is a string
+    return OmegaConf.to_container(OmegaConf.load(path), resolve=False)  # type: ignore[return-value]
