@@ -364,6 +364,8 @@ def select(cell: Cell, inputs: dict[str, Step], iteration: int) -> Step:
         reads |= {"num_samples": num_samples, "seed": chance}
     if "validation" in method.needs or method.own_pool:
         reads["validation"] = cell.samples_digests["validation"]
+    if method.code:
+        reads["code"] = method.code
     return step(cell, "selection", cell.label(*what_decides(cell, "pool")), reads, inputs, make)
 
 

@@ -24,6 +24,9 @@ from hydra import compose, initialize_config_dir
 
 from delamo.compose import conf_dir, read_cell
 from delamo.config import CellConfig
+from delamo.plugins import load_plugins
+
+load_plugins()
 
 LOOPBACK = ("127.", "::1", "localhost")
 

@@ -43,6 +43,7 @@ LAYERS = {
     "compose_grid": 9,
     "keys": 9,
     "provenance": 9,
+    "plugins": 9,
     "environment": 9,
     "resources": 9,
     "verb_config": 9.5,

@@ -65,7 +65,7 @@ def num_items(work: Work) -> int | None:
     match work.stage:
         case "task":
             return cell.num_validation + cell.num_test or None
-        case "answers" | "mistakes" | "validation_embeddings" | "validation_hidden_states":
+        case "answers" | "mistakes" | "validation_embeddings" | "validation_hidden_states" | "validation_gradients":
             return cell.num_validation or None
         case "evaluation":
             return cell.num_test or None

@@ -45,6 +45,9 @@ def disk_bytes(work: Work, assume: Assumptions) -> float | None:
         return BYTES_PER_WEIGHT * trained_weights(model, work.cell.config.tuning) if known else None
     items = num_selected(work.step, work.cell) if work.stage == "selection" else num_items(work)
     each = assume.bytes_per_item.get(work.stage.removeprefix("validation_"))
+    if work.stage in ("gradients", "validation_gradients"):
+        selector = work.cell.config.selector
+        each = selector.projection_dim * selector.warmup_epochs * 2  # 16 bits
     return None if items is None or each is None else items * each
 
 

@@ -8,12 +8,17 @@ only they, are part of the selection's identity.
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from delamo.config import register
 from delamo.records import Sample, Selected, Skill
 from delamo.selector_config import (
+    SELECTOR_SCHEMAS,
     Bm25TextConfig,
     ErrorDrivenConfig,
     FullDataConfig,
@@ -38,6 +43,7 @@ from delamo.selectors import (
     superfiltering,
     validation_data,
 )
+from delamo.store import file_digest
 
 if TYPE_CHECKING:
     from delamo.data import Pool
@@ -89,6 +95,8 @@ class Selector:
     """Everything that there is to choose from is chosen: neither the budget nor a seed changes it."""
     own_pool: Callable[[Sequence[Sample], str], Pool] | None = None
     """Makes of the validation samples and the name of the student's prompt what is chosen from, where it is not the pool."""
+    code: str | None = None
+    """Digest of the file that the method stands in, where that is not part of the package: an edit selects anew."""
 
     @property
     def looks_at_the_task(self) -> bool:
@@ -111,4 +119,31 @@ SELECTORS: dict[type[SelectorConfig], Selector] = {
     LessConfig: Selector(select=less.select, needs=("validation", "validation_gradients", "gradients")),
 }
 
-__all__ = ["SELECTORS", "Inputs", "Selector"]
+
+def add_selector(
+    name: str, schema: type[SelectorConfig], select: Callable[..., list[Selected]], *, needs: tuple[str, ...] = ()
+) -> None:
+    """Make a method of one's own known (docs/own_selector.md): its schema as `schema/selector/NAME`, its code by the schema's type.
+
+    Args:
+        name: as a YAML file's `defaults` names the schema.
+        schema: of the fields that `select` takes as keyword arguments, `MISSING` all of them, as their values stand in the YAML file.
+        select: see the module's docstring.
+        needs: names of the `Inputs` that it calls.
+
+    Raises:
+        ValueError: a schema or an input that does not fit.
+    """
+    if not (dataclasses.is_dataclass(schema) and issubclass(schema, SelectorConfig)):
+        raise ValueError(f"add_selector({name!r}): {schema} is no dataclass derived from SelectorConfig")
+    unknown = set(needs) - {field.name for field in dataclasses.fields(Inputs)}
+    if unknown:
+        known = ", ".join(field.name for field in dataclasses.fields(Inputs))
+        raise ValueError(f"add_selector({name!r}): there is no input {min(unknown)}, there are {known}")
+    if f"selector/{name}" in SELECTOR_SCHEMAS:
+        raise ValueError(f"add_selector({name!r}): the package has a selector of this name, choose another")
+    SELECTORS[schema] = Selector(select=select, needs=needs, code=file_digest(Path(inspect.getfile(select))))
+    register({f"selector/{name}": schema})
+
+
+__all__ = ["SELECTORS", "Inputs", "Selector", "add_selector"]
