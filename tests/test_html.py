@@ -170,6 +170,8 @@ def test_report_and_plots_are_written_where_they_are_asked_for(tmp_path):
         folder / "accuracy.png"
     ).stat().st_size > 999
     assert write(tmp_path / "runs", "csv", "random") == report(tmp_path / "runs", "csv")
+    with pytest.raises(ValueError, match="reference is 'insta', and table1 compares with random alone"):
+        write(tmp_path / "runs", "csv", "insta", table="table1")
 
 
 def test_command_line_takes_the_keys():

@@ -322,3 +322,18 @@ def test_runs_that_differ_in_the_seed_of_tuning_alone_are_several(tmp_path):
     found = arrange(collect(tmp_path))
     assert len(found.budgets[0].targets[0].methods[0].runs) == 2 and not found.superseded
     assert "|   seed 0 training 1 " in report(tmp_path)
+
+
+def test_an_ablation_on_one_target_names_the_method_on_all(tmp_path):
+    for task, names in (("a", ("answer_switch", "whole_rationale")), ("b", ("answer_switch",))):
+        write_run(tmp_path, task=task, selector="random", seed=0, bits=HALF)
+        for name in names:
+            config = {"mistakes": {"name": name}, "task": {"num_val_samples": 30, "name": task}}
+            write_run(tmp_path, task=task, selector="error_driven", seed=0, bits=HALF, config=config, digest=name)
+    targets = arrange(collect(tmp_path), "error_driven (mistakes=answer_switch)").budgets[0].targets
+    ours, ablated = "error_driven (mistakes=answer_switch)", "error_driven (mistakes=whole_rationale)"
+    assert [[m.label for m in target.methods] for target in targets] == [["random", ours, ablated], ["random", ours]]
+    with pytest.raises(
+        ValueError, match=r"choose one of error_driven, error_driven \(mistakes=answer_switch\), error_dr"
+    ):
+        arrange(collect(tmp_path), "error_driven (task=a)")

@@ -7,6 +7,7 @@ from pathlib import Path
 from delamo.report import tables
 from delamo.report.collect import finished_runs
 from delamo.report.results import arrange
+from delamo.report.variants import RANDOM
 from delamo.store import write_text
 
 
@@ -28,10 +29,14 @@ def write(
 
     Raises:
         FileNotFoundError: no such folder of runs.
-        ValueError: as `delamo.report.tables.report`, or plots without matplotlib.
+        ValueError: as `delamo.report.tables.report`, a reference for a table of the paper, which has its own, or plots without matplotlib.
         OSError: a file or folder cannot be written.
     """
     tables.check(format, table, against)
+    if table is not None and reference != RANDOM:
+        raise ValueError(
+            f"reference is {reference!r}, and {table} compares with random alone: leave out reference or table"
+        )
     found = finished_runs(runs)
     results = arrange(found, reference) if table is None or plots else None
     text = tables.layout_text(found, format, table, against) if table else tables.text(results, format)

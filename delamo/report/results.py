@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 from delamo.report import statistics
 from delamo.report.collect import Collected, Run, Unfinished
 from delamo.report.forgetting import Kept, kept
@@ -17,7 +19,7 @@ from delamo.report.overlap import Overlap, over_targets
 from delamo.report.power import Detectable, detectable
 from delamo.report.statistics import Comparison, Interval, SeedSummary
 from delamo.report.variance import VarianceSplit, split
-from delamo.report.variants import NO_BUDGET, PRETRAINED, RANDOM, group, newest, same_setting
+from delamo.report.variants import NO_BUDGET, PRETRAINED, RANDOM, group, label_keys, newest, same_setting
 
 ALPHA = 0.05
 BOOTSTRAP_SEED = 0
@@ -221,7 +223,7 @@ def _without_superseded(runs: list[Run]) -> tuple[list[Run], list[Run]]:
 def _check_reference(reference: str, tables: Sequence[tuple[tuple[Any, ...], list[Run]]]) -> None:
     """Runs without random, the default, have tables without comparisons; another reference was asked for by name."""
     known = {run.cell["selector"] for _, runs in tables for run in runs}
-    known |= {label for _, runs in tables for label, _ in group(runs)}
+    known |= {label for _, runs in tables for label, _ in group(runs, label_keys(runs))}
     if reference != RANDOM and reference not in known:
         raise ValueError(
             f"reference is {reference!r}, and no run is of that method: choose one of {', '.join(sorted(known))}"
@@ -251,8 +253,10 @@ def _by_budget(runs: list[Run]) -> list[tuple[tuple[Any, ...], list[Run]]]:
 def _budget(key: tuple[Any, ...], runs: list[Run], reference: str) -> Budget:
     student, pool, budget, num_samples = key
     tasks = sorted({run.cell["task"] for run in runs}, key=target_place)
+    keys = label_keys(runs)
     targets = [
-        Target(task=task, methods=_methods([r for r in runs if r.cell["task"] == task], reference)) for task in tasks
+        Target(task=task, methods=_methods([run for run in runs if run.cell["task"] == task], reference, keys))
+        for task in tqdm(tasks, desc=f"comparing, budget {budget}", unit="target", delay=5, leave=False)
     ]
     targets = _judged_together([replace(target, methods=_with_kept(target.methods)) for target in targets])
     return Budget(
@@ -299,8 +303,8 @@ def _selections(target: Target) -> dict[str, list[frozenset[str]]]:
     return {label: runs for label, runs in methods.items() if all(runs)}
 
 
-def _methods(runs: list[Run], reference: str) -> list[Method]:
-    methods = [(label, newest(same)[0]) for label, same in group(runs)]
+def _methods(runs: list[Run], reference: str, keys: dict[str, list[str]]) -> list[Method]:
+    methods = [(label, newest(same)[0]) for label, same in group(runs, keys)]
     methods.sort(key=lambda pair: method_place(pair[1][0].cell["selector"], pair[0]))
     baselines = [(label, same) for label, same in methods if reference in (label, same[0].cell["selector"])]
     return [_method(label, same, baselines, reference) for label, same in methods]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from delamo.config import SCHEMAS
@@ -20,7 +20,16 @@ NO_BUDGET = (PRETRAINED, *TAKE_ALL)
 """Selectors whose result no budget changes: their runs stand in the table of each."""
 _ERRORS = ("teacher.", "retriever.", "mistakes.", "skills.")
 UNUSED = {
-    PRETRAINED: (*_ERRORS, "pool.", "audit.", "budget.", "tuning.", "iterations", "iterate_from"),
+    PRETRAINED: (
+        *_ERRORS,
+        "task.num_val_samples",
+        "pool.",
+        "audit.",
+        "budget.",
+        "tuning.",
+        "iterations",
+        "iterate_from",
+    ),
     RANDOM: _ERRORS,
     "full_data": (*_ERRORS, "budget."),
     "validation_data": (*_ERRORS, "pool.", "audit.", "budget."),
@@ -34,21 +43,33 @@ UNUSED = {
 SEEDS = ("seeds.selection", "seeds.training", "seeds.decoding")
 
 
-def group(runs: Sequence[Run]) -> list[tuple[str, list[Run]]]:
+def group(runs: Sequence[Run], keys: Mapping[str, Sequence[str]] | None = None) -> list[tuple[str, list[Run]]]:
     """Sort the runs of one task, student and budget into methods: (label, its runs in seed order), in order of the labels.
 
-    A label is the selector's name, with the keys in which its runs differ: `error_driven (retriever=rank_bm25)`.
+    A label is the selector's name, with the keys in which its runs differ: `error_driven (retriever=rank_bm25)`. `keys` says which
+    those are by selector, where the labels of several tasks must agree (`label_keys`).
     """
     by_selector: dict[str, list[Run]] = defaultdict(list)
     for run in runs:
         by_selector[run.cell["selector"]].append(run)
     methods: dict[str, list[Run]] = defaultdict(list)
     for selector, same in by_selector.items():
-        keys = _differing(same)
+        told = _differing(same) if keys is None else keys.get(selector, ())
         for run in same:
-            said = [f"{key.removesuffix('.name')}={run.config.get(key)}" for key in keys]
+            said = [f"{key.removesuffix('.name')}={run.config.get(key)}" for key in told]
             methods[f"{selector} ({', '.join(said)})" if said else selector].append(run)
     return [(label, sorted(methods[label], key=seeds)) for label in sorted(methods)]
+
+
+def label_keys(runs: Sequence[Run]) -> dict[str, list[str]]:
+    """By selector, the keys in which its runs differ on any one task: an ablation on one task names the method on all."""
+    cells: dict[tuple[str, str], list[Run]] = defaultdict(list)
+    for run in runs:
+        cells[run.cell["selector"], run.cell["task"]].append(run)
+    found: dict[str, set[str]] = defaultdict(set)
+    for (selector, _), same in cells.items():
+        found[selector].update(_differing(same))
+    return {selector: sorted(keys) for selector, keys in found.items()}
 
 
 def seeds(run: Run) -> tuple[int, ...]:
