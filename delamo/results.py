@@ -55,10 +55,11 @@ def write_results(folder: Path, cell: Cell, plan: Plan) -> None:
 
 
 def _computed(step: Step) -> dict[str, Any]:
-    """Where a step's result lies, computed now or found; `seconds` as it took when it was computed."""
+    """Where a step's result lies, computed now or found; what it took, as measured when it was computed."""
     stage = step.result()
-    reused = step.digest not in step.computed
-    return {"path": str(stage.path), "digest": step.digest, "seconds": stage.manifest()["seconds"], "reused": reused}
+    reused, manifest = step.digest not in step.computed, stage.manifest()
+    took = {name: manifest[name] for name in ("accounting", "peak_memory_bytes", "disk_bytes") if name in manifest}
+    return {"path": str(stage.path), "digest": step.digest, "seconds": manifest["seconds"], "reused": reused, **took}
 
 
 def _names(cell: Cell) -> dict[str, Any]:

@@ -20,7 +20,8 @@
                     were computed; usd is null where a price is unknown, 0 for a local model; a stage that cells share stands in each
 
 Beside it: `config.yaml` (resolved), `items.jsonl` (one `ItemScore` a test item), `selection.jsonl` (`Selected`), `leaks.jsonl` (`Leak`), `stages.json`
-({stage: {path, digest, seconds, reused}}; `NAME@2` in the second iteration), `quarantine.jsonl` (`Quarantined`), `status.json`, `manifest.json`, `adapter/`.
+({stage: {path, digest, seconds, reused, accounting, peak_memory_bytes, disk_bytes}}; `NAME@2` in the second iteration), `quarantine.jsonl`
+(`Quarantined`), `status.json`, `manifest.json`, `adapter/`.
 """
 
 from __future__ import annotations

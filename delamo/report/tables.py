@@ -20,7 +20,9 @@ from delamo.report.noise_tables import definitions, detectable_lines, kept_block
 from delamo.report.overlap_tables import overlap_blocks
 from delamo.report.planted_tables import planted_blocks
 from delamo.report.results import ALPHA, PRETRAINED_LABEL, Budget, Method, Results, Target, arrange
+from delamo.report.selection_costs import selection_cost_blocks
 from delamo.report.statistics import Interval, mean
+from delamo.report.unranked import unranked_blocks
 from delamo.report.variants import PRETRAINED, RANDOM, seed_name
 
 FORMATS = ("markdown", "html", "json", "csv", "latex")
@@ -114,6 +116,8 @@ def accounts(results: Results) -> list[Block]:
         *leakage_blocks(results.runs),
         *skill_blocks(results.runs),
         *circular_blocks(results.runs),
+        *unranked_blocks(results.runs),
+        *selection_cost_blocks(results.budgets),
         *cost_blocks(results.runs),
         *_seconds_blocks(results),
         *_run_blocks(results),
