@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field, fields
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from delamo.data.candidates import Candidates
 from delamo.models.parsing import read_answer
 from delamo.records import Sample, Skill
 from delamo.retrieval import RETRIEVERS
 from delamo.retrieval.corpus import pack_ids
 from delamo.retrieval.rows import Rows
-from delamo.selector_config import ErrorDrivenConfig, NoneConfig, RandomConfig, ValidationDataConfig
+from delamo.selector_config import (
+    Bm25TextConfig,
+    ErrorDrivenConfig,
+    NoneConfig,
+    RandomConfig,
+    SuperfilteringConfig,
+    ValidationDataConfig,
+)
 from delamo.selectors import SELECTORS, Inputs
 
 SKILLS = ["count circles", "name a colour", "read a digit", "compare two sizes", "find the odd one out"]
@@ -122,6 +131,27 @@ def test_an_impossible_budget_is_an_error_before_any_work(selector, tmp_path, nu
 
 
 @pytest.mark.parametrize("selector", BY_NAME.values(), ids=BY_NAME)
+@pytest.mark.parametrize("num_samples", [5, 31])
+def test_what_meets_the_task_is_never_selected(selector, tmp_path, num_samples):
+    """Inputs are of the whole pool, whatever was removed from it for one task."""
+    pool, removed = toy_pool(), frozenset(f"p{i:03d}" for i in range(0, 36, 4))
+    left = Candidates(pool, removed)
+    num_samples = len(left) if selector.takes_all else num_samples
+    inputs, rng = RecordedInputs(pool, tmp_path).inputs, np.random.default_rng(0)
+    selected = selector.select(left, inputs, num_samples=num_samples, rng=rng)
+    assert len({s.id for s in selected}) == (num_samples if selector.tunes else 0)
+    assert not {s.id for s in selected} & removed
+
+
+@pytest.mark.parametrize("selector", [one for one in BUDGETED.values() if one.needs])
+def test_whatever_is_ranked_has_a_score_and_goes_before_what_is_drawn(selector, tmp_path):
+    selected = chosen(selector, toy_pool(), tmp_path, 40)
+    drawn = [s.reason == "fill" for s in selected]
+    assert drawn == sorted(drawn) and not all(drawn)
+    assert [s.score is None for s in selected] == drawn
+
+
+@pytest.mark.parametrize("selector", BY_NAME.values(), ids=BY_NAME)
 def test_a_selector_asks_for_nothing_but_what_it_declares(selector, tmp_path):
     pool = toy_pool()
     recorded = RecordedInputs(pool, tmp_path)
@@ -188,3 +218,22 @@ def test_error_driven_by_score(tmp_path):
 def test_error_driven_refuses_to_fill_when_told(tmp_path):
     with pytest.raises(ValueError, match="selector.fill=random"):
         chosen(SELECTORS[ErrorDrivenConfig], toy_pool(), tmp_path, 40, fill="error")
+
+
+def test_superfiltering_by_hand(tmp_path):
+    """The highest ratio of perplexities below 1; then at random what is above it or was not scored."""
+    pool, losses = toy_pool(6), np.log([[3.0, 4], [5, 4], [2, 4], [3.9, 4], [3, 4]])
+    values = np.vstack([losses, [np.nan, np.nan]])
+    inputs = SimpleNamespace(difficulty=lambda: Rows(pack_ids(pool.ids()), values))
+    options = {"num_samples": 6, "rng": np.random.default_rng(0)}
+    selected = SELECTORS[SuperfilteringConfig].select(pool, inputs, **options)
+    assert [s.id for s in selected[:4]] == ["p003", "p000", "p004", "p002"]
+    assert [s.score for s in selected[:4]] == [0.975, 0.75, 0.75, 0.5]
+    assert {(s.id, s.reason, s.score) for s in selected[4:]} == {("p001", "fill", None), ("p005", "fill", None)}
+
+
+def test_bm25_text_asks_with_the_question(tmp_path):
+    selected = chosen(SELECTORS[Bm25TextConfig], toy_pool(), tmp_path, 9)
+    assert [int(s.id[1:]) % 5 for s in selected] == [0] * 8 + [int(selected[8].id[1:]) % 5]
+    assert {s.error_id for s in selected[:8]} == {"v0"} and {s.skill for s in selected} == {None}
+    assert selected[0].matched_terms == ("circles",) and selected[8].reason == "fill"
