@@ -14,7 +14,7 @@ from delamo.report.collect import Run
 from delamo.report.formats import csv_text
 from delamo.report.results import Budget, Method, Results, Target
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 COLUMNS = (
     "student",
     "pool",
