@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 import pytest
 from fake_runs import planted, write_example, write_run
 from hydra import compose, initialize_config_dir
+from table_runs import write_table1
 
 from delamo.compose import conf_dir, read_report
 from delamo.report import html
@@ -178,3 +179,9 @@ def test_command_line_takes_the_keys():
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         asked = read_report(compose("report", overrides=["format=html", "out=r.html", "plots=p", "reference=none"]))
     assert (asked.format, asked.out, asked.plots, asked.reference) == ("html", "r.html", "p", "none")
+
+
+def test_a_table_of_the_paper_is_a_page_with_the_plots_of_its_runs(tmp_path):
+    page = Page(report(write_table1(tmp_path), "html", table="table1"))
+    assert any("Table 1" in data for data in page.data) and page.tags.count("figure") >= 1
+    assert page.tables[-1][0] == ["run directory", "settings that not all share"]

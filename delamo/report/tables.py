@@ -90,7 +90,7 @@ def layout_text(found: Collected, format: str, table: str, against: str | None) 
     if format != "html":
         return layout_tables.report(found, table, format, against=against)
     laid_out = layout_tables.report_blocks(found, table, against=against)
-    return html.page([*laid_out, *html.config_blocks(found.runs)])
+    return html.page([*laid_out, *html.pictures(arrange(found)), *html.config_blocks(found.runs)])
 
 
 def blocks(results: Results) -> list[Block]:

@@ -5,6 +5,7 @@ matplotlib is the extra `plots`; it is imported when a picture is asked for, wit
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,7 +31,7 @@ def figures(results: Results) -> dict[str, Figure]:
     found: dict[str, Figure] = {}
     with style.applied():
         for draw in _drawers():
-            found |= draw(results)
+            found |= {re.sub(r"[^\w.-]+", "_", name): figure for name, figure in draw(results).items()}
     return found
 
 
