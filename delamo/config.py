@@ -526,6 +526,8 @@ class CellConfig:
     """Run again where a finished run of the same config came from other code, weights or data."""
     fast: bool = label()
     """With `-m` and a table's preset: its smoke grid."""
+    jobs: int = speed()
+    """With `-m`: processes that share the cells of the sweep, and the processor's cores between them."""
 
 
 SCHEMAS: dict[str, type] = {

@@ -18,10 +18,13 @@ from omegaconf.errors import OmegaConfBaseException
 from delamo.compose import conf_dir, read_cell, read_report, read_verb, to_plain
 from delamo.config import NoLoggerConfig
 from delamo.keys import flatten, refuse_keys
+from delamo.plugins import load_plugins
+from delamo.store import BusyError
 from delamo.sweep import GridSweeper, register
 from delamo.tuning.ranks import check_launch
 
 register(GridSweeper)
+load_plugins()
 
 
 @hydra.main(config_path=str(conf_dir()), config_name="config", version_base="1.3")
@@ -119,6 +122,8 @@ def plain_errors() -> Iterator[None]:
     except OmegaConfBaseException as error:
         _show_in_sweep(f"delamo: {error}")
         raise CompactHydraException(f"delamo: {error}") from None  # Hydra would print a cause of its own kind twice
+    except BusyError:
+        raise  # the sweep comes back to it
     except Exception:
         _show_in_sweep(traceback.format_exc())
         raise

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ from typing import Any
 from delamo.compose import identity
 from delamo.config import CellConfig
 from delamo.provenance import provenance
-from delamo.store import digest_of, locked, slug, write_json
+from delamo.store import BusyError, digest_of, locked, slug, write_json
 
 STATUS = "status.json"
 SCHEMA_VERSION = 1
@@ -86,6 +85,13 @@ class Attempt:
         self.write("running")
         return True
 
+    def take_back(self) -> None:
+        """Leave `status.json` as it was before this try."""
+        if self.previous:
+            write_json(self.folder / STATUS, self.previous)
+        else:
+            (self.folder / STATUS).unlink(missing_ok=True)
+
     def write(self, state: str, reason: str | None = None) -> None:
         """Write `status.json`; attempts before this one stay listed."""
         status = {
@@ -106,17 +112,18 @@ class Attempt:
 def attempt(folder: Path, config: CellConfig) -> Iterator[Attempt]:
     """Hold the run directory for one try; an exception ends in a `failed` status with its reason, and goes on.
 
-    Where another process runs the same cell, wait for it: its result is then found.
+    Where another process runs the same cell, wait for it: its result is then found. A cell that is put off was not tried.
+
+    Raises:
+        BusyError: another process runs the cell or computes a stage of it, under `not_waiting`.
     """
-    with contextlib.ExitStack() as stack:
-        try:
-            stack.enter_context(locked(folder / ".lock", wait=False))
-        except BlockingIOError:
-            print(f"{folder}: another process runs this cell, waiting for it", file=sys.stderr)
-            stack.enter_context(locked(folder / ".lock"))
+    with locked(folder / ".lock", what=str(folder)):
         this = Attempt(folder, config_digest(config), read_status(folder))
         try:
             yield this
+        except BusyError:
+            this.take_back()
+            raise
         except BaseException as error:
             # A finished run is not marked as failed by a try that ended before it started.
             if this.running or this.previous.get("state") != "done":

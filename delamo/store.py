@@ -14,9 +14,11 @@ import json
 import os
 import re
 import shutil
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from itertools import count, islice
 from pathlib import Path
@@ -32,6 +34,21 @@ MANIFEST = "manifest.json"
 QUARANTINE = "quarantine.jsonl"
 WORK = "work"
 SCHEMA_VERSION = 1
+_waits: ContextVar[bool] = ContextVar("waits", default=True)
+
+
+class BusyError(Exception):
+    """Another process is at this work, and waiting for it is not wanted (see `not_waiting`)."""
+
+
+@contextlib.contextmanager
+def not_waiting() -> Iterator[None]:
+    """Inside, work that another process is at raises `BusyError`, so that there is time for other work."""
+    token = _waits.set(False)
+    try:
+        yield
+    finally:
+        _waits.reset(token)
 
 
 def digest_of(value: Any) -> str:
@@ -95,15 +112,25 @@ def read_rows(cls: type[T], path: Path) -> list[T]:
 
 
 @contextlib.contextmanager
-def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
-    """Hold an exclusive lock on `path`; the system lets go of it when the process dies.
+def locked(path: Path, *, what: str = "") -> Iterator[None]:
+    """Hold an exclusive lock on `path`, waiting for it; the system lets go of it when the process dies.
+
+    Args:
+        what: names the work in a line on stderr, where another process is at it.
 
     Raises:
-        BlockingIOError: another process holds it and `wait` is false.
+        BusyError: another process holds it, under `not_waiting`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not _waits.get():
+                raise BusyError(what or str(path)) from None
+            if what:
+                print(f"{what}: another process is at it, waiting for it", file=sys.stderr, flush=True)
+            fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
@@ -226,7 +253,7 @@ class Stage:
                 yield draft
 
     def _lock(self) -> contextlib.AbstractContextManager[None]:
-        return locked(self.root / ".locks" / f"{self.kind}-{self.digest[:12]}")
+        return locked(self.root / ".locks" / f"{self.kind}-{self.digest[:12]}", what=f"{self.kind} {self.label}")
 
     @contextlib.contextmanager
     def _draft(self, resumable: bool) -> Iterator[Draft]:

@@ -9,6 +9,9 @@ One table of the paper is seldom one grid: the pretrained student has no budget,
         grids:
           - {selector: none, task: "micro/a,micro/b"}
           - {selector: random, seed: "0,1,2", task: "micro/a,micro/b"}
+
+Processes share a sweep: each goes through all cells, and puts off those that another one is at. `jobs=2` starts two of them here; the same
+command given again, on another GPU or another machine with the same folders, helps too.
 """
 
 from __future__ import annotations
@@ -16,7 +19,10 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
+import os
 import shlex
+import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -35,7 +41,9 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-FAST = "fast"
+from delamo.store import BusyError, not_waiting
+
+FAST, JOBS = "fast", "jobs"
 PLUGINS = "hydra_plugins.delamo"
 FOUND_S = 3.0
 """Seconds that a cell takes at most which is found finished; with a larger pool, the first one reads it."""
@@ -88,7 +96,8 @@ class GridSweeper(Sweeper):
         folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self.config, folder / "multirun.yaml")
         print(f"{len(cells)} cells", file=sys.stderr)
-        with keep_data(), say_how_to_resume():
+        jobs = _value(self.parse(list(arguments)), JOBS) or 1
+        with keep_data(), say_how_to_resume(), helpers(jobs - 1, folder):
             if self.config.hydra.launcher._target_ == ONE_AFTER_THE_OTHER:
                 logging.getLogger("hydra").setLevel(logging.WARNING)  # each launch would be announced on stdout
                 results = in_turn(cells, self._launch)
@@ -116,18 +125,59 @@ def in_turn(
     *,
     clock: Callable[[], float] = time.monotonic,
 ) -> list[JobReturn]:
-    """Run the cells one after the other, whatever fails, and say on stderr where the sweep stands."""
-    results: list[JobReturn] = []
+    """Run the cells one after the other, whatever fails, and say on stderr where the sweep stands.
+
+    A cell that another process is at is put off; when no other is left, it is waited for.
+    """
+    results: dict[int, JobReturn] = {}
     took: list[float] = []
-    for index, cell in enumerate(cells):
-        left = time_left(took, len(cells) - index)
-        print(f"cell {index + 1} of {len(cells)}{left}: {' '.join(cell)}", file=sys.stderr, flush=True)
+
+    def run(index: int) -> bool:
+        left = time_left(took, len(cells) - len(results))
+        print(f"cell {index + 1} of {len(cells)}{left}: {' '.join(cells[index])}", file=sys.stderr, flush=True)
         started = clock()
-        results.append(launch(cell, index))
+        result = launch(cells[index], index)
+        if isinstance(result._return_value, BusyError):
+            print(f"put off, another process is at it: {result._return_value}", file=sys.stderr, flush=True)
+            return False
         took.append(clock() - started)
-        if results[-1].status is not JobStatus.COMPLETED:
-            print(f"cell {index + 1} of {len(cells)} FAILED: {' '.join(cell)}", file=sys.stderr, flush=True)
-    return results
+        if result.status is not JobStatus.COMPLETED:
+            print(f"cell {index + 1} of {len(cells)} FAILED: {' '.join(cells[index])}", file=sys.stderr, flush=True)
+        results[index] = result
+        return True
+
+    with not_waiting():
+        put_off = [index for index in range(len(cells)) if not run(index)]
+    for index in put_off:
+        run(index)
+    return [results[index] for index in range(len(cells))]
+
+
+@contextlib.contextmanager
+def helpers(number: int, folder: Path) -> Iterator[None]:
+    """Processes that go through the same cells meanwhile; what they say is in `folder`/helper-N.log.
+
+    This process goes through all cells itself, so that it meets each result and each failure, and nothing is asked of the others.
+    """
+    if number < 1:
+        yield
+        return
+    threads = max(1, (os.cpu_count() or 1) // (number + 1))
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))  # torch is not imported yet
+    command = [*sys.orig_argv, f"{JOBS}=1"]
+    with contextlib.ExitStack() as stack:
+        started = []
+        for place in range(1, number + 1):
+            log = stack.enter_context((folder / f"helper-{place}.log").open("w"))
+            started.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT))
+        print(f"{number} more processes share the cells: {folder}/helper-*.log", file=sys.stderr)
+        try:
+            yield
+        finally:
+            for process in started:  # at the end of the list there is nothing left for them to do
+                process.send_signal(signal.SIGINT)
+            for process in started:
+                process.wait()
 
 
 def time_left(took: Sequence[float], num_left: int) -> str:
@@ -171,7 +221,7 @@ def cells_of(
         parse: Hydra's parser of override strings.
         fast: what `fast=true` on the command line sets besides.
     """
-    hurried = any(override.get_key_element() == FAST and override.value() is True for override in given)
+    hurried = _value(given, FAST) is True
     wanted = _choices([*(parse(_lines(fast or {})) if hurried else []), *given])
     tables = [_choices(parse(_lines(grid))) for grid in grids]
     offered = {key: {value for table in tables for value in table.get(key, ())} for key in wanted}
@@ -183,6 +233,12 @@ def cells_of(
         for cell in itertools.product(*table.values()):
             cells.setdefault(frozenset(cell), list(cell))
     return list(cells.values())
+
+
+def _value(given: Sequence[Override], key: str) -> Any:
+    """What the command line says of a key that is about the sweep; None where it says nothing."""
+    values = [override.value() for override in given if override.get_key_element() == key]
+    return values[-1] if values else None
 
 
 def _lines(grid: dict[str, Any]) -> list[str]:

@@ -425,7 +425,7 @@ def test_a_cell_that_another_process_runs_is_waited_for(run, capsys):
     lock.__enter__()
     threading.Timer(0.3, lambda: lock.__exit__(None, None, None)).start()
     assert run() == folder
-    assert "another process runs this cell" in capsys.readouterr().err
+    assert "another process is at it" in capsys.readouterr().err
 
 
 def test_results_of_other_code_are_refused_unless_forced(run, monkeypatch):

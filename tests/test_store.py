@@ -20,10 +20,12 @@ from delamo.records import PoolSkills, Quarantined
 from delamo.store import (
     MANIFEST,
     Account,
+    BusyError,
     Store,
     append_shards,
     digest_of,
     locked,
+    not_waiting,
     read_rows,
     slug,
     write_rows,
@@ -251,13 +253,27 @@ def test_a_lock_dies_with_its_process(tmp_path):
         with locked(tmp_path / "lock"):
             os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(child, 0)
-    with locked(tmp_path / "lock", wait=False):
+    with not_waiting(), locked(tmp_path / "lock"):
         pass
 
 
-def test_a_lock_that_is_held_is_said_to_be(tmp_path):
-    with locked(tmp_path / "lock"), pytest.raises(BlockingIOError), locked(tmp_path / "lock", wait=False):
+def test_who_does_not_wait_is_told_what_is_going_on_elsewhere(tmp_path):
+    lock = tmp_path / "lock"
+    with locked(lock), not_waiting(), pytest.raises(BusyError, match="this work"), locked(lock, what="this work"):
         pass
+
+
+def test_a_stage_that_is_computed_elsewhere_is_busy_until_it_is_done(tmp_path):
+    stage = Store(tmp_path).stage("answers", "x", {"x": 1}, version=1)
+
+    def make(draft):
+        with not_waiting(), pytest.raises(BusyError, match="answers x"):
+            stage.ensure(make)
+        draft.finish(Account(num_in=0, num_ok=0))
+
+    assert stage.ensure(make)
+    with not_waiting():
+        assert not stage.ensure(make)
 
 
 def test_a_step_asks_for_its_inputs_only_when_it_must(tmp_path):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
 
 from delamo.cell import keep_data, open_cell, read_pool
+from delamo.rundir import attempt, read_status
+from delamo.store import BusyError, locked
 from delamo.sweep import cells_of, in_turn, say_how_to_resume, time_left
 
 GRIDS = [
@@ -97,6 +101,47 @@ def test_a_failed_cell_is_reported_at_once_and_the_others_run(capsys):
         "cell 2 of 3: task=b\n",
         "cell 2 of 3 FAILED: task=b\ncell 3 of 3: task=c\n",
     ]
+
+
+def test_a_cell_that_another_process_is_at_is_put_off_to_the_end(capsys):
+    order = []
+
+    def launch(cell: list[str], index: int) -> JobReturn:
+        order.append(index)
+        try:
+            if index == 1:
+                with locked(lock):
+                    return JobReturn(status=JobStatus.COMPLETED)
+        except BusyError as error:
+            held.close()  # the other process comes to its end
+            return JobReturn(status=JobStatus.FAILED, _return_value=error)
+        return JobReturn(status=JobStatus.COMPLETED)
+
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as held:
+        lock = Path(folder) / "lock"
+        held.enter_context(locked(lock))
+        results = in_turn(CELLS, launch)
+    assert order == [0, 1, 2, 1]
+    assert [result.status for result in results] == [JobStatus.COMPLETED] * 3
+    said = capsys.readouterr().err
+    assert said.count("put off") == 1 and "FAILED" not in said
+
+
+def test_a_cell_that_is_put_off_was_not_tried(tmp_path, cell_config):
+    config = cell_config(*SMALL)
+    with pytest.raises(BusyError), attempt(tmp_path, config) as this:
+        this.begin("digest", force=False)
+        raise BusyError("a stage")
+    assert read_status(tmp_path) == {}
+
+
+def test_two_processes_share_the_cells(tmp_path):
+    with sweep(tmp_path, "jobs=2", "selector=none", "task.seed=0,1,2,3") as process:
+        said = process.stderr.read()
+    assert process.returncode == 0, said
+    other = (tmp_path / "runs/.hydra/helper-1.log").read_text()
+    assert len([*tmp_path.glob("runs/*/metrics.json")]) == 4
+    assert "cell 1 of 4" in other and "Traceback" not in other
 
 
 def test_the_time_left_follows_from_what_cells_took(capsys):
