@@ -27,6 +27,8 @@ OPEN = {
     "task/llava_json": ["task.validation=v.json", "task.test=t.json"],
     "pool/llava_json": ["pool.annotation=p.json"],
     "pool/parquet": ["pool.folder=p"],
+    "pool/hf_dataset": ["pool.path=owner/data"],
+    "task/hf_dataset": ["task.path=owner/data"],
     "budget/custom": ["budget.num_samples=700"],
     "task/vision_flan": ["task.task_name=VQA"],
     "mistakes/annotated": ["mistakes.path=steps.jsonl"],
