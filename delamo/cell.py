@@ -173,7 +173,7 @@ _MOST = {"task": 16, "samples": 64, "pool": 1}
 def keep_data() -> Iterator[None]:
     """Inside, cells of this process that name the same data share it: a pool of a million takes minutes to read."""
     global _KEPT
-    before, _KEPT = _KEPT, {kind: OrderedDict() for kind in _MOST}
+    before, _KEPT = _KEPT, _KEPT or {kind: OrderedDict() for kind in _MOST}
     try:
         yield
     finally:

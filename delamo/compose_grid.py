@@ -46,12 +46,18 @@ class GridComposer:
 
     def _assembled(self, cell: Sequence[str], parts: _Parts, other: Sequence[str]) -> DictConfig:
         if parts.base not in self._holds:
-            self._holds[parts.base] = self._put_together(self._split(other)) == self.load(list(other))
+            self._holds[parts.base] = self._is_as_hydra_has_it(other)
         try:
             config = self._put_together(parts) if self._holds[parts.base] else None
         except OmegaConfBaseException:
             config = None  # Hydra says better what is wrong
         return self.load(list(cell)) if config is None else config
+
+    def _is_as_hydra_has_it(self, cell: Sequence[str]) -> bool:
+        try:
+            return self._put_together(self._split(cell)) == self.load(list(cell))
+        except (HydraException, OmegaConfBaseException):
+            return False  # a cell that does not compose says nothing about the others
 
     def _put_together(self, parts: _Parts) -> DictConfig:
         if parts.base not in self._bases:

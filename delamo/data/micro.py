@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 
 from delamo.data import Task
 from delamo.data.microworld.catalogue import TARGETS
@@ -40,6 +41,10 @@ class MicroPool:
         return (self._sample(index) for index in range(len(self)))
 
     def ids(self) -> Sequence[str]:
+        return self._ids
+
+    @cached_property
+    def _ids(self) -> Sequence[str]:
         return [_pool_id(index) for index in range(len(self))]
 
     def get(self, id: str) -> Sample:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -33,14 +33,21 @@ def weights_identity(path: str, revision: str | None = None) -> str:
 
 def folder_digest(folder: Path) -> str:
     """sha256 over the names, sizes and contents of a folder's files; hidden files and Markdown do not count."""
-    digest = hashlib.sha256()
     files = sorted(
         entry for entry in folder.iterdir() if entry.is_file() and entry.name[0] != "." and entry.suffix != ".md"
     )
-    for file in files:
-        digest.update(f"{file.name}\0{file.stat().st_size}\0".encode())
+    stats = [(file, file.stat()) for file in files]
+    return _files_digest(tuple((file, at.st_size, at.st_mtime_ns, at.st_ctime_ns, at.st_ino) for file, at in stats))
+
+
+@lru_cache(maxsize=64)
+def _files_digest(files: tuple[tuple[Path, int, int, int, int], ...]) -> str:
+    """Of files as they were then: every cell of a sweep asks for the same weights."""
+    digest = hashlib.sha256()
+    for file, size, *_ in files:
+        digest.update(f"{file.name}\0{size}\0".encode())
         with file.open("rb") as stream:
-            if file.stat().st_size > HASHED_WHOLE:
+            if size > HASHED_WHOLE:
                 digest.update(stream.read(2**20))
                 stream.seek(-(2**20), 2)
             for chunk in iter(lambda: stream.read(2**20), b""):

@@ -23,6 +23,8 @@ from delamo.plan.recorded import Recorded
 from delamo.rundir import read_status, run_folder
 
 Overrides = Sequence[str]
+CANNOT_RUN = (ValueError, OSError, ImportError, OmegaConfBaseException, HydraException)
+"""What a cell raises that does not compose, whose data cannot be used, or that needs a package which is not here."""
 
 
 @dataclass(slots=True)
@@ -97,7 +99,7 @@ def look(cells: Sequence[Overrides], configs: Iterable[DictConfig | Exception], 
                     raise config
                 cell, plan = opener.open(read_cell(config))
                 leaky.append(opener.open(cell.config, leaky=True) if plan.audit else (cell, plan))
-            except (ValueError, OSError, OmegaConfBaseException, HydraException) as error:
+            except CANNOT_RUN as error:
                 found.failed.append((overrides, " ".join(str(error).split())))
                 continue
             planned.append((cell, plan))
