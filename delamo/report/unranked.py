@@ -12,7 +12,10 @@ from delamo.report.selection_costs import measured
 
 NUMBERS = ("embeddings", "hidden_states", "difficulty", "gradients")
 """Stages that give each pool sample the numbers that a selector goes by."""
-NOTE = "They are selected after all others, at random (reason `fill`); the pool's quarantine.jsonl in the store says which and why."
+NOTE = (
+    "They are selected after all others, at random (reason fill). Those without a number stand in the runs' quarantine.jsonl, each with "
+    "its reason."
+)
 
 
 def unranked_blocks(runs: Sequence[Run]) -> list[Block]:
