@@ -2,6 +2,7 @@
 
 import json
 
+import yaml
 from fake_runs import write_run
 
 from delamo.report import presets
@@ -37,10 +38,11 @@ def write_cell(root, table, row, column=0, *, bits=FAIR, seed=0, scale="micro", 
         bits=bits,
         budget=cell["budget"],
         num_samples=values["budget.num_samples"],
-        config=nested({key: value for key, value in values.items() if key != "seed"}),
         digest=digest,
         **more,
     )
+    # as a run writes it: JSON's 2e-05 is a string in YAML
+    (path / "config.yaml").write_text(yaml.safe_dump(nested({**values, "seed": seed})))
     metrics = json.loads((path / "metrics.json").read_text())
     metrics["cell"] |= {role: cell[role] for role in ("student", "teacher", "pool")}
     metrics["selection"]["num_samples"] = 0 if cell["selector"] == "none" else values["budget.num_samples"]

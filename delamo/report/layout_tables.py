@@ -306,14 +306,14 @@ def _correlations(layout: Layout, *, beside: bool) -> list[str]:
 
 
 def _correlation(whose: str, rows: list[list[Any]]) -> list[str]:
-    from scipy.stats import spearmanr
+    from scipy.stats import pearsonr, spearmanr
 
     if len(rows) < 3:
         return [f"Steps against gain, {whose}: {len(rows)} targets are too few for a correlation."]
-    found = spearmanr([steps for steps, _ in rows], [gain for _, gain in rows])
-    return [
-        f"Steps against gain, {whose}: Spearman's rho {found.statistic:+.2f} over {len(rows)} targets (p {found.pvalue:.3f})."
-    ]
+    steps, gains = [row[0] for row in rows], [row[1] for row in rows]
+    found = [("Pearson's r", pearsonr(steps, gains)), ("Spearman's rho", spearmanr(steps, gains))]
+    said = ", ".join(f"{name} {one.statistic:+.2f} (p {one.pvalue:.3f})" for name, one in found)
+    return [f"Steps against gain, {whose}: {said} over {len(rows)} targets."]
 
 
 def _json(layout: Layout, *, beside: bool) -> dict[str, Any]:
