@@ -41,6 +41,12 @@ def test_conf_templates_and_weights_travel(installed):
         assert files_below(installed / "delamo", pattern) == files_below(ROOT / "delamo", pattern), pattern
 
 
+def test_the_papers_numbers_travel(installed):
+    there = files_below(installed / "delamo/report", "*.yaml")
+    assert there == files_below(ROOT / "delamo/report", "*.yaml")
+    assert there == {"paper/prose.yaml", *(f"paper/table{number}.yaml" for number in range(1, 13))}
+
+
 def test_nothing_else_travels(installed):
     assert {path.name.split("-")[0] for path in installed.iterdir()} == {"delamo"}
     stray = [name for name in files_below(installed, "*") if re.search(r"__pycache__|\.nb[ci]$|\.pyc$|\.tmp$", name)]
