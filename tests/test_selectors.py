@@ -23,7 +23,7 @@ from delamo.selector_config import (
     SuperfilteringConfig,
     ValidationDataConfig,
 )
-from delamo.selectors import SELECTORS, Inputs
+from delamo.selectors import SELECTORS, Inputs, add_selector
 
 SKILLS = ["count circles", "name a colour", "read a digit", "compare two sizes", "find the odd one out"]
 BY_NAME = {schema.__name__: selector for schema, selector in SELECTORS.items()}
@@ -237,3 +237,8 @@ def test_bm25_text_asks_with_the_question(tmp_path):
     assert [int(s.id[1:]) % 5 for s in selected] == [0] * 8 + [int(selected[8].id[1:]) % 5]
     assert {s.error_id for s in selected[:8]} == {"v0"} and {s.skill for s in selected} == {None}
     assert selected[0].matched_terms == ("circles",) and selected[8].reason == "fill"
+
+
+def test_an_input_that_has_settings_wants_a_schema_that_has_them():
+    with pytest.raises(ValueError, match="embeddings follow from fields of InstaConfig, derive RandomConfig from it"):
+        add_selector("mine", RandomConfig, lambda pool, inputs: [], needs=("validation", "embeddings"))

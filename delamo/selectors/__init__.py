@@ -119,6 +119,17 @@ SELECTORS: dict[type[SelectorConfig], Selector] = {
     LessConfig: Selector(select=less.select, needs=("validation", "validation_gradients", "gradients")),
 }
 
+SET_BY: dict[str, type[SelectorConfig]] = {
+    "embeddings": InstaConfig,
+    "validation_embeddings": InstaConfig,
+    "hidden_states": RdsConfig,
+    "validation_hidden_states": RdsConfig,
+    "difficulty": SuperfilteringConfig,
+    "gradients": LessConfig,
+    "validation_gradients": LessConfig,
+}
+"""Inputs that follow from fields of the selector's own config, the encoder say: the schema that has them."""
+
 
 def add_selector(
     name: str, schema: type[SelectorConfig], select: Callable[..., list[Selected]], *, needs: tuple[str, ...] = ()
@@ -140,6 +151,12 @@ def add_selector(
     if unknown:
         known = ", ".join(field.name for field in dataclasses.fields(Inputs))
         raise ValueError(f"add_selector({name!r}): there is no input {min(unknown)}, there are {known}")
+    unset = [need for need in needs if not issubclass(schema, SET_BY.get(need, SelectorConfig))]
+    if unset:
+        of = SET_BY[unset[0]].__name__
+        raise ValueError(
+            f"add_selector({name!r}): {unset[0]} follow from fields of {of}, derive {schema.__name__} from it"
+        )
     if f"selector/{name}" in SELECTOR_SCHEMAS:
         raise ValueError(f"add_selector({name!r}): the package has a selector of this name, choose another")
     SELECTORS[schema] = Selector(select=select, needs=needs, code=file_digest(Path(inspect.getfile(select))))
