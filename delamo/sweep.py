@@ -225,6 +225,11 @@ def cells_of(
     wanted = _choices([*(parse(_lines(fast or {})) if hurried else []), *given])
     tables = [_choices(parse(_lines(grid))) for grid in grids]
     offered = {key: {value for table in tables for value in table.get(key, ())} for key in wanted}
+    for key, values in wanted.items():
+        unknown = [value for value in values if value not in offered[key]]
+        if 0 < len(unknown) < len(values):
+            known = ", ".join(value for value in values if value in offered[key])
+            raise ValueError(f"{', '.join(unknown)} is in no grid of the preset, {known} is: sweep over them apart")
     cells: dict[frozenset[str], list[str]] = {}
     for table in tables:
         for key, values in wanted.items():

@@ -60,6 +60,11 @@ def test_a_value_that_no_grid_has_replaces_theirs():
     ]
 
 
+def test_values_of_which_only_some_are_in_a_grid_are_an_error():
+    with pytest.raises(ValueError, match="selector=insta is in no grid of the preset, selector=random is"):
+        cells("selector=random,insta")
+
+
 def test_what_no_grid_names_goes_to_every_cell():
     assert all(cell.endswith("budget=10k") for cell in cells("budget=10k")) and len(cells("budget=10k")) == 7
     assert len(cells("budget=10k,30k")) == 14
