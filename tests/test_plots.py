@@ -128,6 +128,24 @@ def test_one_budget_is_shown_by_method(tmp_path):
     assert [round(float(c.lines[0].get_xdata()[0]), 1) for c in figure.axes[0].containers] == [25.0, 37.5, 62.5]
 
 
+@pytest.mark.filterwarnings("error")  # matplotlib warns where labels leave no room for the axes
+def test_long_names_leave_room(tmp_path):
+    for rate in (0.1, 0.2):
+        for name in ("answer_switch", "whole_rationale"):
+            tuned = {
+                "tuning": {"learning_rate": rate, "lora_dropout": rate, "epochs": 10 * rate},
+                "mistakes": {"name": name},
+            }
+            for selector in ("random", "error_driven"):
+                write(tmp_path, "a", selector, "b", 10, 20, config=tuned, digest=f"{name}{rate}", planted=skills(0.5))
+    write(tmp_path, "a", "none", "b", 10, 10)
+    drawn = plots.figures(arrange(collect(tmp_path)))
+    for name, figure in drawn.items():
+        plots.rendered(name, figure, "png")
+        assert all(panel.get_position().width > 0.25 for panel in figure.axes), name
+    assert [tick.get_text() for tick in drawn["overlap"].axes[0].get_xticklabels()][:2] == ["1", "2"]
+
+
 def test_same_results_same_bytes(figures, results, tmp_path):
     name = "ablations-b500"
     again = plots.figures(results)[name]

@@ -28,12 +28,20 @@ class Overlap:
     num_targets: int
 
 
-def over_targets(targets: Iterable[Mapping[str, Sequence[AbstractSet[str]]]]) -> Overlap | None:
-    """The mean over targets of `overlap`; each maps a method to what its runs selected there. None for less than two methods."""
+def over_targets(
+    targets: Iterable[Mapping[str, Sequence[AbstractSet[str]]]], order: Sequence[str] = ()
+) -> Overlap | None:
+    """The mean over targets of `overlap`; None for less than two methods.
+
+    Args:
+        targets: for each, a method's name to what its runs selected there.
+        order: of the methods, where it is not that of their first appearance.
+    """
     import numpy as np
 
     found = [overlap(selections) for selections in targets if selections]
-    methods = list(dict.fromkeys(name for names, _ in found for name in names))
+    there = dict.fromkeys(name for names, _ in found for name in names)
+    methods = list(dict.fromkeys([*(name for name in order if name in there), *there]))
     if len(methods) < 2:
         return None
     places = {name: place for place, name in enumerate(methods)}

@@ -266,8 +266,14 @@ def _budget(key: tuple[Any, ...], runs: list[Run], reference: str) -> Budget:
         num_samples=num_samples,
         reference=reference,
         targets=targets,
-        overlap=over_targets(_selections(target) for target in targets),
+        overlap=over_targets((_selections(target) for target in targets), [short(label) for label in labels(targets)]),
     )
+
+
+def labels(targets: Sequence[Target]) -> list[str]:
+    """Of the methods on any of the targets, in the paper's order."""
+    found = {(method.label, method.selector) for target in targets for method in target.methods}
+    return [label for label, _ in sorted(found, key=lambda pair: method_place(pair[1], pair[0]))]
 
 
 def _judged_together(targets: list[Target]) -> list[Target]:

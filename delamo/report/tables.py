@@ -19,7 +19,7 @@ from delamo.report.leakage_tables import leakage_blocks
 from delamo.report.noise_tables import definitions, detectable_lines, kept_blocks, variance_blocks
 from delamo.report.overlap_tables import overlap_blocks
 from delamo.report.planted_tables import planted_blocks
-from delamo.report.results import ALPHA, PRETRAINED_LABEL, Budget, Method, Results, Target, arrange
+from delamo.report.results import ALPHA, PRETRAINED_LABEL, Budget, Method, Results, Target, arrange, labels
 from delamo.report.selection_costs import selection_cost_blocks
 from delamo.report.statistics import Interval, mean
 from delamo.report.unranked import unranked_blocks
@@ -183,11 +183,11 @@ def _budget_title(budget: Budget) -> str:
 
 def _overview(budget: Budget) -> list[Block]:
     """Accuracy of methods against targets, cut into several tables where the terminal is too narrow."""
-    labels = list(dict.fromkeys(m.label for target in budget.targets for m in target.methods))
-    columns = [(target.task, [_overview_cell(target, label) for label in labels]) for target in budget.targets]
+    methods = labels(budget.targets)
+    columns = [(target.task, [_overview_cell(target, label) for label in methods]) for target in budget.targets]
     if len(columns) > 1:
-        columns.append(("mean", [_mean_cell(budget, label) for label in labels]))
-    names = [_row_name(budget, label) for label in labels]
+        columns.append(("mean", [_mean_cell(budget, label) for label in methods]))
+    names = [_row_name(budget, label) for label in methods]
     first = max(len(name) for name in ("accuracy %", *names)) + 4
     widths = [max(len(title), *map(len, cells)) for title, cells in columns]
     tables = []

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from delamo.report import statistics
 from delamo.report.names import short
 from delamo.report.order import LAST
-from delamo.report.plots.style import COLOURS, INK, MUTED, caption, grid
+from delamo.report.plots.style import COLOURS, INK, MUTED, caption, grid, lines_of, num_lines
 from delamo.report.results import BOOTSTRAP_SEED, Budget, Method, Results, Target
 from delamo.report.statistics import Comparison
 from delamo.report.variants import PRETRAINED, RANDOM
@@ -43,7 +43,7 @@ def _figure(budget: Budget, targets: Sequence[Target]) -> Figure:
     shown = [[m for m in target.methods if m.selector in (LAST, RANDOM)] for target in targets]
     names = list(dict.fromkeys(_name(m) for methods in shown for m in methods))
     names.sort(key=lambda name: (name == WITHOUT_ALL, name != LAST, name))  # the whole method first, random last
-    figure, panels = grid(len(targets), row_inches=0.6 + 0.26 * len(names), sharex=True, sharey=True)
+    figure, panels = grid(len(targets), row_inches=0.6 + 0.26 * num_lines(names), sharex=True, sharey=True)
     figure.set_figwidth(figure.get_figwidth() + 1.5)
     for panel, target, methods in zip(panels, targets, shown, strict=True):
         _bars(panel, target, methods, names)
@@ -62,7 +62,7 @@ def _bars(panel: Axes, target: Target, methods: Sequence[Method], names: Sequenc
     panel.axvline(0, color=INK, linewidth=0.8)
     panel.set_title(target.task)
     panel.set_ylim(len(names) - 0.5, -0.5)
-    panel.set_yticks(range(len(names)), [name.removeprefix(f"{LAST} ") for name in names])
+    panel.set_yticks(range(len(names)), [lines_of(name.removeprefix(f"{LAST} ")) for name in names])
     panel.tick_params(axis="y", length=0)
     panel.grid(True, axis="x")
     panel.grid(False, axis="y")

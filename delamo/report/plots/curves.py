@@ -12,7 +12,7 @@ from matplotlib.ticker import FixedLocator, NullLocator
 
 from delamo.report.names import is_ablation, short
 from delamo.report.order import target_place
-from delamo.report.plots.style import Look, caption, grid, has_level, legend, looks, named
+from delamo.report.plots.style import Look, caption, grid, has_level, legend, lines_of, looks, named, num_lines
 from delamo.report.results import Budget, Method, Results
 
 INTERVALS = "Bars: 95 % Wilson interval for the test items of one run; a mean over seeds has the same, so that seeds do not narrow it."
@@ -97,7 +97,7 @@ def _dots(budgets: Sequence[Budget]) -> Figure:
     (budget,) = budgets
     methods = named(m for target in budget.targets for m in target.methods)
     style, names = looks(methods), [name for name, _ in methods]
-    figure, panels = grid(len(budget.targets), row_inches=0.55 + 0.22 * len(names), sharex=True, sharey=True)
+    figure, panels = grid(len(budget.targets), row_inches=0.55 + 0.22 * num_lines(names), sharex=True, sharey=True)
     for panel, target in zip(panels, budget.targets, strict=True):
         for method in target.methods:
             mean, look = 100 * method.accuracy.mean, style[short(method.label)]
@@ -114,7 +114,7 @@ def _dots(budgets: Sequence[Budget]) -> Figure:
             )
         panel.set_title(target.task)
         panel.set_ylim(len(names) - 0.5, -0.5)
-        panel.set_yticks(range(len(names)), names)
+        panel.set_yticks(range(len(names)), [lines_of(name) for name in names])
         panel.tick_params(axis="y", length=0)
         panel.grid(True, axis="x")
         panel.grid(False, axis="y")
@@ -124,4 +124,6 @@ def _dots(budgets: Sequence[Budget]) -> Figure:
 
 
 def _handle(name: str, look: Look, level: bool) -> Line2D:
-    return Line2D([], [], color=look.colour, linestyle=look.line, marker=None if level else look.mark, label=name)
+    return Line2D(
+        [], [], color=look.colour, linestyle=look.line, marker=None if level else look.mark, label=lines_of(name)
+    )

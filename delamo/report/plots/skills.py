@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from delamo.report.names import short
-from delamo.report.plots.style import INK, MUTED, Look, caption, grid, is_tuned, legend, looks, named
+from delamo.report.plots.style import INK, MUTED, Look, caption, grid, is_tuned, legend, lines_of, looks, named
 from delamo.report.results import Budget, Method, Results, Target
 
 NOTE = (
@@ -43,7 +43,7 @@ def _figure(budget: Budget, targets: Sequence[Target]) -> Figure:
     for panel, target in zip(panels, targets, strict=True):
         _panel(panel, target, style)
     handles = [
-        Line2D([], [], color=style[name].colour, marker=style[name].mark, linestyle="none", label=name)
+        Line2D([], [], color=style[name].colour, marker=style[name].mark, linestyle="none", label=lines_of(name))
         for name, _ in methods
     ]
     legend(figure, handles)

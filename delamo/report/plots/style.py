@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import textwrap
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from delamo.report.names import short
+from delamo.report.order import method_place
 from delamo.report.results import Method
 from delamo.report.variants import NO_BUDGET, PRETRAINED
 
@@ -22,6 +24,8 @@ INK = "#1b1e23"
 """Text and axes. In the HTML report it gives way to the page's own colour, so that a dark page has light text."""
 MUTED = "#7d838a"
 COLUMN_INCHES = 2.75
+LINE_INCHES = 0.17
+LABEL_CHARACTERS = 36
 NO_METADATA = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
 
 # Okabe and Ito 2008, distinct under all common forms of colour blindness; its yellow is too pale for a white page.
@@ -90,8 +94,9 @@ def applied(*, svg_salt: str = "delamo") -> AbstractContextManager[None]:
 
 
 def named(methods: Iterable[Method]) -> list[tuple[str, str]]:
-    """Each method's name in the pictures with its selector, once."""
-    return list(dict.fromkeys((short(method.label), method.selector) for method in methods))
+    """Each method's name in the pictures with its selector, once, in the paper's order."""
+    found = {(short(method.label), method.selector) for method in methods}
+    return sorted(found, key=lambda pair: method_place(pair[1], pair[0]))
 
 
 def looks(methods: Sequence[tuple[str, str]]) -> dict[str, Look]:
@@ -126,11 +131,24 @@ def grid(
     return figure, panels[:num_panels]
 
 
+def lines_of(name: str) -> str:
+    """A name as an axis or legend has room for it: a long one on several lines."""
+    return textwrap.fill(name, LABEL_CHARACTERS, break_long_words=False, break_on_hyphens=False)
+
+
+def num_lines(names: Iterable[str]) -> int:
+    """How many lines the names take, one below another."""
+    return sum(lines_of(name).count("\n") + 1 for name in names)
+
+
 def legend(figure: Figure, handles: Sequence[Line2D]) -> None:
-    """Above all panels, in as many columns as their width has room for."""
-    longest = max(len(str(handle.get_label())) for handle in handles)
-    fits = max(1, int(figure.get_figwidth() / (0.55 + 0.062 * longest)))
-    figure.legend(handles=list(handles), loc="outside upper left", ncols=min(len(handles), fits))
+    """Above all panels, in as many columns as their width has room for; the figure grows by what it takes."""
+    names = [str(handle.get_label()).splitlines() for handle in handles]
+    longest = max(len(line) for lines in names for line in lines)
+    columns = min(len(handles), max(1, int(figure.get_figwidth() / (0.55 + 0.062 * longest))))
+    rows = math.ceil(len(handles) / columns)
+    figure.set_figheight(figure.get_figheight() + LINE_INCHES * (rows * max(map(len, names)) - 1))
+    figure.legend(handles=list(handles), loc="outside upper left", ncols=columns)
 
 
 def caption(figure: Figure, axis: str, note: str) -> None:
