@@ -87,7 +87,7 @@ class GridComposer:
         return parts
 
 
-VALUES = frozenset({"seed", "iterations", "iterate_from", "force", "fast"})
+VALUES = frozenset({"seed", "iterations", "iterate_from", "force", "answers_after", "fast", "jobs"})
 """Keys of the root that hold a value; any other key without a dot is taken for a group."""
 
 

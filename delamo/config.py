@@ -524,6 +524,8 @@ class CellConfig:
     iterate_from: IterateFrom = MISSING
     force: bool = label()
     """Run again where a finished run of the same config came from other code, weights or data."""
+    answers_after: bool = speed()
+    """Ask the tuned student the validation samples again, so that `delamo trace` tells what became of an error."""
     fast: bool = label()
     """With `-m` and a table's preset: its smoke grid."""
     jobs: int = speed()

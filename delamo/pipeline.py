@@ -84,7 +84,7 @@ def plan_cell(cell: Cell) -> Plan:
         adapter = tune(cell, [*(done.selection for done in plan.rounds), selection], adapter)
         plan.rounds.append(Round(inputs, selection, adapter))
         plan.evaluation = evaluate(cell, adapter)
-    if "missing_skills" in cell.selector.needs:
+    if "missing_skills" in cell.selector.needs and cell.config.answers_after:
         plan.answers_after = collect_answers(cell, adapter)
     return plan
 

@@ -205,6 +205,15 @@ def test_a_cell_leaves_everything_that_a_reader_needs(run):
         assert Path(entry["path"], "manifest.json").is_file() and entry["seconds"] >= 0 and not entry["reused"]
 
 
+def test_what_became_of_the_errors_is_asked_only_where_it_is_wanted(run, calls):
+    with_it = run()
+    answered = calls["answers"]
+    assert run("answers_after=false", "force=true") == with_it  # it is no part of the cell's identity
+    assert calls["answers"] == answered
+    other = run("answers_after=false", "seeds.training=8")
+    assert "answers_after" not in stages_of(other) and calls["answers"] == answered
+
+
 def test_metrics_have_the_documented_shape(run):
     metrics = metrics_of(run())
     assert metrics["schema_version"] == 1
