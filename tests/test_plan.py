@@ -85,7 +85,7 @@ def test_every_cell_of_every_preset_can_be_planned(planner, scale):
     for table in TABLES:
         preset = f"experiment={table}"
         # A preset sets nothing but its grids, so that its cells are those of the other presets too.
-        assert set(yaml.safe_load((conf_dir() / "experiment" / f"{table}.yaml").read_text())) == {"hydra"}
+        assert set(yaml.safe_load((conf_dir() / "experiment" / f"{table}.yaml").read_text())) == {"answers_after", "hydra"}
         for cell in planner.cells(preset, f"scale={scale}"):
             part = [override for override in cell if override != preset]
             cells.setdefault(frozenset(part), part)
@@ -104,7 +104,7 @@ def test_table_1_by_hand(planner, scale):
     of_targets = 7 * (1 + 3 + 3)  # validation samples; error-driven and INSTA* at 3 budgets
     assert distinct["selection"] == distinct["tuning"] == of_pool + of_targets == 62
     assert distinct["evaluation"] == 147  # every cell tunes or tests something else
-    assert distinct["answers"] == 7 + 21  # the untuned student's; after error-driven tuning
+    assert distinct["answers"] == 7  # the untuned student's
     assert distinct["pool_skills"] == distinct["index"] == distinct["difficulty"] == distinct["embeddings"] == 1
     assert distinct["mistakes"] == distinct["skills"] == distinct["audit"] == distinct["task"] == 7
     full = [

@@ -202,7 +202,7 @@ def test_a_server_that_refuses_everything_stops_the_work(base, samples, tmp_path
     many = [replace(samples[1], id=f"m{number}") for number in range(60)]
     with StudentServer(base, tmp_path, failures=[refusal] * 60) as server:
         with pytest.raises(
-            ValueError, match=r"refused all of the first 16 requests for .* At most 0 image.*limit-mm-per-prompt"
+            ValueError, match=r"refused all of the first 16 requests for .*At most 0 image.*limit-mm-per-prompt"
         ):
             dict(connect(server, base).replies(many, **ASKED))
         assert len(server.requests) < 30

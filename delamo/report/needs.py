@@ -148,11 +148,8 @@ def _weights(kind: str, path: str) -> Need | None:
 def _has_weights(path: str) -> bool:
     if path.startswith("package:") or Path(path).exists():
         return True
-    try:
-        metadata.distribution(path)  # models that travel in packages of their own
+    if path and any(metadata.distributions(name=path)):  # models that travel in packages of their own
         return True
-    except (metadata.PackageNotFoundError, ValueError):
-        pass
     from huggingface_hub import try_to_load_from_cache
 
     return isinstance(try_to_load_from_cache(path, "config.json"), str)
