@@ -96,3 +96,18 @@ def test_each_file_is_run_once_and_names_do_not_clash(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="different names"):
         load_plugins()
     del sys.modules["delamo_plugin_same"]
+
+
+def test_the_readme_shows_a_smaller_one(tmp_path, monkeypatch):
+    text = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    for name, block in re.findall(r"```(?:python|yaml)\n# (\S+)\n(.*?)```", text, re.DOTALL):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(block)
+    (line,) = re.findall(r"^DELAMO_PLUGINS=\S+ delamo .*$", text, re.MULTILINE)
+    setting, _, *run = shlex.split(line)
+    monkeypatch.setenv(*setting.split("="))
+    done = delamo(*run, *FAST, "budget=custom", cwd=tmp_path, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    (found,) = finished_runs(tmp_path / "runs").runs
+    selected = read_rows(Selected, found.path / "selection.jsonl")
+    assert found.cell["selector"] == "longest" and {row.reason for row in selected} == {"longest"} and len(selected) == 9
