@@ -113,7 +113,7 @@ def _differing(runs: Sequence[Run]) -> list[str]:
 def settings(run: Run, *selectors: str) -> dict[str, Any]:
     """The config keys that decide the result under all of the selectors; the seeds and the selector's own are left out."""
     unused = [key for selector in selectors for key in UNUSED.get(selector, ())]
-    unused += ["seed", "selector.", "paths.", "logger.", "force", "fast"]
+    unused += ["seed", "selector.", "paths.", "logger."]
     silent = _no_identity()
     return {k: v for k, v in run.config.items() if not k.startswith(tuple(unused)) and k not in silent}
 
@@ -124,6 +124,6 @@ def _no_identity() -> set[str]:
     for path, schema in SCHEMAS.items():
         prefix, _, variant = path.partition("/")
         for field in dataclasses.fields(schema):
-            if variant and field.name != "name" and not field.metadata.get("identity", True):
-                found.add(f"{prefix}.{field.name}")
+            if field.name != "name" and not field.metadata.get("identity", True):
+                found.add(f"{prefix}.{field.name}" if variant else field.name)
     return found
