@@ -1,0 +1,23 @@
+"""The smoke grid of Table 1: every selector of the paper on the embedded models, from nothing to the report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from test_cli import delamo
+
+from delamo.report.collect import finished_runs
+
+SELECTORS = {"none", "full_data", "validation_data", "random", "insta", "superfiltering", "error_driven"}
+
+
+def test_the_smoke_grid_of_table_1_runs(tmp_path: Path):
+    done = delamo("run", "-m", "experiment=table1", "scale=micro", "fast=true", cwd=tmp_path, timeout=1200)
+    assert done.returncode == 0, done.stderr[-3000:]
+    runs = finished_runs(tmp_path / "runs").runs
+    assert len(runs) == 9 and {run.cell["selector"] for run in runs} == SELECTORS
+    assert sorted(run.cell["seed"] for run in runs if run.cell["selector"] == "random") == [0, 1, 2]
+    again = delamo("run", "-m", "experiment=table1", "scale=micro", "fast=true", cwd=tmp_path, timeout=300)
+    assert again.returncode == 0 and "tune:" not in again.stderr
+    table = delamo("report", cwd=tmp_path, timeout=300)
+    assert table.returncode == 0 and all(f"| {name} " in table.stdout for name in SELECTORS - {"none", "random"})
