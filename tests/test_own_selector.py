@@ -110,4 +110,6 @@ def test_the_readme_shows_a_smaller_one(tmp_path, monkeypatch):
     assert done.returncode == 0, done.stderr[-2000:]
     (found,) = finished_runs(tmp_path / "runs").runs
     selected = read_rows(Selected, found.path / "selection.jsonl")
-    assert found.cell["selector"] == "longest" and {row.reason for row in selected} == {"longest"} and len(selected) == 9
+    assert (
+        found.cell["selector"] == "longest" and {row.reason for row in selected} == {"longest"} and len(selected) == 9
+    )

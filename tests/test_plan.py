@@ -85,7 +85,10 @@ def test_every_cell_of_every_preset_can_be_planned(planner, scale):
     for table in TABLES:
         preset = f"experiment={table}"
         # A preset sets nothing but its grids, so that its cells are those of the other presets too.
-        assert set(yaml.safe_load((conf_dir() / "experiment" / f"{table}.yaml").read_text())) == {"answers_after", "hydra"}
+        assert set(yaml.safe_load((conf_dir() / "experiment" / f"{table}.yaml").read_text())) == {
+            "answers_after",
+            "hydra",
+        }
         for cell in planner.cells(preset, f"scale={scale}"):
             part = [override for override in cell if override != preset]
             cells.setdefault(frozenset(part), part)

@@ -30,6 +30,8 @@ def test_the_pretrained_student_does_not_depend_on_the_validation_samples(tmp_pa
 def test_what_does_not_decide_a_result_makes_no_other_method(tmp_path):
     for number, extra in enumerate([{}, {"answers_after": False, "jobs": 2, "force": True}, {"iterations": 2}]):
         config = {"task": {"seed": 0}, "selector": {"name": "random"}, "answers_after": True, "iterations": 1, **extra}
-        write_run(tmp_path, task="easy", selector="random", seed=number, bits="1100", config=config, digest=f"d{number}")
+        write_run(
+            tmp_path, task="easy", selector="random", seed=number, bits="1100", config=config, digest=f"d{number}"
+        )
     first, knobs, longer = sorted(collect(tmp_path).runs, key=lambda run: run.cell["seed"])
     assert same_setting(first, knobs) and not same_setting(first, longer)
