@@ -122,10 +122,9 @@ def plain_errors() -> Iterator[None]:
     except OmegaConfBaseException as error:
         _show_in_sweep(f"delamo: {error}")
         raise CompactHydraException(f"delamo: {error}") from None  # Hydra would print a cause of its own kind twice
-    except BusyError:
-        raise  # the sweep comes back to it
-    except Exception:
-        _show_in_sweep(traceback.format_exc())
+    except Exception as error:
+        if not isinstance(error, BusyError):  # to a busy cell the sweep comes back
+            _show_in_sweep(traceback.format_exc())
         raise
 
 

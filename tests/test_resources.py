@@ -22,7 +22,7 @@ def test_the_peak_is_that_of_the_work_since_it_was_forgotten():
 
 
 def test_disk_counts_every_file_but_the_excluded_folders(tmp_path):
-    for place, size in {"a": 10, "deep/b": 20, "work/c": 400, "deep/work/d": 3}.items():
+    for place, size in {"a": 10, "deep/b": 20, "drafts/c": 400, "deep/drafts/d": 3}.items():
         (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / place).write_bytes(b"x" * size)
-    assert disk_bytes(tmp_path, without="work") == 33
+    assert disk_bytes(tmp_path, without="drafts") == 33

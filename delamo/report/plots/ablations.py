@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from delamo.report import statistics
 from delamo.report.names import short
 from delamo.report.order import LAST
-from delamo.report.plots.style import COLOURS, INK, MUTED, caption, grid, lines_of, num_lines
+from delamo.report.plots.style import COLOURS, INK, MUTED, by_budget, caption, grid, lines_of, num_lines
 from delamo.report.results import BOOTSTRAP_SEED, Budget, Method, Results, Target
 from delamo.report.statistics import Comparison
 from delamo.report.variants import PRETRAINED, RANDOM
@@ -24,14 +24,7 @@ WITHOUT_ALL = "without targeted tuning (random)"
 
 def draw(results: Results) -> dict[str, Figure]:
     """`ablations-BUDGET` for each budget at which error-driven selection was run with several settings."""
-    several = len({(budget.student, budget.pool) for budget in results.budgets}) > 1
-    found = {}
-    for budget in results.budgets:
-        targets = [target for target in budget.targets if _has_ablations(target)]
-        if targets:
-            place = f"-{budget.student}-{budget.pool}" if several else ""
-            found[f"ablations{place}-{budget.budget}"] = _figure(budget, targets)
-    return found
+    return by_budget("ablations", results, _has_ablations, _figure)
 
 
 def _has_ablations(target: Target) -> bool:

@@ -10,7 +10,19 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from delamo.report.names import short
-from delamo.report.plots.style import INK, MUTED, Look, caption, grid, is_tuned, legend, lines_of, looks, named
+from delamo.report.plots.style import (
+    INK,
+    MUTED,
+    Look,
+    by_budget,
+    caption,
+    grid,
+    is_tuned,
+    legend,
+    lines_of,
+    looks,
+    named,
+)
 from delamo.report.results import Budget, Method, Results, Target
 
 NOTE = (
@@ -21,14 +33,7 @@ NOTE = (
 
 def draw(results: Results) -> dict[str, Figure]:
     """`gain_by_skill-BUDGET` for each budget with planted truth."""
-    several = len({(budget.student, budget.pool) for budget in results.budgets}) > 1
-    found = {}
-    for budget in results.budgets:
-        targets = [target for target in budget.targets if _measured(target)]
-        if targets:
-            place = f"-{budget.student}-{budget.pool}" if several else ""
-            found[f"gain_by_skill{place}-{budget.budget}"] = _figure(budget, targets)
-    return found
+    return by_budget("gain_by_skill", results, _measured, _figure)
 
 
 def _measured(target: Target) -> list[Method]:

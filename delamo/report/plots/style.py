@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +17,7 @@ from matplotlib.lines import Line2D
 
 from delamo.report.names import short
 from delamo.report.order import method_place
-from delamo.report.results import Method
+from delamo.report.results import Budget, Method, Results, Target
 from delamo.report.variants import NO_BUDGET, PRETRAINED
 
 INK = "#1b1e23"
@@ -165,3 +165,20 @@ def has_level(selector: str) -> bool:
 def is_tuned(selector: str) -> bool:
     """Every method but the pretrained student."""
     return selector != PRETRAINED
+
+
+def by_budget(
+    name: str,
+    results: Results,
+    wanted: Callable[[Target], Any],
+    draw: Callable[[Budget, Sequence[Target]], Figure],
+) -> dict[str, Figure]:
+    """`NAME-BUDGET`, a figure of the wanted targets for each budget that has one; student and pool in the name where there are several."""
+    several = len({(budget.student, budget.pool) for budget in results.budgets}) > 1
+    found = {}
+    for budget in results.budgets:
+        targets = [target for target in budget.targets if wanted(target)]
+        if targets:
+            place = f"-{budget.student}-{budget.pool}" if several else ""
+            found[f"{name}{place}-{budget.budget}"] = draw(budget, targets)
+    return found
