@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 
 from delamo import __version__
+from delamo.console import show
 
 USAGE = """\
 delamo: find where a multimodal model's reasoning breaks, and tune it on samples that train what is missing
@@ -37,9 +37,9 @@ def main() -> None:
     """The console script; leaves with status 2 for a wrong command line and 1 for a failed run or look-up."""
     verb, *arguments = sys.argv[1:] or ["--help"]
     if verb in HELP_FLAGS:
-        print(USAGE, end="")
+        show(USAGE, end="")
     elif verb == "--version":
-        print(f"delamo {__version__}")
+        show(f"delamo {__version__}")
     elif verb in VERBS:
         _guarded(VERBS[verb], arguments)
     else:
@@ -50,8 +50,6 @@ def main() -> None:
 def _guarded(verb: Callable[[list[str]], None], arguments: list[str]) -> None:
     from delamo.keys import refuse_keys_in_arguments
 
-    if verb is not _run:
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `delamo report | head` ends as any Unix tool does
     try:
         refuse_keys_in_arguments(arguments)
         verb(arguments)
@@ -66,7 +64,7 @@ def _run(arguments: list[str]) -> None:
     if _wants_help(arguments):
         from delamo.groups import describe
 
-        print(describe(), end="")
+        show(describe(), end="")
         return
     _refuse_keys_in_config_files(arguments)
     from delamo.tuning import ranks
@@ -98,7 +96,7 @@ def _refuse_keys_in_config_files(arguments: list[str]) -> None:
 
 def _plan(arguments: list[str]) -> None:
     if _wants_help(arguments):
-        print(
+        show(
             "delamo plan [KEY=VALUE ...] [assume.KEY=VALUE ...]\n\nas delamo run -m, without weights, keys, data or network; what it takes "
             "as given: conf/plan.yaml"
         )
@@ -113,7 +111,7 @@ def _plan(arguments: list[str]) -> None:
 
 def _report(arguments: list[str]) -> None:
     if _wants_help(arguments):
-        print(
+        show(
             "delamo report [runs=DIR] [format=markdown|html|json|csv|latex] [reference=METHOD] [table=table1|...|table12] [against=paper]\n"
             "              [out=FILE] [plots=DIR] [logger=none|wandb]\n\nruns defaults to runs, format to markdown, reference to random; "
             "without out=FILE the report is printed"
@@ -127,7 +125,7 @@ def _report(arguments: list[str]) -> None:
 
 def _dashboard(arguments: list[str]) -> None:
     if _wants_help(arguments):
-        print(
+        show(
             "delamo dashboard [runs=DIR] [project=P] [entity=E] [group=G] [out=FILE]\n\nsaves a Weights & Biases workspace for the runs "
             "that were logged with logger=wandb;\nout=FILE writes its specification instead, without an account"
         )
@@ -140,7 +138,7 @@ def _dashboard(arguments: list[str]) -> None:
 
 def _check(arguments: list[str]) -> None:
     if _wants_help(arguments):
-        print(
+        show(
             "delamo check pool=P [task=T] [student=S] [max_samples=N]\n\npools, tasks and students: delamo run --help; of a "
             "larger pool, N samples are drawn for their pictures and tokens"
         )
@@ -153,7 +151,7 @@ def _check(arguments: list[str]) -> None:
 
 def _doctor(arguments: list[str]) -> None:
     if _wants_help(arguments):
-        print(
+        show(
             "delamo doctor [KEY=VALUE ...] [servers=true]\n\ntakes what `delamo run` takes and says whether Python, packages, devices, "
             "disk and keys will do;\nservers=true asks the servers that are named, too"
         )
@@ -161,14 +159,14 @@ def _doctor(arguments: list[str]) -> None:
     from delamo.doctor import doctor
 
     text, good = doctor(arguments)
-    print(text)
+    show(text)
     if not good:
         raise SystemExit(1)
 
 
 def _convert(arguments: list[str]) -> None:
     if _wants_help(arguments):
-        print(
+        show(
             "delamo convert pool=P out=DIR\n\nthen: delamo run pool=parquet pool.folder=DIR; pictures stay where they are"
         )
         return
@@ -180,7 +178,7 @@ def _convert(arguments: list[str]) -> None:
 
 def _export(arguments: list[str]) -> None:
     if _wants_help(arguments):
-        print("delamo export out=DIR [runs=DIR] [format=llava|llama_factory|hf|lmms_eval]\n\nruns defaults to runs")
+        show("delamo export out=DIR [runs=DIR] [format=llava|llama_factory|hf|lmms_eval]\n\nruns defaults to runs")
         return
     sys.argv = ["delamo export", *arguments]
     from delamo.run import export
@@ -190,7 +188,7 @@ def _export(arguments: list[str]) -> None:
 
 def _card(arguments: list[str]) -> None:
     if _wants_help(arguments):
-        print(
+        show(
             "delamo card [runs=DIR] [format=markdown|json|csv|latex] [out=FILE]\n\nruns defaults to runs; without out, prints it"
         )
         return
@@ -202,20 +200,20 @@ def _card(arguments: list[str]) -> None:
 
 def _why(arguments: list[str]) -> None:
     if _wants_help(arguments):
-        print("delamo why POOL_ID [runs=DIR]")
+        show("delamo why POOL_ID [runs=DIR]")
         return
     from delamo.report.lookups import why
 
-    print(why(*_id_and_runs("why POOL_ID", arguments)))
+    show(why(*_id_and_runs("why POOL_ID", arguments)))
 
 
 def _trace(arguments: list[str]) -> None:
     if _wants_help(arguments):
-        print("delamo trace VAL_ID [runs=DIR]")
+        show("delamo trace VAL_ID [runs=DIR]")
         return
     from delamo.report.lookups import trace
 
-    print(trace(*_id_and_runs("trace VAL_ID", arguments)))
+    show(trace(*_id_and_runs("trace VAL_ID", arguments)))
 
 
 def _wants_help(arguments: Sequence[str]) -> bool:

@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from delamo.compose import conf_dir, read_cell, read_report, read_verb, to_plain
 from delamo.config import NoLoggerConfig
+from delamo.console import show
 from delamo.keys import flatten, refuse_keys
 from delamo.plugins import load_plugins
 from delamo.store import BusyError
@@ -48,7 +49,7 @@ def report(config: DictConfig) -> None:
 
         out, plots = (Path(path) if path else None for path in (asked.out, asked.plots))
         like = {"table": asked.table, "against": asked.against}
-        print(write(Path(asked.runs), asked.format, asked.reference, **like, out=out, plots=plots))
+        show(write(Path(asked.runs), asked.format, asked.reference, **like, out=out, plots=plots))
         if not isinstance(asked.logger, NoLoggerConfig):
             from delamo.tracking.comparison import log_comparison
 
@@ -64,7 +65,7 @@ def dashboard(config: DictConfig) -> None:
 
         where = {"project": asked.project, "entity": asked.entity, "group": asked.group}
         out = Path(asked.out) if asked.out else None
-        print(save(Path(asked.runs), **where, reference=asked.reference, out=out))
+        show(save(Path(asked.runs), **where, reference=asked.reference, out=out))
 
 
 @hydra.main(config_path=str(conf_dir()), config_name="card", version_base="1.3")
@@ -74,7 +75,7 @@ def card(config: DictConfig) -> None:
         asked = read_verb(config)
         from delamo.report.card_tables import card as text
 
-        print(text(Path(asked.runs), asked.format, Path(asked.out) if asked.out else None))
+        show(text(Path(asked.runs), asked.format, Path(asked.out) if asked.out else None))
 
 
 @hydra.main(config_path=str(conf_dir()), config_name="check", version_base="1.3")
@@ -84,7 +85,7 @@ def check(config: DictConfig) -> None:
         asked = read_verb(config)
         from delamo.check import check as text
 
-        print(text(asked))
+        show(text(asked))
 
 
 @hydra.main(config_path=str(conf_dir()), config_name="export", version_base="1.3")
@@ -94,7 +95,7 @@ def export(config: DictConfig) -> None:
         asked = read_verb(config)
         from delamo.export import export as write
 
-        print(write(Path(asked.runs), asked.format, Path(asked.out)))
+        show(write(Path(asked.runs), asked.format, Path(asked.out)))
 
 
 @hydra.main(config_path=str(conf_dir()), config_name="convert", version_base="1.3")
@@ -105,7 +106,7 @@ def convert(config: DictConfig) -> None:
         from delamo.cell import read_pool
         from delamo.data.parquet import write_pool
 
-        print(f"{asked.out}: {write_pool(read_pool(asked.pool), Path(asked.out))} samples")
+        show(f"{asked.out}: {write_pool(read_pool(asked.pool), Path(asked.out))} samples")
 
 
 @contextlib.contextmanager

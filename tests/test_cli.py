@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -10,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from delamo import __version__
+from delamo.cli import main
 from delamo.compose import conf_dir
 
 HEAVY = ("torch", "transformers", "peft", "pytorch_lightning", "litellm", "wandb", "scipy", "numba")
@@ -24,8 +27,6 @@ def delamo(*arguments: str, cwd: Path, timeout: float = 60) -> subprocess.Comple
 
 
 def environment() -> dict[str, str]:
-    import os
-
     return os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
 
 
@@ -148,3 +149,23 @@ def test_the_command_line_narrows_every_grid_of_a_preset(tmp_path):
     tiny = ("pool.num_samples=5", "task.num_val_samples=1", "task.num_test_samples=1", "student.path=/nowhere")
     done = delamo("run", "-m", "experiment=demo", "task=micro/open", "selector=random", *tiny, cwd=tmp_path)
     assert "3 of 3 cells failed" in done.stderr  # one for each seed; the first grid's are among them
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("doctor",), ("card",), ("plan", "experiment=table11")])
+def test_a_reader_who_has_had_enough_is_no_error(tmp_path, arguments):
+    """As `delamo card | head -1`."""
+    program = "import sys; from delamo.cli import main; sys.argv[0] = 'delamo'; main()"
+    command = [sys.executable, "-c", program, *arguments]
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        command, check=False, cwd=tmp_path, stdout=write, stderr=subprocess.PIPE, timeout=60, env=environment()
+    )
+    os.close(write)
+    assert done.returncode == 141 and done.stderr == b""
+
+
+def test_no_verb_lets_a_dropped_connection_end_the_program(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["delamo", "doctor", "--help"])
+    main()
+    assert signal.getsignal(signal.SIGPIPE) is signal.SIG_IGN

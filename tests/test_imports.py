@@ -45,6 +45,7 @@ LAYERS = {
     "provenance": 9,
     "plugins": 9,
     "environment": 9,
+    "console": 9,
     "resources": 9,
     "verb_config": 9.5,
     "data_config": 9.7,

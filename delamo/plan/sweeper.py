@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from delamo.compose import conf_dir
 from delamo.compose_grid import GridComposer
+from delamo.console import show
 from delamo.plan.outlook import look
 from delamo.plan.text import text
 from delamo.run import plain_errors
@@ -46,7 +47,7 @@ class PlanSweeper(GridSweeper):
             cells = self.cells(arguments)
             composer = GridComposer(self._load, self.parse, GROUPS)
             found = look(cells, composer.compose(cells), self.assume)
-            print(text(found, self.assume))
+            show(text(found, self.assume))
         if found.failed:
             raise SystemExit(1)
         return []
