@@ -11,10 +11,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from delamo.choices import Engine
 from delamo.compose import arguments, to_plain
-from delamo.config import CellConfig, Engine, PoolConfig, TaskConfig
+from delamo.config import CellConfig
 from delamo.data import POOLS, TASKS, Pool, Task
 from delamo.data.images import encoded
+from delamo.data_config import PoolConfig, TaskConfig
 from delamo.graph import Graph, Step
 from delamo.records import Sample, to_dict
 from delamo.selectors import SELECTORS, Selector

@@ -14,10 +14,10 @@ import numpy as np
 from tqdm import tqdm
 
 from delamo.cell import read_pool, read_task
-from delamo.config import HuggingFaceStudentConfig
 from delamo.data import Pool, Task
 from delamo.data.images import ImageError, open_image
 from delamo.data.quarantine import count_reasons
+from delamo.model_config import HuggingFaceStudentConfig
 from delamo.records import Quarantined, Sample
 from delamo.report.formats import Block, Heading, Lines, Table, markdown
 from delamo.verb_config import CheckConfig

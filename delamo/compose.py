@@ -12,7 +12,6 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, MissingMandatoryValue
 
 from delamo.config import CellConfig
-from delamo.data_config import ColumnsConfig  # noqa: F401 - its module registers schemas
 from delamo.verb_config import ReportConfig
 
 _PACKAGE = Path(__file__).resolve().parent

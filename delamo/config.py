@@ -1,5 +1,7 @@
 """The schema of every config node, registered once in Hydra's ConfigStore below the group `schema/`.
 
+Here stands the cell with its smaller groups; `model_config`, `data_config` and `selector_config` have the larger ones.
+
 The YAML files in `conf/` hold the values, these classes hold the types: every field is MISSING here, so that a value lives in one
 place. A structured node takes no unknown key, not even with a leading `+`. Closed choices are enums, written by name.
 
@@ -15,309 +17,21 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
 from delamo.choices import (
-    Api,
-    Attention,
     Backend,
     Dtype,
-    Engine,
     IterateFrom,
     Precision,
-    PromptSet,
     Query,
-    Readout,
     SkillSource,
     Strategy,
-    TeacherMode,
     TuningMethod,
     WandbMode,
     Window,
 )
 from delamo.config_fields import label, speed
+from delamo.data_config import DATA_SCHEMAS, PoolConfig, TaskConfig
+from delamo.model_config import MODEL_SCHEMAS, StudentConfig, TeacherConfig
 from delamo.selector_config import SELECTOR_SCHEMAS, SelectorConfig
-
-
-@dataclass(slots=True, kw_only=True)
-class StudentConfig:
-    """The model that answers and is tuned."""
-
-    name: str = label()
-
-
-@dataclass(slots=True, kw_only=True)
-class HuggingFaceStudentConfig(StudentConfig):
-    """Any `AutoModelForImageTextToText`: a hub id, a folder, or `package:NAME` for shipped weights."""
-
-    path: str = MISSING
-    revision: str | None = MISSING
-    dtype: Dtype = MISSING
-    attn: Attention = MISSING
-    device: str = speed()
-    prompt: PromptSet = MISSING
-    max_image_pixels: int | None = MISSING
-    """Larger pictures are made smaller first, for models that read pictures at their own size; null leaves them."""
-    max_new_tokens: int = MISSING
-    temperature: float = MISSING
-    """0 is greedy."""
-    engine: Engine = MISSING
-    """Of answers and evaluation; tuning is always done here."""
-    api_base: str | None = speed()
-    """The server's, for `engine=vllm`, as in http://localhost:8000/v1."""
-    api_key_env: str | None = label()
-    """Name of the environment variable that holds the server's key; null where it wants none."""
-    concurrency: int = speed()
-    """Requests to the server at a time."""
-    timeout_s: float = speed()
-    """Seconds that one request may take."""
-    batch_size: int = speed()
-    shard_size: int = speed()
-    """Answers that a kill can lose at most."""
-
-
-@dataclass(slots=True, kw_only=True)
-class TeacherConfig:
-    """The model that judges partial rationales, names missing skills and annotates the pool."""
-
-    name: str = label()
-    prompts: PromptSet = MISSING
-    sees_images: bool = MISSING
-    """Whether the picture goes along to skill analysis and pool annotation; never to mistake identification."""
-    skill_max_new_tokens: int = MISSING
-    pool_skills_max_new_tokens: int = MISSING
-    shard_size: int = speed()
-    """Pool samples whose annotation a kill can lose at most."""
-
-
-@dataclass(slots=True, kw_only=True)
-class LocalTeacherConfig(TeacherConfig):
-    """A model on this machine: a language model, or one for images and text where it has to see."""
-
-    path: str = MISSING
-    revision: str | None = MISSING
-    dtype: Dtype = MISSING
-    chat_template: bool = MISSING
-    """Whether a prompt becomes a user's turn, its last line the start of the reply; false sends the bare text."""
-    device: str = speed()
-    """`auto`, a name of torch's, or `split`: layers over all GPUs, for a model that fits on none."""
-    batch_size: int = speed()
-
-
-@dataclass(slots=True, kw_only=True)
-class LiteLLMTeacherConfig(TeacherConfig):
-    """A model behind an API. Keys come from the environment variable that `api_key_env` names, never from config."""
-
-    model: str = MISSING
-    """As litellm names it: PROVIDER/MODEL."""
-    revision: str | None = MISSING
-    """Of served weights, where only you know it: part of the key that a reply is kept under."""
-    api: Api = MISSING
-    api_base: str | None = MISSING
-    api_key_env: str | None = label()
-    reasoning_effort: str | None = MISSING
-    image_detail: str | None = MISSING
-    """OpenAI's `low`, `high` or `auto`; null leaves it out."""
-    max_image_pixels: int | None = MISSING
-    """Larger pictures are made smaller before they are sent."""
-    readout: Readout = MISSING
-    top_logprobs: int = MISSING
-    num_samples: int = MISSING
-    """Draws for each prefix of a rationale, with `readout=samples`."""
-    sample_temperature: float = MISSING
-    answer_max_tokens: int = MISSING
-    """Tokens of a reply among which the option letter is looked for."""
-    mode: TeacherMode = speed()  # noqa: RUF009
-    tokens_per_image: int = speed()
-    """For the estimate and the cap; see the service's price list."""
-    max_usd: float | None = speed()
-    """What all runs over the same transcripts may spend together."""
-    input_usd_per_million: float | None = speed()
-    """null looks the price up in litellm's table."""
-    output_usd_per_million: float | None = speed()
-    concurrency: int = speed()
-    requests_per_minute: float | None = speed()
-    tokens_per_minute: float | None = speed()
-    max_attempts: int = speed()
-    timeout_s: float = speed()
-
-
-@dataclass(slots=True, kw_only=True)
-class ReplayTeacherConfig(TeacherConfig):
-    """Recorded replies and no service: what was not recorded is an error."""
-
-    transcripts: str = MISSING
-    """A folder below `store/transcripts`."""
-
-
-@dataclass(slots=True, kw_only=True)
-class TaskConfig:
-    """The target: what the student should get better at."""
-
-    name: str = label()
-
-
-@dataclass(slots=True, kw_only=True)
-class MicroTaskConfig(TaskConfig):
-    """A target of the embedded microworld."""
-
-    target: str = MISSING
-    num_val_samples: int = MISSING
-    num_test_samples: int = MISSING
-    seed: int = MISSING
-
-
-@dataclass(slots=True, kw_only=True)
-class NlvrTaskConfig(TaskConfig):
-    """NLVR: human-written statements about drawn pictures, true or false; `root` holds the folders dev and test."""
-
-    root: str = MISSING
-    num_val_samples: int | None = MISSING
-    """null takes all."""
-    num_test_samples: int | None = MISSING
-    seed: int = MISSING
-    """Draws the subset."""
-
-
-@dataclass(slots=True, kw_only=True)
-class LlavaJsonTaskConfig(TaskConfig):
-    """A target in LLaVA's JSON, one file for each split."""
-
-    validation: str = MISSING
-    test: str = MISSING
-    image_root: str | None = MISSING
-    """null is the folder of the annotation file."""
-    num_val_samples: int | None = MISSING
-    num_test_samples: int | None = MISSING
-    seed: int = MISSING
-
-
-@dataclass(slots=True, kw_only=True)
-class VisionFlanTaskConfig(TaskConfig):
-    """One task of Vision-Flan, held out of the pool (`pool.exclude_tasks`)."""
-
-    annotation: str = MISSING
-    image_root: str | None = MISSING
-    """null is the folder of the annotation file."""
-    task_name: str = MISSING
-    num_val_samples: int = MISSING
-    num_test_samples: int = MISSING
-    seed: int = MISSING
-
-
-@dataclass(slots=True, kw_only=True)
-class ScienceQaTaskConfig(TaskConfig):
-    """ScienceQA; `root` holds problems.json, pid_splits.json and images/SPLIT."""
-
-    root: str = MISSING
-    images_only: bool = MISSING
-    num_val_samples: int | None = MISSING
-    num_test_samples: int | None = MISSING
-    seed: int = MISSING
-
-
-@dataclass(slots=True, kw_only=True)
-class MmBenchTaskConfig(TaskConfig):
-    """MMBench; one TSV with answers."""
-
-    annotation: str = MISSING
-    image_cache: str | None = speed()
-    circular: bool = MISSING
-    """Whether a test item counts as right only where it is right in every rotation of its options."""
-    num_val_samples: int = MISSING
-    num_test_samples: int = MISSING
-    seed: int = MISSING
-
-
-@dataclass(slots=True, kw_only=True)
-class CocoTaskConfig(TaskConfig):
-    """Objects of one COCO supercategory, from its instances file."""
-
-    annotation: str = MISSING
-    image_root: str = MISSING
-    supercategory: str = MISSING
-    drop_present_distractors: bool = MISSING
-    num_val_samples: int = MISSING
-    num_test_samples: int = MISSING
-    seed: int = MISSING
-
-
-@dataclass(slots=True, kw_only=True)
-class CaltechTaskConfig(TaskConfig):
-    """Living or non-living, from the class folders of Caltech101."""
-
-    root: str = MISSING
-    num_val_samples: int = MISSING
-    num_test_samples: int = MISSING
-    seed: int = MISSING
-
-
-@dataclass(slots=True, kw_only=True)
-class Visual7wTaskConfig(TaskConfig):
-    """Visual7W, telling questions."""
-
-    annotation: str = MISSING
-    image_root: str = MISSING
-    num_val_samples: int | None = MISSING
-    num_test_samples: int | None = MISSING
-    seed: int = MISSING
-
-
-@dataclass(slots=True, kw_only=True)
-class CaptionMatchTaskConfig(TaskConfig):
-    """Whether a caption belongs to a picture, from COCO's captions file."""
-
-    annotation: str = MISSING
-    image_root: str = MISSING
-    num_val_samples: int = MISSING
-    num_test_samples: int = MISSING
-    seed: int = MISSING
-
-
-@dataclass(slots=True, kw_only=True)
-class PoolConfig:
-    """Where training samples are selected from."""
-
-    name: str = label()
-
-
-@dataclass(slots=True, kw_only=True)
-class MicroPoolConfig(PoolConfig):
-    """The embedded microworld's pool."""
-
-    num_samples: int = MISSING
-    surface_overlap: float = MISSING
-    """0 to 1: how often a sample that trains a target's skill is worded as the target is, and how rarely an unrelated one is."""
-    seed: int = MISSING
-    planted_leaks: int = MISSING
-    """Copies of the target's first validation and test samples, in turn, behind the others: what the audit has to find."""
-    planted_target: str | None = MISSING
-    planted_seed: int | None = MISSING
-    """The target's own."""
-
-
-@dataclass(slots=True, kw_only=True)
-class LlavaJsonPoolConfig(PoolConfig):
-    """A pool in LLaVA's JSON (Vision-Flan, LLaVA-Instruct)."""
-
-    annotation: str = MISSING
-    image_root: str | None = MISSING
-
-
-@dataclass(slots=True, kw_only=True)
-class VisionFlanPoolConfig(PoolConfig):
-    """Vision-Flan without the tasks that serve as targets."""
-
-    annotation: str = MISSING
-    image_root: str | None = MISSING
-    exclude_tasks: list[str | None] = MISSING
-
-
-@dataclass(slots=True, kw_only=True)
-class ParquetPoolConfig(PoolConfig):
-    """A pool that `delamo convert` wrote."""
-
-    folder: str = MISSING
-    image_root: str | None = MISSING
-    """null is where the pictures lay when it was written."""
-    exclude_tasks: list[str | None] = MISSING
 
 
 @dataclass(slots=True, kw_only=True)
@@ -534,24 +248,8 @@ class CellConfig:
 
 SCHEMAS: dict[str, type] = {
     "cell": CellConfig,
-    "student/huggingface": HuggingFaceStudentConfig,
-    "teacher/local": LocalTeacherConfig,
-    "teacher/litellm": LiteLLMTeacherConfig,
-    "teacher/replay": ReplayTeacherConfig,
-    "task/micro": MicroTaskConfig,
-    "task/nlvr": NlvrTaskConfig,
-    "task/llava_json": LlavaJsonTaskConfig,
-    "task/vision_flan": VisionFlanTaskConfig,
-    "task/scienceqa": ScienceQaTaskConfig,
-    "task/mmbench": MmBenchTaskConfig,
-    "task/coco_classification": CocoTaskConfig,
-    "task/caltech101_living": CaltechTaskConfig,
-    "task/visual7w": Visual7wTaskConfig,
-    "task/coco_caption_match": CaptionMatchTaskConfig,
-    "pool/micro": MicroPoolConfig,
-    "pool/llava_json": LlavaJsonPoolConfig,
-    "pool/vision_flan": VisionFlanPoolConfig,
-    "pool/parquet": ParquetPoolConfig,
+    **MODEL_SCHEMAS,
+    **DATA_SCHEMAS,
     "audit/audit": AuditConfig,
     "budget/budget": BudgetConfig,
     **SELECTOR_SCHEMAS,

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from delamo.cell import Cell
-from delamo.choices import Strategy, TuningMethod
+from delamo.choices import Engine, Strategy, TuningMethod
 from delamo.compose import arguments, identity
-from delamo.config import Engine, TuningConfig
+from delamo.config import TuningConfig
 from delamo.graph import Step
 from delamo.records import Quarantined, Sample, Skill
 from delamo.retrieval.rows import Rows, fill_rows, unit

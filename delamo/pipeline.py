@@ -21,8 +21,9 @@ import numpy as np
 from tqdm import tqdm
 
 from delamo.cell import Cell, open_cell
+from delamo.choices import Engine, Query, SkillSource
 from delamo.compose import arguments, identity
-from delamo.config import CellConfig, Engine, Query, SkillSource
+from delamo.config import CellConfig
 from delamo.data.candidates import Candidates
 from delamo.graph import Plan, Round, Step
 from delamo.inputs import STEPS, given, method_identity

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from delamo.cell import Cell
+from delamo.choices import Query, SkillSource
 from delamo.compose import to_plain
-from delamo.config import CellConfig, MicroPoolConfig, MicroTaskConfig, Query, SkillSource
+from delamo.config import CellConfig
+from delamo.data_config import MicroPoolConfig, MicroTaskConfig
 from delamo.graph import Plan, Step
 from delamo.provenance import provenance
 from delamo.records import Answer, ItemScore, Leak, Mistake, Quarantined, Sample, Selected, Skill
@@ -90,7 +92,7 @@ def _by_item(cell: Cell, rows: list[ItemScore]) -> tuple[list[ItemScore], list[Q
     if not getattr(cell.config.task, "circular", False):
         return rows, [], {}
     from delamo.data.rotations import original
-    from delamo.report.circular import circular_items, vanilla_accuracy
+    from delamo.report.blocks.circular import circular_items, vanilla_accuracy
 
     items, bad = circular_items(rows, Counter(original(sample.id) for sample in cell.task.test))
     return items, bad, {"vanilla_accuracy": vanilla_accuracy(rows, items)} if items else {}

@@ -73,7 +73,7 @@ def card(config: DictConfig) -> None:
     """Print or write the reproduction card: every number of the paper, and what the runs below a folder say of it."""
     with plain_errors():
         asked = read_verb(config)
-        from delamo.report.card_tables import card as text
+        from delamo.report.paper.card_tables import card as text
 
         show(text(Path(asked.runs), asked.format, Path(asked.out) if asked.out else None))
 

@@ -9,7 +9,9 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
-from delamo.config import LoggerConfig, PoolConfig, StudentConfig, TaskConfig, register
+from delamo.config import LoggerConfig, register
+from delamo.data_config import PoolConfig, TaskConfig
+from delamo.model_config import StudentConfig
 
 
 @dataclass(slots=True, kw_only=True)

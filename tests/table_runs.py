@@ -5,8 +5,8 @@ import json
 import yaml
 from fake_runs import write_run
 
-from delamo.report import presets
-from delamo.report.paper_numbers import paper_table
+from delamo.report.paper import presets
+from delamo.report.paper.numbers import paper_table
 
 GOOD, FAIR, POOR = "1" * 36 + "0000", "1" * 24 + "0" * 16, "1" * 12 + "0" * 27 + "?"
 

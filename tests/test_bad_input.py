@@ -11,9 +11,9 @@ from fake_runs import write_rows, write_run
 
 from delamo.cell import open_cell
 from delamo.compose import arguments
-from delamo.config import LlavaJsonPoolConfig, LlavaJsonTaskConfig, NlvrTaskConfig
 from delamo.data import POOLS, TASKS
 from delamo.data.images import ImageError, open_image
+from delamo.data_config import LlavaJsonPoolConfig, LlavaJsonTaskConfig, NlvrTaskConfig
 from delamo.report.tables import report
 
 OPTIONS = "Which?\nOptions: (a) bath (b) sink"

@@ -9,9 +9,9 @@ import json
 import pytest
 from table_runs import FAIR, GOOD, write_cell, write_table1
 
-from delamo.report import card, needs
-from delamo.report.card_tables import card as text
-from delamo.report.paper_numbers import MICRO, PAPER, paper_table
+from delamo.report.paper import card, needs
+from delamo.report.paper.card_tables import card as text
+from delamo.report.paper.numbers import MICRO, PAPER, paper_table
 
 TOTAL = 365 + 16
 

@@ -15,7 +15,7 @@ from delamo.data import mmbench
 from delamo.data.rotations import original, rotations
 from delamo.pipeline import run_cell
 from delamo.records import ItemScore, Sample
-from delamo.report.circular import circular_items, vanilla_accuracy
+from delamo.report.blocks.circular import circular_items, vanilla_accuracy
 from delamo.report.collect import read_run
 from delamo.report.tables import report
 from delamo.store import read_rows

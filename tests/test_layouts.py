@@ -9,10 +9,10 @@ import json
 import pytest
 from table_runs import FAIR, GOOD, POOR, write_cell, write_table1
 
-from delamo.report import layouts, presets
 from delamo.report.collect import finished_runs
-from delamo.report.layout_tables import OURS, OURS_MICRO, WORLD, paper_text
-from delamo.report.paper_numbers import MICRO, PAPER, TABLES, paper_table
+from delamo.report.paper import layouts, presets
+from delamo.report.paper.layout_tables import OURS, OURS_MICRO, WORLD, paper_text
+from delamo.report.paper.numbers import MICRO, PAPER, TABLES, paper_table
 from delamo.report.tables import report
 
 SMALL = presets.value({"budget": presets.names(MICRO)["budgets"][0]}, MICRO, "budget.num_samples")

@@ -8,10 +8,10 @@ import re
 import pytest
 
 from delamo.compose import to_plain
-from delamo.report import presets
 from delamo.report.collect import _dotted
-from delamo.report.measures import MEASURES
-from delamo.report.paper_numbers import LOST, TABLES, numbers, paper_table, remarks
+from delamo.report.paper import presets
+from delamo.report.paper.measures import MEASURES
+from delamo.report.paper.numbers import LOST, TABLES, numbers, paper_table, remarks
 from delamo.report.statistics import mean
 
 COUNTS = {1: 105, 2: 10, 3: 63, 4: 21, 5: 21, 6: 40, 7: 8, 8: 4, 9: 16, 10: 0, 11: 63, 12: 14}

@@ -7,11 +7,11 @@ import json
 import pytest
 from fake_runs import write_run
 
+from delamo.report.blocks.selection_costs import choosing_costs, selection_cost_blocks
+from delamo.report.blocks.unranked import unranked_blocks
 from delamo.report.collect import finished_runs
 from delamo.report.formats import markdown
 from delamo.report.results import arrange
-from delamo.report.selection_costs import choosing_costs, selection_cost_blocks
-from delamo.report.unranked import unranked_blocks
 
 GIB = 2**30
 FINE = {"in": 50, "ok": 50, "failed": {}, "skipped": {}}

@@ -6,8 +6,8 @@ from fake_runs import write_run
 from delamo.models.local_teacher import LocalTeacher
 from delamo.models.spent import Meter, Spent
 from delamo.models.teacher import PrefixPrompt
+from delamo.report.blocks.costs import totals_by_stage
 from delamo.report.collect import collect
-from delamo.report.costs import totals_by_stage
 from delamo.report.tables import report
 
 HALF = "10" * 20

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from delamo.records import Quarantined
 from delamo.report import formats
+from delamo.report.blocks.planted import gain
 from delamo.report.collect import collect
 from delamo.report.formats import Code, Heading, Lines, Table, latex, markdown
-from delamo.report.planted_tables import gain
 from delamo.report.results import arrange
 from delamo.report.tables import report, verdicts
 

@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-from delamo.config import (
+from delamo.data_config import (
     CaltechTaskConfig,
     CaptionMatchTaskConfig,
     CocoTaskConfig,
+    HfDatasetPoolConfig,
+    HfDatasetTaskConfig,
     LlavaJsonPoolConfig,
     LlavaJsonTaskConfig,
     MicroPoolConfig,
@@ -25,7 +27,6 @@ from delamo.config import (
     VisionFlanTaskConfig,
     Visual7wTaskConfig,
 )
-from delamo.data_config import HfDatasetPoolConfig, HfDatasetTaskConfig
 from delamo.records import Quarantined, Sample
 
 

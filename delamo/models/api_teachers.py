@@ -8,7 +8,7 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
-from delamo.config import LiteLLMTeacherConfig, ReplayTeacherConfig
+from delamo.model_config import LiteLLMTeacherConfig, ReplayTeacherConfig
 from delamo.models.engine.budget import Budget, Prices, prices_of
 from delamo.models.engine.engine import Engine
 from delamo.models.engine.limits import Bucket

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from delamo.config import LocalTeacherConfig
+from delamo.model_config import LocalTeacherConfig
 from delamo.models.local_teacher import LocalTeacher, checked, placed
 from delamo.models.spent import Spent
 from delamo.models.teacher import Refusal

@@ -4,17 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from delamo.config import (
-    LiteLLMTeacherConfig,
-    PromptPerStepConfig,
-    PseudoRationaleConfig,
-    Query,
-    Readout,
-    SkillSource,
-    TeacherConfig,
-    TeacherMode,
-)
+from delamo.choices import Query, Readout, SkillSource, TeacherMode
+from delamo.config import PromptPerStepConfig, PseudoRationaleConfig
 from delamo.mistakes import FINDERS
+from delamo.model_config import LiteLLMTeacherConfig, TeacherConfig
 from delamo.models import prompts
 from delamo.models.engine.budget import CHARACTERS_PER_TOKEN, Prices, prices_of
 from delamo.plan.assumptions import Assumptions

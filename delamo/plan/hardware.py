@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import pairwise
 
-from delamo.config import TuningConfig, TuningMethod
+from delamo.choices import TuningMethod
+from delamo.config import TuningConfig
 from delamo.plan.assumptions import Assumptions, LanguageModel
 from delamo.plan.counting import Work, num_items, num_selected
 

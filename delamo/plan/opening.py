@@ -10,8 +10,9 @@ from typing import Any
 
 from delamo.cell import Cell, check_budget, read_pool, read_task
 from delamo.compose import identity
-from delamo.config import CellConfig, PoolConfig, TaskConfig
+from delamo.config import CellConfig
 from delamo.data import Pool, Task
+from delamo.data_config import PoolConfig, TaskConfig
 from delamo.graph import Graph, Plan
 from delamo.pipeline import audit_step, leave_out, plan_cell
 from delamo.plan.assumptions import Assumptions

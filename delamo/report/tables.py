@@ -9,20 +9,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from delamo.report import exports, html, layout_tables
+from delamo.report import exports, html
 from delamo.report.agreement import skill_blocks
-from delamo.report.circular import circular_blocks
+from delamo.report.blocks.circular import circular_blocks
+from delamo.report.blocks.costs import cost_blocks
+from delamo.report.blocks.leakage import leakage_blocks
+from delamo.report.blocks.noise import definitions, detectable_lines, kept_blocks, variance_blocks
+from delamo.report.blocks.overlap import overlap_blocks
+from delamo.report.blocks.planted import planted_blocks
+from delamo.report.blocks.selection_costs import selection_cost_blocks
+from delamo.report.blocks.unranked import unranked_blocks
 from delamo.report.collect import Collected, Run, finished_runs
-from delamo.report.costs import cost_blocks
 from delamo.report.formats import BEATS, WIDTH, Block, Code, Heading, Lines, Table, fitting, latex, markdown
-from delamo.report.leakage_tables import leakage_blocks
-from delamo.report.noise_tables import definitions, detectable_lines, kept_blocks, variance_blocks
-from delamo.report.overlap_tables import overlap_blocks
-from delamo.report.planted_tables import planted_blocks
+from delamo.report.paper import layout_tables
 from delamo.report.results import ALPHA, PRETRAINED_LABEL, Budget, Method, Results, Target, arrange, labels
-from delamo.report.selection_costs import selection_cost_blocks
 from delamo.report.statistics import Interval, mean
-from delamo.report.unranked import unranked_blocks
 from delamo.report.variants import PRETRAINED, RANDOM, seed_name
 
 FORMATS = ("markdown", "html", "json", "csv", "latex")

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from delamo.config import LoggerConfig, NoLoggerConfig, WandbLoggerConfig
-from delamo.report import exports, layout_tables, layouts, plots
+from delamo.report import exports, plots
 from delamo.report.collect import Collected, finished_runs
 from delamo.report.formats import Block, Heading, Table, markdown
-from delamo.report.paper_numbers import paper_table
+from delamo.report.paper import layout_tables, layouts
+from delamo.report.paper.numbers import paper_table
 from delamo.report.results import Results, arrange
 from delamo.report.tables import blocks, text
 from delamo.report.variants import RANDOM

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from delamo.report import needs
-from delamo.report.card import NOT_DERIVABLE, NOT_RUN, REPRODUCED, STATES, TEXT, Card, Item, make
 from delamo.report.formats import WIDTH, Block, Heading, Lines, Table, csv_text, latex, markdown
-from delamo.report.paper_numbers import LOST, TABLES, paper_table
+from delamo.report.paper import needs
+from delamo.report.paper.card import NOT_DERIVABLE, NOT_RUN, REPRODUCED, STATES, TEXT, Card, Item, make
+from delamo.report.paper.numbers import LOST, TABLES, paper_table
 
 SCHEMA_VERSION = 1
 FORMATS = ("markdown", "json", "csv", "latex")

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from delamo.report.blocks.selection_costs import measured
 from delamo.report.collect import Run
 from delamo.report.formats import Block, Heading, Lines, Table
-from delamo.report.selection_costs import measured
 
 NUMBERS = ("embeddings", "hidden_states", "difficulty", "gradients")
 """Stages that give each pool sample the numbers that a selector goes by."""

@@ -11,8 +11,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from delamo.report import presets, variants
-from delamo.report.paper_numbers import PAPER, paper_table
+from delamo.report import variants
+from delamo.report.paper import presets
+from delamo.report.paper.numbers import PAPER, paper_table
 from delamo.report.statistics import mean
 
 NUM_GPUS = 8  # paper, appendix H: 8 x A100-40GB

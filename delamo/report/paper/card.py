@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from delamo.report import layouts, matching, needs, paper_numbers
 from delamo.report.collect import Collected, Run, collect
-from delamo.report.layouts import Entry, Layout
-from delamo.report.measures import Value
-from delamo.report.needs import Need
-from delamo.report.paper_numbers import PAPER, TABLES, paper_table
+from delamo.report.paper import layouts, matching, needs
+from delamo.report.paper import numbers as paper_numbers
+from delamo.report.paper.layouts import Entry, Layout
+from delamo.report.paper.measures import Value
+from delamo.report.paper.needs import Need
+from delamo.report.paper.numbers import PAPER, TABLES, paper_table
 
 TEXT = "text"
 """In the place of a table, for the numbers that stand in the text."""

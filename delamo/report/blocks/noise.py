@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from delamo.report import forgetting, power, variance
+from delamo.report.blocks.planted import gain
 from delamo.report.formats import Block, Heading, Lines, Table
-from delamo.report.planted_tables import gain
 from delamo.report.results import Budget, Target
 from delamo.report.variants import PRETRAINED
 

@@ -1,10 +1,10 @@
-"""The numbers that the paper prints, as data: `paper/table1.yaml` to `table12.yaml`, and those in its text, `paper/prose.yaml`.
+"""The numbers that the paper prints, as data: `table1.yaml` to `table12.yaml`, and those in its text, `prose.yaml`.
 
 Source: Yao, Wang, Huang, "Error-driven Data-efficient Large Multimodal Model Tuning" (arXiv 2412.15652, late version), read from its text,
 which has no page numbers: `source` names table and section. One value is missing from that text and stands as `lost`.
 
 A cell of a table is the overrides that make it, the table's, its row's and its column's together: `selector: random`, `budget: names.budgets.0`.
-`names.X.i` is the i-th of what `conf/scale/SCALE.yaml` calls X, so that a row means 10K samples at one scale and 500 at the other; `{paper: P}`
+`names.X.i` is the i-th of what `conf/scale/SCALE.yaml` calls X, so that a row means 10K samples at one scale and 300 at the other; `{paper: P}`
 has no counterpart in the microworld. An error-driven cell also has the paper's own settings (`OURS`, `ANSWER_SWITCH`) wherever it says nothing else.
 """
 
@@ -16,7 +16,7 @@ from functools import lru_cache
 from importlib import resources
 from typing import Any
 
-from delamo.report import presets
+from delamo.report.paper import presets
 
 TABLES = tuple(f"table{number}" for number in range(1, 13))
 PAPER, MICRO = "paper", "micro"
@@ -44,7 +44,7 @@ class Column:
     """Its name in the microworld; None where that is the target's, or the paper's own."""
     cell: Mapping[str, Any]
     measure: str
-    """What is taken from a run: `delamo.report.measures.MEASURES`."""
+    """What is taken from a run: `delamo.report.paper.measures.MEASURES`."""
     unit: str
     decimals: int
     underivable: str | None
@@ -187,5 +187,5 @@ def _row(row: Mapping[str, Any], num_columns: int) -> Row:
 def _read(name: str) -> dict[str, Any]:
     import yaml
 
-    path = resources.files("delamo.report") / "paper" / f"{name}.yaml"
+    path = resources.files("delamo.report.paper") / f"{name}.yaml"
     return yaml.safe_load(path.read_text(encoding="utf-8"))

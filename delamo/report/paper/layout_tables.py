@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-from delamo.report import layouts
 from delamo.report.collect import Collected
 from delamo.report.formats import BEATS, WIDTH, Block, Heading, Lines, Table, csv_text, fitting, latex, markdown
-from delamo.report.layouts import Entry, Layout, column_name, labels
-from delamo.report.measures import Value
-from delamo.report.paper_numbers import LOST, MICRO, PAPER, TABLES, paper_table
+from delamo.report.paper import layouts
+from delamo.report.paper.layouts import Entry, Layout, column_name, labels
+from delamo.report.paper.measures import Value
+from delamo.report.paper.numbers import LOST, MICRO, PAPER, TABLES, paper_table
 
 SCHEMA_VERSION = 1
 AGAINST = (PAPER,)

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from delamo.report import presets, variants
+from delamo.report import variants
 from delamo.report.collect import Run
+from delamo.report.paper import presets
 
 ROLES = ("student", "teacher", "task", "budget", "selector")
 LOCATIONS = ("annotation", "image_root", "root", "folder", "image_cache", "api_base", "transcripts")

@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from delamo.report import matching, presets, statistics, variants
+from delamo.report import statistics, variants
 from delamo.report.collect import Collected, Run
-from delamo.report.measures import BOOTSTRAP_SEED, MEASURES, Asked, NotRecordedError, Value
-from delamo.report.paper_numbers import ACCURACY, LOST, MICRO, PAPER, Column, Head, PaperTable, Row, resolved
+from delamo.report.paper import matching, presets
+from delamo.report.paper.measures import BOOTSTRAP_SEED, MEASURES, Asked, NotRecordedError, Value
+from delamo.report.paper.numbers import ACCURACY, LOST, MICRO, PAPER, Column, Head, PaperTable, Row, resolved
 from delamo.report.results import ALPHA
 from delamo.report.statistics import Comparison
 from delamo.report.variants import PRETRAINED, RANDOM

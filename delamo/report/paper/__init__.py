@@ -1,0 +1,1 @@
+"""The paper's own tables: its numbers as data, our runs in their layouts, and the card that says which were reproduced."""
