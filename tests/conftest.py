@@ -1,4 +1,4 @@
-"""What every test runs under: no network, no GPU telemetry, one thread for each worker."""
+"""What every test runs under: no network, no GPU telemetry, one thread."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ os.environ |= {
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",
     "WANDB_MODE": "offline",
     "WANDB_SILENT": "true",
+    # Two threads add in another order than one: numbers would depend on how many workers there are.
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
 }
-if "PYTEST_XDIST_WORKER" in os.environ:
-    os.environ |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 import functools
 import socket
