@@ -67,7 +67,7 @@ class Cell:
     @cached_property
     def teacher_digest(self) -> str:
         """Identity of the teacher's model."""
-        from delamo.models.teacher import teacher_digest
+        from delamo.models.teachers import teacher_digest
 
         return teacher_digest(self.config.teacher)
 
@@ -132,7 +132,7 @@ class Cell:
     @cached_property
     def teacher(self) -> Teacher:
         """The teacher, loaded."""
-        from delamo.models.teacher import load_teacher
+        from delamo.models.teachers import load_teacher
 
         return load_teacher(self.config.teacher, transcripts=Path(self.config.paths.store) / "transcripts")
 

@@ -12,7 +12,8 @@ from delamo.models.engine.transport import TeacherUnavailable
 from delamo.models.litellm_teacher import LiteLLMTeacher
 from delamo.models.local_teacher import LocalTeacher
 from delamo.models.readout import answer_position, letter_of, read_options, read_samples, read_token_ids
-from delamo.models.teacher import PrefixPrompt, Refusal, load_teacher, teacher_digest
+from delamo.models.teacher import PrefixPrompt, Refusal
+from delamo.models.teachers import load_teacher, teacher_digest
 
 PROMPT = PrefixPrompt("Q", (" One.",), "\nThe answer is", 2)
 LISTED = (("A", -1.0), (" B", -0.7))

@@ -99,7 +99,7 @@ def calls(monkeypatch, tmp_path) -> Calls:
     student = SimpleNamespace(Student=SimpleNamespace(load=load), student_digest=digest, resolve=resolve)
     stages = {
         "delamo.models.student": student,
-        "delamo.models.teacher": SimpleNamespace(load_teacher=load_teacher, teacher_digest=teacher_digest),
+        "delamo.models.teachers": SimpleNamespace(load_teacher=load_teacher, teacher_digest=teacher_digest),
         "delamo.models.prompts": SimpleNamespace(digest=lambda prompt_set, name: f"{prompt_set}/{name}"),
         "delamo.stages.answers": SimpleNamespace(collect_answers=collect_answers),
         "delamo.stages.evaluation": SimpleNamespace(evaluate=evaluate),

@@ -6,7 +6,8 @@ from tiny_models import save_tiny_llava, tiny_tokenizer
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from delamo.models.local_teacher import LocalTeacher
-from delamo.models.teacher import PrefixPrompt, Refusal, load_teacher, teacher_digest
+from delamo.models.teacher import PrefixPrompt, Refusal
+from delamo.models.teachers import load_teacher, teacher_digest
 from delamo.models.vision_teacher import VisionTeacher
 from delamo.records import Mistake, Sample
 from delamo.stages.skills import annotate_pool, name_skills
