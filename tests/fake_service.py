@@ -42,7 +42,10 @@ class Server(ThreadingHTTPServer):
 
 
 class FakeService:
-    """`script` is a list of answers, of which the last repeats, or a function of (request number, body)."""
+    """`script` is a list of answers, of which the last repeats, or a function of (request number, body).
+
+    An answer is (status, headers, body), a function that makes one, `RESET`, or the seconds that a good one takes.
+    """
 
     def __init__(self):
         self.script = [reply()]
@@ -73,7 +76,7 @@ class FakeService:
                     time.sleep(answer)
                     self.give(*reply())
                 else:
-                    self.give(*answer)
+                    self.give(*(answer() if callable(answer) else answer))
 
             def give(self, status, headers, body):
                 data = body if isinstance(body, bytes) else json.dumps(body).encode()

@@ -36,7 +36,7 @@ class OfflineRun:
         return [dict(zip(content["columns"], row, strict=True)) for row in content["data"]]
 
 
-def read_runs(root: Path, patience_s: float = 20) -> list[OfflineRun]:
+def read_runs(root: Path, patience_s: float = 60) -> list[OfflineRun]:
     """Every offline run below a folder, the oldest first. W&B's service closes a file shortly after the run's `finish`."""
     end = time.monotonic() + patience_s
     while True:

@@ -18,7 +18,7 @@ from delamo.compose import conf_dir
 HEAVY = ("torch", "transformers", "peft", "pytorch_lightning", "litellm", "wandb", "scipy", "numba")
 
 
-def delamo(*arguments: str, cwd: Path, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+def delamo(*arguments: str, cwd: Path, timeout: float = 180) -> subprocess.CompletedProcess[str]:
     program = "import sys; from delamo.cli import main; sys.argv[0] = 'delamo'; main()"
     command = [sys.executable, "-c", program, *arguments]
     return subprocess.run(
@@ -159,7 +159,7 @@ def test_a_reader_who_has_had_enough_is_no_error(tmp_path, arguments):
     read, write = os.pipe()
     os.close(read)
     done = subprocess.run(
-        command, check=False, cwd=tmp_path, stdout=write, stderr=subprocess.PIPE, timeout=60, env=environment()
+        command, check=False, cwd=tmp_path, stdout=write, stderr=subprocess.PIPE, timeout=180, env=environment()
     )
     os.close(write)
     assert done.returncode == 141 and done.stderr == b""

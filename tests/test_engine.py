@@ -5,6 +5,8 @@ import dataclasses
 import json
 import random
 import sqlite3
+import threading
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -67,15 +69,18 @@ def test_an_unusable_wish_to_wait_is_replaced_by_our_own(service, tmp_path, cloc
 def test_a_wish_to_wait_may_be_a_date(service, tmp_path, clock):
     from email.utils import format_datetime
 
-    date = format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True)
-    service.script = [failure(429, retry_after=date), reply("skill")]
+    def in_five_minutes():
+        return failure(429, retry_after=format_datetime(datetime.now(UTC) + timedelta(minutes=5), usegmt=True))
+
+    service.script = [in_five_minutes, reply("skill")]
     ask(make_engine(service, tmp_path, clock=clock), "one")
-    assert 20 <= max(clock.waits) <= 31
+    assert 240 <= max(clock.waits) <= 300
 
 
 def test_a_reply_that_does_not_come_in_time_is_asked_for_again(service, tmp_path, clock):
-    service.script = [1.5, reply("skill")]
-    (result,) = ask(make_engine(service, tmp_path, clock=clock, timeout_s=0.4), "one")
+    """The second reply comes at once, and has three seconds for it: a busy machine does not make it a third."""
+    service.script = [8.0, reply("skill")]
+    (result,) = ask(make_engine(service, tmp_path, clock=clock, timeout_s=3), "one")
     assert result.text == "skill" and len(service.requests) == 2
 
 
@@ -140,18 +145,33 @@ def test_one_bad_row_ends_no_job(service, tmp_path, clock):
 
 
 def test_a_wish_to_wait_is_granted_to_ten_percent_and_one_probe_goes_ahead(service, tmp_path):
-    """Eight workers, all turned away at first; the service is busy for three windows of 0.4 s."""
+    """Eight workers, all turned away at first; the service is busy for three windows of 0.4 s.
+
+    Never early, in any attempt. Late by a tenth at most in the best of six: what a busy machine adds is not the engine's.
+    """
     engine = make_engine(service, tmp_path, concurrency=8)
     ask(engine, *(f"warm {i}" for i in range(8)))  # connections and imports take their time once
-    service.requests.clear(), service.times.clear()
-    service.script = lambda number, body: failure(429, retry_after=0.4) if number < 8 + 2 else reply()
-    results = ask(engine, *map(str, range(20)))
-    assert all(isinstance(one, Reply) for one in results)
-    assert len(service.requests) == 20 + 8 + 2
-    last_of_burst, probes = service.times[7], service.times[8:11]
-    gaps = [b - a for a, b in zip([last_of_burst, *probes], probes, strict=False)]
-    assert all(0.36 <= gap <= 0.60 for gap in gaps), gaps  # never early; 0.44 and what a busy machine adds
-    assert engine.spent.calls == 8 + 30
+    latest = []
+    while len(latest) < 6 and min(latest, default=1) > 0.44:
+        service.requests.clear(), service.times.clear()
+        together = threading.Barrier(8)
+
+        def turned_away(number, body, together=together):
+            busy = failure(429, retry_after=0.4)
+            if number < 8:
+                return lambda: (together.wait(30), busy)[1]
+            return busy if number < 8 + 2 else reply()
+
+        service.script = turned_away
+        results = ask(engine, *(f"{len(latest)} {i}" for i in range(20)))
+        assert all(isinstance(one, Reply) for one in results)
+        assert len(service.requests) == 20 + 8 + 2
+        last_of_burst, probes = service.times[7], service.times[8:11]
+        gaps = [b - a for a, b in zip([last_of_burst, *probes], probes, strict=False)]
+        assert min(gaps) >= 0.4, gaps
+        latest.append(max(gaps[1:]))  # reading eight replies at once takes a while; it lies in the first gap
+    assert min(latest) <= 0.44, latest
+    assert engine.spent.calls == 8 + 30 * len(latest)
 
 
 def test_back_off_grows_has_jitter_and_a_cap():
@@ -203,12 +223,22 @@ def test_equal_requests_are_sent_once_and_never_again(service, tmp_path):
 
 
 def test_workers_share_the_semaphore(service, tmp_path):
-    """An answer takes 0.1 s, so that of four workers none can have sent its second request before."""
-    service.script = [0.1]
-    ask(make_engine(service, tmp_path, concurrency=4), *map(str, range(12)))
-    starts = sorted(service.times)
-    assert all(later - earlier >= 0.09 for earlier, later in zip(starts, starts[4:], strict=False))
-    assert starts[-1] - starts[0] < 12 * 0.1  # not one after the other
+    """No answer is given before four requests are there: so four go out together, and never a fifth."""
+    four, lock, there, most = threading.Barrier(4), threading.Lock(), [0], [0]
+
+    def together():
+        with lock:
+            there[0] += 1
+            most[0] = max(most[0], there[0])
+        four.wait(30)
+        time.sleep(0.05)  # a fifth would come now
+        with lock:
+            there[0] -= 1
+        return reply()
+
+    service.script = [together]
+    ask(make_engine(service, tmp_path, concurrency=4, timeout_s=60), *map(str, range(12)))
+    assert most == [4] and len(service.requests) == 12
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from delamo.models.engine.requests import Reply, Request, Service
 from delamo.models.engine.transcripts import LOG, Transcripts
 
 CALLS, AT_ONCE, KILLS = 300, 8, 12
+AT_MOST = 24  # replies of a process that will be killed: so there is always something left for the next one
 WORKER = """
 import asyncio, sys
 from pathlib import Path
@@ -20,12 +21,16 @@ from delamo.models.engine.engine import Engine
 from delamo.models.engine.requests import Request, Service
 from delamo.models.engine.transcripts import Transcripts
 
-folder, bill, calls, at_once = Path(sys.argv[1]), open(sys.argv[2], "a", buffering=1), int(sys.argv[3]), int(sys.argv[4])
+folder, bill = Path(sys.argv[1]), open(sys.argv[2], "a", buffering=1)
+calls, at_once, at_most = map(int, sys.argv[3:])
 
 class Paid:
+    sent = 0
+
     async def send(self, request):
         bill.write(request.text + "\\n")
-        await asyncio.sleep(0.02)
+        self.sent += 1
+        await asyncio.sleep(0.02 if self.sent <= at_most else 3600)
         choice = {"finish_reason": "stop", "message": {"content": "reply to " + request.text}}
         return {"choices": [choice], "usage": {"prompt_tokens": 1, "completion_tokens": 1}}
 
@@ -36,25 +41,27 @@ engine.ask([Request(text=str(i), max_tokens=9) for i in range(calls)], label="as
 """
 
 
-def start(tmp_path):
-    command = [sys.executable, "-c", WORKER, str(tmp_path / "t"), str(tmp_path / "bill"), str(CALLS), str(AT_ONCE)]
+def start(tmp_path, at_most):
+    """A process that asks for all replies, and waits for ever after `at_most` of them."""
+    arguments = [tmp_path / "t", tmp_path / "bill", CALLS, AT_ONCE, at_most]
+    command = [sys.executable, "-c", WORKER, *map(str, arguments)]
     worker = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1])
     assert worker.stdout.readline() == "open\n"
     return worker
 
 
 def test_kills_lose_nothing_and_cost_what_was_on_the_wire(tmp_path):
-    rng, kills = random.Random(0), 0
+    rng = random.Random(0)
     for _ in range(KILLS):
-        worker = start(tmp_path)
+        worker = start(tmp_path, AT_MOST)
         time.sleep(rng.uniform(0.0, 0.12))
         worker.send_signal(signal.SIGKILL)
-        kills += worker.wait() == -signal.SIGKILL
-    last = start(tmp_path)
-    assert last.wait() == 0 and kills >= 3
+        assert worker.wait() == -signal.SIGKILL
+    assert 0 < Transcripts(tmp_path / "t").num_replies() <= KILLS * AT_MOST < CALLS
+    assert start(tmp_path, CALLS).wait() == 0
     bill = Counter((tmp_path / "bill").read_text().split())
     assert set(bill) == {str(i) for i in range(CALLS)}
-    assert sum(bill.values()) - CALLS <= kills * AT_ONCE
+    assert sum(bill.values()) - CALLS <= KILLS * AT_ONCE
     transcripts = Transcripts(tmp_path / "t")
     assert transcripts.num_replies() == CALLS == len((tmp_path / "t" / LOG).read_bytes().splitlines())
     for i in range(CALLS):

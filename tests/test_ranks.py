@@ -179,7 +179,7 @@ else:
 def test_a_process_that_waits_for_another_gives_up(tmp_path):
     (tmp_path / "stuck.py").write_text(STUCK)
     started = time.monotonic()
-    process = torchrun(tmp_path / "stuck.py", tmp_path, 3)
+    process = torchrun(tmp_path / "stuck.py", tmp_path, 15)
     errors = finish(process)
     assert process.returncode != 0 and time.monotonic() - started < WATCHDOG_S
     assert (tmp_path / "0").exists() and "imed out" in errors

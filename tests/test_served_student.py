@@ -232,7 +232,7 @@ def test_a_connection_needs_its_fields(base, changes, message):
 
 def test_another_model_s_server_is_refused_and_the_key_goes_along(base, tmp_path, monkeypatch):
     monkeypatch.setenv("SERVER_KEY", "not-a-key")
-    options = {"api_key_env": "SERVER_KEY", "concurrency": 1, "timeout_s": 5.0, "prompt": "micro"}
+    options = {"api_key_env": "SERVER_KEY", "concurrency": 1, "timeout_s": 30.0, "prompt": "micro"}
     with StudentServer(base, tmp_path) as server:
         with pytest.raises(ValueError, match="it serves .* not student.path, other/model"):
             ServedStudent.connect("other/model", api_base=server.address, **options)
