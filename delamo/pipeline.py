@@ -45,7 +45,7 @@ VERSIONS = {
     "skills": 1,
     "pool_skills": 1,
     "index": 1,
-    "selection": 1,
+    "selection": 1,  # one method alone: `Selector.version`
     "tuning": 1,
     "evaluation": 1,
 }
@@ -367,6 +367,8 @@ def select(cell: Cell, inputs: dict[str, Step], iteration: int) -> Step:
         reads["validation"] = cell.samples_digests["validation"]
     if method.code:
         reads["code"] = method.code
+    if method.version > 1:
+        reads["method_version"] = method.version
     return step(cell, "selection", cell.label(*what_decides(cell, "pool")), reads, inputs, make)
 
 

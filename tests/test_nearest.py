@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -19,7 +21,7 @@ QUERIES = unit(np.random.default_rng(1).normal(size=(4, 6)))
 ALLOWED = np.array([i % 10 != 1 for i in range(50)])  # not 1, 11, 21, ...
 
 
-@pytest.fixture(params=[2**22, 40], ids=["one block", "blocks of 256"])
+@pytest.fixture(params=[2**22, 40], ids=["one block", "blocks of six"])
 def pool(request, monkeypatch) -> Rows:
     monkeypatch.setattr(similarity, "CELLS", request.param)
     return Rows(pack_ids(IDS), POOL)
@@ -60,6 +62,29 @@ def test_rows_alike_come_in_order_of_id(pool):
     assert [one.row for one in near] == [3, 11]
     near = nearest_rows(pool, unit(POOL[[11]]), num_rows=2, aggregation="max", allowed=ALLOWED)
     assert [one.row for one in near] == [3, 20]
+
+
+def test_the_order_is_that_of_exact_products_however_they_are_added_up(pool):
+    """Near ties, a few millionths apart: single precision, which rounds at a ten-millionth, would swap some of them."""
+    rng = np.random.default_rng(2)
+    query = rng.normal(size=(1, 384))
+    rows = (query + 1e-3 * rng.normal(size=(400, 384))).astype(np.float32)
+    pool = Rows(pack_ids([f"p{i:03d}" for i in range(400)]), rows)
+    exact = [round(math.fsum(a * b for a, b in zip(unit(query)[0], row, strict=True)), 6) for row in unit(rows)]
+    near = nearest_rows(pool, unit(query), num_rows=400, aggregation="max", allowed=np.ones(400, bool))
+    assert [(-one.score, one.row) for one in near] == sorted((-score, row) for row, score in enumerate(exact))
+
+
+def test_a_block_is_bounded_by_the_width_of_its_rows_too(monkeypatch):
+    sizes = []
+
+    class Counted(Rows):
+        def blocks(self, size):
+            sizes.append(size)
+            return super().blocks(size)
+
+    nearest_rows(Counted(pack_ids(IDS), POOL), QUERIES[:1], num_rows=3, aggregation="max", allowed=ALLOWED)
+    assert sizes == [similarity.CELLS // 6]
 
 
 def test_what_cannot_be_compared_is_an_error(pool):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from fake_runs import sample
 from hypothesis import given
@@ -11,6 +13,7 @@ from delamo.cell import open_cell
 from delamo.data.splits import draw_both
 from delamo.pipeline import audit_pool, fingerprint_pool, plan_cell
 from delamo.rundir import config_digest
+from delamo.selectors import SELECTORS, RandomConfig
 
 SMALL = (
     "task=micro/numbers",
@@ -110,6 +113,13 @@ def test_seeds_of_random_selection_share_everything_upstream(digests):
         assert len({plan[name] for plan in plans}) == 3, name
     for name in ("task", "fingerprints", "audit", "evaluation_before"):
         assert len({plan[name] for plan in plans}) == 1, name
+
+
+def test_a_method_whose_version_is_raised_selects_anew_and_no_other_does(digests, monkeypatch):
+    before = digests("selector=random"), digests()
+    monkeypatch.setitem(SELECTORS, RandomConfig, dataclasses.replace(SELECTORS[RandomConfig], version=2))
+    assert compare(before[0], digests("selector=random")) == (TUNED - {"answers_after"}, set())
+    assert digests() == before[1]
 
 
 def test_a_seed_of_the_whole_method_reaches_selection_and_no_stage_before(digests):

@@ -88,7 +88,7 @@ def fill_rows(
 
 
 def unit(rows: np.ndarray) -> np.ndarray:
-    """Rows of length 1. (n, width) -> (n, width) float32; a row of zeros becomes NaN, it points nowhere."""
-    rows = np.asarray(rows, np.float32)
+    """Rows of length 1. (n, width) -> (n, width) float64; a row of zeros becomes NaN, it points nowhere."""
+    rows = np.asarray(rows, np.float64)
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     return rows / np.where(lengths > 0, lengths, np.nan)

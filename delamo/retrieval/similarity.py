@@ -2,7 +2,8 @@
 
 Legend of shapes: N rows of the pool, M queries, B rows of a block, K ranks that are kept, D width.
 
-Similarities are rounded to six digits, so that equal vectors tie wherever they stand in a block; ties break by row, which is by id.
+Products are taken in double precision and rounded to six digits: equal vectors tie wherever they stand in a block, and neither the number of
+threads nor the processor changes an order. Ties break by row, which is by id.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 from delamo.retrieval.rows import Rows, unit
 
 SCALE = 10**6
-CELLS = 2**22  # similarities held at a time
+CELLS = 2**22  # numbers of a block held at a time, vectors or similarities
 LOW = 2**32 - 1
 
 
@@ -45,7 +46,7 @@ def nearest_rows(
     """
     if aggregation not in ("max", "mean", "round_robin"):
         raise ValueError(f"selector.aggregation is {aggregation!r}: choose max, mean or round_robin")
-    queries = np.asarray(queries, np.float32)
+    queries = np.asarray(queries, np.float64)
     if not len(queries):
         raise ValueError("there is no validation sample that the pool could be compared with")
     if aggregation == "round_robin":
@@ -97,15 +98,15 @@ def _top(pool: Rows, queries: np.ndarray, depth: int, allowed: np.ndarray) -> np
 
 
 def _similarities(pool: Rows, queries: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield (first row, (M, B) float32), NaN for rows of NaN."""
-    for start, rows in pool.blocks(max(CELLS // len(queries), 256)):
+    """Yield (first row, (M, B) float64), NaN for rows of NaN."""
+    for start, rows in pool.blocks(max(CELLS // max(queries.shape), 1)):
         yield start, queries @ unit(rows).T
 
 
 def _keys(similarity: np.ndarray, start: int, allowed: np.ndarray) -> np.ndarray:
     """Similarity and row as one integer that sorts by the first, then by ascending row; -1 for what cannot be taken. (M, B) -> (M, B)."""
     usable = allowed & ~np.isnan(similarity)
-    rounded = np.rint(np.where(usable, similarity, 0).astype(np.float64) * SCALE).astype(np.int64) + 2**30
+    rounded = np.rint(np.where(usable, similarity, 0) * SCALE).astype(np.int64) + 2**30
     rows = LOW - np.arange(start, start + similarity.shape[1], dtype=np.int64)
     return np.where(usable, (rounded << 32) + rows, -1)
 

@@ -37,6 +37,7 @@ from delamo.selectors import (
     full_data,
     insta,
     less,
+    nearest,
     none,
     random,
     rds,
@@ -95,6 +96,8 @@ class Selector:
     """Everything that there is to choose from is chosen: neither the budget nor a seed changes it."""
     own_pool: Callable[[Sequence[Sample], str], Pool] | None = None
     """Makes of the validation samples and the name of the student's prompt what is chosen from, where it is not the pool."""
+    version: int = 1
+    """Raise it when the same inputs give another selection: this method selects anew, the others do not."""
     code: str | None = None
     """Digest of the file that the method stands in, where that is not part of the package: an edit selects anew."""
 
@@ -113,10 +116,14 @@ SELECTORS: dict[type[SelectorConfig], Selector] = {
         select=validation_data.select, takes_all=True, own_pool=validation_data.validation_pool
     ),
     Bm25TextConfig: Selector(select=bm25_text.select, needs=("validation", "text_index")),
-    InstaConfig: Selector(select=insta.select, needs=("validation_embeddings", "embeddings")),
+    InstaConfig: Selector(select=insta.select, needs=("validation_embeddings", "embeddings"), version=nearest.VERSION),
     SuperfilteringConfig: Selector(select=superfiltering.select, needs=("difficulty",)),
-    RdsConfig: Selector(select=rds.select, needs=("validation_hidden_states", "hidden_states")),
-    LessConfig: Selector(select=less.select, needs=("validation", "validation_gradients", "gradients")),
+    RdsConfig: Selector(
+        select=rds.select, needs=("validation_hidden_states", "hidden_states"), version=nearest.VERSION
+    ),
+    LessConfig: Selector(
+        select=less.select, needs=("validation", "validation_gradients", "gradients"), version=nearest.VERSION
+    ),
 }
 
 SET_BY: dict[str, type[SelectorConfig]] = {

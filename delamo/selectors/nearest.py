@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from delamo.data import Pool
     from delamo.retrieval.rows import Rows
 
+VERSION = 2  # products in double precision
+
 
 def select_nearest(
     pool: Pool,
