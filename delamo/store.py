@@ -33,6 +33,7 @@ T = TypeVar("T")
 MANIFEST = "manifest.json"
 QUARANTINE = "quarantine.jsonl"
 WORK = "work"
+ATTEMPT = "attempt.json"
 SCHEMA_VERSION = 1
 _waits: ContextVar[bool] = ContextVar("waits", default=True)
 
@@ -263,11 +264,12 @@ class Stage:
         if not resumable:
             shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True, exist_ok=True)
-        draft, started = Draft(folder), time.time()
+        draft = Draft(folder)
+        attempt = _next_attempt(draft) if resumable else Attempt(1, 0.0, time.time())
         forget_peak()
         try:
             yield draft
-            self._complete(draft, started)
+            self._complete(draft, attempt)
         except BaseException:
             if not resumable:
                 shutil.rmtree(folder, ignore_errors=True)
@@ -277,7 +279,7 @@ class Stage:
         _sync(final.parent)
         shutil.rmtree(final / WORK, ignore_errors=True)
 
-    def _complete(self, draft: Draft, started: float) -> None:
+    def _complete(self, draft: Draft, attempt: Attempt) -> None:
         if draft.account is None:
             raise ValueError(f"stage {self.kind} ended without an account of its rows: call draft.finish(...)")
         if draft.account.quarantined:
@@ -289,14 +291,36 @@ class Stage:
             "digest": self.digest,
             "identity": self.identity,
             "accounting": draft.account.to_dict(),
-            "started": started,
-            "seconds": time.time() - started,
+            "started": attempt.started,
+            "seconds": attempt.seconds_before + time.time() - attempt.started,
+            "attempts": attempt.number,
             "peak_memory_bytes": peak_memory(),
             "disk_bytes": disk_bytes(draft.path, without=WORK),
             **draft.notes,
             **provenance(),
         }
         write_json(draft.path / MANIFEST, manifest)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try at a stage. What a killed one computed is used, so its time belongs to what the result cost."""
+
+    number: int
+    seconds_before: float
+    """Of the earlier ones, each until the last file that it wrote."""
+    started: float
+
+
+def _next_attempt(draft: Draft) -> Attempt:
+    path, attempt = draft.work / ATTEMPT, Attempt(1, 0.0, time.time())
+    if path.is_file():
+        last = from_dict(Attempt, json.loads(path.read_text(encoding="utf-8")))
+        written = max(file.stat().st_mtime for file in draft.path.rglob("*") if file.is_file())
+        attempt = Attempt(last.number + 1, last.seconds_before + max(0.0, written - last.started), time.time())
+    draft.work.mkdir(exist_ok=True)
+    write_json(path, to_dict(attempt))
+    return attempt
 
 
 @dataclass(frozen=True, slots=True)

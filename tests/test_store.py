@@ -226,6 +226,34 @@ def test_a_resumable_stage_goes_on_after_a_failure(tmp_path):
     assert sorted(path.name for path in stage.path.iterdir()) == [MANIFEST, "pool_skills.jsonl", "quarantine.jsonl"]
 
 
+def test_seconds_are_those_of_every_attempt_until_its_last_file(tmp_path, monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr("delamo.store.time.time", lambda: now[0])
+    stage = Store(tmp_path).stage("answers", "a", {}, 1)
+
+    def attempt(seconds, after, ends=True):
+        def make(draft):
+            now[0] += seconds
+            (draft.work / f"{now[0]}").touch()
+            os.utime(draft.work / f"{now[0]}", (now[0], now[0]))
+            os.utime(draft.work / "attempt.json", (0, 0))  # its own time is the real clock's
+            now[0] += after
+            if not ends:
+                raise KeyboardInterrupt
+            write_ok(draft)
+
+        return make
+
+    for seconds, idle in ((10, 3), (5, 100)):
+        with pytest.raises(KeyboardInterrupt):
+            stage.ensure(attempt(seconds, idle, ends=False), resumable=True)
+    stage.ensure(attempt(2, 1), resumable=True)
+    assert (stage.manifest()["seconds"], stage.manifest()["attempts"]) == (10 + 5 + 2 + 1, 3)
+    again = Store(tmp_path).stage("answers", "b", {"other": 1}, 1)
+    again.ensure(write_ok)
+    assert (again.manifest()["seconds"], again.manifest()["attempts"]) == (0, 1)
+
+
 def slow_stage(root, log):
     def make(draft):
         with open(log, "a") as file:
