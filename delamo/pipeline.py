@@ -41,7 +41,7 @@ VERSIONS = {
     "fingerprints": 2,  # long numbers in names
     "audit": 1,
     "answers": 1,
-    "mistakes": 2,  # small letters count
+    "mistakes": 3,  # indented lines have sentences too
     "skills": 1,
     "pool_skills": 1,
     "index": 1,

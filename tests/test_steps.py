@@ -35,6 +35,7 @@ def test_every_sentence_of_a_worked_answer_is_a_step():
         ("- a cat\n- a dog", ("- a cat", "\n- a dog")),
         ("1. Look. 2. Think.", ("1. Look.", " 2. Think.")),
         ("Step 1: look.\n\nStep 2: think.", ("Step 1: look.", "\n\nStep 2: think.")),
+        (" Two cats. One dog.\n  - A bus. So (B).", (" Two cats.", " One dog.", "\n  - A bus.", " So (B).")),
     ],
 )
 def test_what_is_a_step(text, steps):

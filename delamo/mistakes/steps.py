@@ -25,10 +25,12 @@ def split_steps(rationale: str) -> tuple[str, ...]:
 
 def _sentences(line: str) -> list[str]:
     """pysbd's sentences of one line, checked to be lossless; the line whole where they are not."""
-    if not re.search(r"[.!?].*\S", line):
+    text = line.lstrip()  # pysbd drops what a line is indented by
+    indent = line[: len(line) - len(text)]
+    if not re.search(r"[.!?].*\S", text):
         return [line]
-    pieces = _segmenter().segment(line)
-    return _mend_numbers(pieces) if "".join(pieces) == line else [line]
+    pieces = _segmenter().segment(text)
+    return [indent, *_mend_numbers(pieces)] if "".join(pieces) == text else [line]
 
 
 def _mend_numbers(pieces: list[str]) -> list[str]:
