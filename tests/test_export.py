@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import itertools
 import json
 import re
 from pathlib import Path
@@ -17,9 +18,12 @@ from delamo.data.llava_json import read_pool
 from delamo.export import FORMATS, export
 from delamo.export.adapters import base_of
 from delamo.export.datasets import write_hf, write_llama_factory, write_llava
-from delamo.export.lmms_eval import FUNCTIONS
+from delamo.export.lmms_eval import functions
 from delamo.export.selection import Selection, read_selection
-from delamo.records import ItemScore, Sample, Selected
+from delamo.models.asking import read_reply
+from delamo.models.student import Reply, Student
+from delamo.records import LETTERS, ItemScore, Sample, Selected
+from delamo.report import chain
 from delamo.report.collect import Run, finished_runs
 from delamo.store import read_rows
 
@@ -134,10 +138,16 @@ def test_the_lmms_eval_task_names_functions_that_are_there(runs, tuned, tmp_path
     out = tmp_path / "out" / tuned.run.path.name
     text = (out / "delamo_micro_objects.yaml").read_text()
     named = re.findall(r"!function delamo_functions\.(\w+)", text)
-    functions = loaded(out / "delamo_functions.py")
-    assert named and all(callable(getattr(functions, name)) for name in named)
+    module = loaded(out / "delamo_functions.py")
+    assert named and all(callable(getattr(module, name)) for name in named)
     doc = json.loads((out / "test.jsonl").read_text().splitlines()[0])
-    assert functions.doc_to_visual(doc)[0].mode == "RGB" and functions.doc_to_visual({"image": None}) == []
+    assert module.doc_to_visual(doc)[0].mode == "RGB" and module.doc_to_visual({"image": None}) == []
+    samples = {sample.id: sample for sample in chain.test_samples(tuned.run).values()}
+    assert doc["question"] == Student.load("package:micro_student", device="cpu").prompt(samples[doc["id"]])
+    stated = {score.id: score for score in tuned.run.scores}
+    for line in (out / "test.jsonl").read_text().splitlines():
+        score = stated[json.loads(line)["id"]]
+        assert module.process_results(json.loads(line), [score.text]) == {"accuracy": float(bool(score.correct))}
     task = yaml.safe_load(text.replace("!function ", ""))
     assert (
         task["dataset_kwargs"]["data_files"] == {"test": "test.jsonl"}
@@ -145,22 +155,61 @@ def test_the_lmms_eval_task_names_functions_that_are_there(runs, tuned, tmp_path
     )
 
 
-@pytest.mark.parametrize(
-    ("reply", "right"),
-    [("It is red. The final answer is (B).", 1.0), ("B", 1.0), ("The answer is (A). No, the answer is (b)", 1.0)]
-    + [("The final answer is (A).", 0.0), ("", 0.0)],
+SIGNS = Sample(id="t", instruction="Which sign?", options=("stop", "yield"), gold=1, answer="yield")
+TYPES = ("stop", "yield", "A red bus.", "3.5", "the kitchen", "St. Louis", "C++", "B")
+SHAPES = (
+    "{}",
+    "{}.",
+    "**{}**",
+    "({})",
+    "({}) yield.",
+    "{}: yield",
+    "{}, yield",
+    "{}. yield",
+    "option {}.",
+    '"{}"',
+    "The {}",
 )
-def test_the_lmms_eval_task_scores_replies(tmp_path, reply, right):
-    (tmp_path / "functions.py").write_text(FUNCTIONS)
-    functions = loaded(tmp_path / "functions.py")
-    assert functions.process_results({"target": "B"}, [reply]) == {"accuracy": right}
+LEADS = (
+    "The final answer is ",
+    "The correct answer is: ",
+    "It is round. So the answer is ",
+    "Answer: ",
+    "I choose the answer, ",
+)
+LEADS += ("", "The answer is A. No, the final answer is ")
+
+
+def test_the_lmms_eval_task_scores_every_reply_as_this_project_does(tmp_path):
+    """Choices and open answers; a file that names nothing of this project."""
+    (tmp_path / "functions.py").write_text(functions())
+    imported = [line.split()[1] for line in functions().splitlines() if re.match(r"\s*(import|from)\s", line)]
+    assert imported and not any(name.startswith("delamo") for name in imported)
+    module, verdicts = loaded(tmp_path / "functions.py"), []
+    opens = [dataclasses.replace(SIGNS, options=(), gold=None, answer=answer) for answer in TYPES]
+    for sample in (SIGNS, dataclasses.replace(SIGNS, gold=0, answer="stop"), *opens):
+        doc = {"options": list(sample.options), "letter": sample.gold is not None, "image": None}
+        doc["target"] = sample.answer if sample.gold is None else LETTERS[sample.gold]
+        for said in (*TYPES, "A", "b", "Z", "kitchen", ""):
+            for lead, shape in itertools.product(LEADS, SHAPES):
+                text = lead + shape.format(said)
+                ours = float(bool(read_reply(sample, Reply(text=text, num_tokens=1, truncated=False)).correct))
+                assert module.process_results(doc, [f" {text}\n"]) == {"accuracy": ours}, (text, sample)
+                verdicts.append(ours)
+    assert 0.05 < sum(verdicts) / len(verdicts) < 0.5
+    for text in ("The final answer is A red bus.", "The final answer is B: yield", "The final answer is **B**."):
+        sample = opens[2] if "bus" in text else SIGNS
+        doc = {
+            "options": list(sample.options),
+            "letter": bool(sample.options),
+            "target": "B" if sample.options else "A red bus.",
+        }
+        assert module.process_results(doc, [text]) == {"accuracy": 1.0}
 
 
 def test_the_adapter_loads_with_plain_peft(runs, tuned, tmp_path):
     import torch
     from peft import PeftModel
-
-    from delamo.models.student import Student
 
     out = exported(runs, "llava", tmp_path / "out")
     config = json.loads((out / "adapter" / "adapter_config.json").read_text())

@@ -5,6 +5,7 @@ lmms-eval is not needed for it. Its names follow docs/task_guide.md and loggers/
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 from pathlib import Path
@@ -13,14 +14,14 @@ from typing import Any
 from delamo.data.images import ImageError
 from delamo.export.pictures import PictureFolder
 from delamo.export.selection import Selection
+from delamo.models import parsing
+from delamo.models.identity import template
 from delamo.records import LETTERS, ItemScore, Quarantined, Sample
 from delamo.report import chain
 from delamo.store import write_json, write_parts, write_text
 
-FUNCTIONS = '''\
-"""Functions that the task's YAML names. Scoring here is by whole answer: the option letter, or the gold text."""
+SCORING = '''
 
-import re
 from pathlib import Path
 
 from PIL import Image
@@ -33,10 +34,12 @@ def doc_to_visual(doc):
 
 
 def process_results(doc, results):
-    found = re.findall(r"(?:answer is|answer:)\\s*\\(?([^().\\n]+)\\)?", results[0], re.IGNORECASE)
-    said = (found[-1] if found else results[0]).strip().strip("().").casefold()
-    return {"accuracy": float(said == doc["target"].casefold())}
+    """1 where the reply's final answer is the option's letter, or says the gold text; a reply without one is not right."""
+    said = read_answer(results[0].strip(), doc["options"]).prediction
+    right = said == doc["target"] if doc["letter"] else said is not None and same_answer(said, doc["target"])
+    return {"accuracy": float(right)}
 '''
+"""What the task's YAML names, behind the reading of replies."""
 
 
 def write_results(selection: Selection, folder: Path) -> list[Quarantined]:
@@ -44,16 +47,17 @@ def write_results(selection: Selection, folder: Path) -> list[Quarantined]:
     run, name = selection.run, task_name(selection.run.cell["task"])
     samples = chain.test_samples(run)
     pictures, docs, bad = PictureFolder(folder / "images"), {}, []
+    prompt = template(run.config.get("student.prompt", "micro"))
     for score in run.scores:
         try:
-            docs[score.id] = _doc(samples[score.id], score, pictures.add(samples[score.id].image))
+            docs[score.id] = _doc(samples[score.id], score, pictures.add(samples[score.id].image), prompt)
         except ImageError as error:
             bad.append(Quarantined(id=score.id, stage="export", reason=error.reason, detail=error.detail))
     kept = [score for score in run.scores if score.id in docs]
     _lines(folder / "test.jsonl", docs.values())
     _lines(folder / f"samples_{name}.jsonl", (_scored(i, docs[score.id], score) for i, score in enumerate(kept)))
     write_json(folder / "results.json", _results(selection, name))
-    write_text(folder / "delamo_functions.py", FUNCTIONS)
+    write_text(folder / "delamo_functions.py", functions())
     write_text(folder / f"{name}.yaml", _task(name, int(run.config.get("student.max_new_tokens", 512))))
     return bad
 
@@ -63,9 +67,33 @@ def task_name(task: str) -> str:
     return "delamo_" + re.sub(r"[^a-z0-9]+", "_", task.lower()).strip("_")
 
 
-def _doc(sample: Sample, score: ItemScore, image: str | None) -> dict[str, Any]:
-    options = "".join(f"\n({LETTERS[i]}) {text}" for i, text in enumerate(sample.options))
-    return {"id": sample.id, "question": f"{sample.instruction}{options}", "target": score.gold, "image": image}
+def functions() -> str:
+    """The Python file that the task's YAML names: this project's reading of replies as it is, and `SCORING`; it imports nothing of
+    this project.
+
+    lmms-eval loads the file without entering it among the modules, where a dataclass cannot resolve annotations that are text.
+    """
+    text = inspect.getsource(parsing)
+    for line, instead in (
+        ("from __future__ import annotations\n\n", ""),
+        ("from delamo.records import LETTERS\n", f"LETTERS = {LETTERS!r}\n"),
+    ):
+        if text.count(line) != 1:
+            raise RuntimeError(f"{parsing.__name__} has no line {line.strip()!r}")
+        text = text.replace(line, instead)
+    return text + SCORING
+
+
+def _doc(sample: Sample, score: ItemScore, image: str | None, prompt: Any) -> dict[str, Any]:
+    """The question as the student was asked it; `letter` says that the target is one."""
+    return {
+        "id": sample.id,
+        "question": prompt.render(question=sample.instruction, options=sample.options, letters=LETTERS),
+        "options": list(sample.options),
+        "letter": sample.gold is not None,
+        "target": score.gold,
+        "image": image,
+    }
 
 
 def _scored(number: int, doc: dict[str, Any], score: ItemScore) -> dict[str, Any]:
