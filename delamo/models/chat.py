@@ -43,14 +43,26 @@ def example_texts(processor: Any, user: str, reply: str, *, has_image: bool) -> 
     prompt = processor.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
     answer = {"role": "assistant", "content": [{"type": "text", "text": reply}]}
     whole = processor.apply_chat_template([*turns, answer], tokenize=False)
-    if not whole.startswith(prompt):
+    completion, stop = _after(prompt, whole, reply), processor.tokenizer.eos_token
+    kept = completion.partition(stop)[0] if stop in completion else completion.rstrip()
+    return prompt, kept + stop
+
+
+def _after(prompt: str, whole: str, reply: str) -> str:
+    """What a conversation goes on with after its prompt; the prompt stays what generation starts from.
+
+    LLaVA-OneVision's template writes a blank before a reply's line break that it leaves out where it asks for one.
+    """
+    if whole.startswith(prompt):
+        return whole[len(prompt) :]
+    head = prompt.rstrip()
+    between, found, rest = whole[len(head) :].partition(reply)
+    if not whole.startswith(head) or not found or between.strip():
         raise ValueError(
             f"the chat template does not continue its own prompt: {prompt[-60:]!r} is not how {whole[:200]!r} begins; "
             "the reply cannot be told from the question"
         )
-    completion, stop = whole[len(prompt) :], processor.tokenizer.eos_token
-    kept = completion.partition(stop)[0] if stop in completion else completion.rstrip()
-    return prompt, kept + stop
+    return reply + rest
 
 
 def adds_special_tokens(processor: Any, text: str) -> bool:

@@ -55,7 +55,7 @@ class Collator:
         rows = [example_texts(self.processor, s.instruction, s.answer, has_image=s.image is not None) for s in samples]
         pictures = [open_picture(sample.image, self.max_image_pixels) for sample in samples]
         batch = self._encode(rows, pictures)
-        batch["labels"] = self._labels(batch, [reply for _, reply in rows])
+        batch["labels"] = self._labels(batch, rows)
         return dict(batch)
 
     def _encode(self, rows: list[tuple[str, str]], pictures: list[Any]) -> Any:
@@ -72,16 +72,28 @@ class Collator:
             raise SampleError("not encodable", str(error)) from error
         return whole(self.processor, batch)
 
-    def _labels(self, batch: Any, replies: list[str]) -> torch.Tensor:
+    def _labels(self, batch: Any, rows: list[tuple[str, str]]) -> torch.Tensor:
         """The reply's own tokens, end of sequence included; everything before it is ignored."""
         import torch
 
         labels = torch.full_like(batch["input_ids"], IGNORED)
         ends = batch["attention_mask"].sum(dim=1).tolist()
-        wanted = self.processor.tokenizer(replies, add_special_tokens=False).input_ids
-        for row, (end, tokens) in enumerate(zip(ends, wanted, strict=True)):
+        for row, (end, tokens) in enumerate(zip(ends, map(self._reply_tokens, rows), strict=True)):
             start = end - len(tokens)
             if batch["input_ids"][row, start:end].tolist() != tokens:
-                raise SampleError("reply not found", "the tokenizer merges the end of the prompt with the reply")
+                raise SampleError("reply not found", "the processor writes the end of the text in another way")
             labels[row, start:end] = batch["input_ids"][row, start:end]
         return labels
+
+    def _reply_tokens(self, row: tuple[str, str]) -> list[int]:
+        """The tokens that the reply ends with, told by where they lie in the text: a reply that is tokenized alone begins otherwise in many
+        vocabularies (Llama 2's, which LLaVA-1.5 has, puts a blank before the first word of a text).
+        """
+        prompt, reply = row
+        special = adds_special_tokens(self.processor, prompt)
+        found = self.processor.tokenizer(prompt + reply, add_special_tokens=special, return_offsets_mapping=True)
+        border = len(prompt)
+        if any(start < border < end for start, end in found.offset_mapping):
+            raise SampleError("reply not found", "the tokenizer merges the end of the prompt with the reply")
+        places = zip(found.input_ids, found.offset_mapping, strict=True)
+        return [token for token, (_, end) in places if end > border]
