@@ -142,6 +142,15 @@ def test_other_settings_than_the_presets_are_named_or_left_out(tmp_path):
     assert "1 runs of these cells have other settings" in report(tmp_path, table="table1")
 
 
+def test_an_older_run_of_a_cell_is_named_and_not_shown(tmp_path):
+    for folder, bits, ended in (("a", POOR, 100.0), ("b", GOOD, 200.0)):
+        path = write_cell(tmp_path / folder, "table1", 4, 0, bits=bits)
+        (path / "status.json").write_text(json.dumps({"state": "done", "ended": ended}))
+    assert shown(laid_out(tmp_path, "table1")) == {(4, 0): 90.0}
+    text = report(tmp_path, table="table1")
+    assert f"1 runs of these cells have a newer run and stand aside: {tmp_path / 'a'}" in text
+
+
 def test_one_folder_of_several_tables_gives_each_table_its_own_runs(tmp_path):
     write_cell(tmp_path, "table2", 1, 0, bits=POOR)
     write_cell(tmp_path, "table2", 2, 0, bits=FAIR)

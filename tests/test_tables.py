@@ -142,7 +142,9 @@ def test_random_with_other_settings_is_no_baseline(tmp_path):
     for selector, epochs in (("random", 1), ("error_driven", 2)):
         write_run(tmp_path, task="a", selector=selector, seed=0, bits=HALF, config={"tuning": {"epochs": epochs}})
     (budget,) = arrange(collect(tmp_path)).budgets
-    assert verdicts(budget) == ["a: error_driven has no random run with the same settings to compare with."]
+    assert verdicts(budget) == [
+        "a: error_driven has no random run with the same settings to compare with, or more than one kind."
+    ]
 
 
 def test_newer_run_of_a_cell_replaces_the_older(tmp_path):
@@ -154,6 +156,36 @@ def test_newer_run_of_a_cell_replaces_the_older(tmp_path):
     found = arrange(collect(tmp_path))
     assert [run.path for run in found.runs] == [new] and [run.path for run in found.superseded] == [old]
     assert "1 runs of a cell that has a newer run" in report(tmp_path)
+
+
+def test_the_newer_run_is_told_by_its_status_which_a_copy_keeps(tmp_path):
+    import os
+
+    early = write_run(tmp_path / "1", task="a", selector="random", seed=0, bits="0" * 40)
+    late = write_run(tmp_path / "2", task="a", selector="random", seed=0, bits="1" * 40)
+    for path, ended in ((early, 100.0), (late, 200.0)):
+        (path / "status.json").write_text(json.dumps({"state": "done", "ended": ended}))
+    os.utime(late / "metrics.json", (1, 1))
+    assert [run.path for run in arrange(collect(tmp_path)).runs] == [late]
+
+
+def two_kinds(folder):
+    for name, delta in (("a", 1), ("b", 2)):
+        config = {"mistakes": {"delta": delta}}
+        write_run(folder, task="a", selector="error_driven", seed=0, bits=HALF, config=config, digest=name)
+    write_run(folder, task="a", selector="random", seed=0, bits="1" * 40)
+
+
+def test_a_reference_that_is_several_methods_is_an_error_that_names_them(tmp_path):
+    two_kinds(tmp_path)
+    with pytest.raises(ValueError, match=r"which is 2 methods here(?s:.*)error_driven \(mistakes.delta=1\)"):
+        arrange(collect(tmp_path), "error_driven")
+
+
+def test_a_long_reference_stands_above_its_table_and_not_in_a_head(tmp_path):
+    two_kinds(tmp_path)
+    text = report(tmp_path, reference="error_driven (mistakes.delta=1)")
+    assert "The reference is error_driven (mistakes.delta=1)." in text and "| minus the reference (95 %) |" in text
 
 
 def test_worse_than_random_is_said(tmp_path):

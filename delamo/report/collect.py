@@ -71,6 +71,12 @@ class Run:
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
     @cached_property
+    def ended(self) -> float:
+        """When it was finished, in seconds since 1970: as its status says, which a copy of the folder keeps."""
+        said = json.loads((self.path / STATUS).read_text(encoding="utf-8")).get("ended")
+        return (self.path / METRICS).stat().st_mtime if said is None else said
+
+    @cached_property
     def scores(self) -> list[ItemScore]:
         """The test items.
 

@@ -138,16 +138,18 @@ def arrange(found: Collected, reference: str = RANDOM) -> Results:
             the tables print it, where a selector was run with several settings.
 
     Raises:
-        ValueError: a run's items contradict its metrics, or there is no run of the reference.
+        ValueError: a run's items contradict its metrics, there is no run of the reference, or it stands for several methods that nothing can be compared with.
     """
     kept, superseded = _without_superseded(found.runs)
     tables, name = _by_budget(kept), PRETRAINED if reference == PRETRAINED_LABEL else reference
     _check_reference(name, tables)
+    budgets = [_budget(key, runs, name) for key, runs in tables]
+    _check_comparisons(name, budgets)
     return Results(
         root=found.root,
         reference=name,
         runs=kept,
-        budgets=[_budget(key, runs, name) for key, runs in tables],
+        budgets=budgets,
         superseded=superseded,
         unfinished=found.unfinished,
         stages=stage_times(kept),
@@ -190,7 +192,7 @@ def quarantine_counts(runs: Sequence[Run]) -> list[QuarantineCount]:
 
 
 def mean_planted(runs: Sequence[Run]) -> dict[str, Any] | None:
-    """The planted metrics averaged number by number over the runs that have them; a count must be the same in all."""
+    """The planted metrics averaged number by number over the runs that have them, counts too where they differ."""
     found = [run.metrics["planted"] for run in runs if run.metrics["planted"]]
     return _mean_of(found) if found else None
 
@@ -227,6 +229,17 @@ def _check_reference(reference: str, tables: Sequence[tuple[tuple[Any, ...], lis
     if reference != RANDOM and reference not in known:
         raise ValueError(
             f"reference is {reference!r}, and no run is of that method: choose one of {', '.join(sorted(known))}"
+        )
+
+
+def _check_comparisons(reference: str, budgets: Sequence[Budget]) -> None:
+    """A reference that was named by its selector and stands for several methods can leave nothing to compare."""
+    methods = [method for budget in budgets for target in budget.targets for method in target.methods]
+    named = sorted({method.label for method in methods if method.is_reference})
+    if reference != RANDOM and len(named) > 1 and not any(method.versus for method in methods):
+        said = "\n".join(f"  {label}" for label in named)
+        raise ValueError(
+            f"reference is {reference!r}, which is {len(named)} methods here, and nothing can be compared with it: choose one:\n{said}"
         )
 
 

@@ -28,6 +28,7 @@ from delamo.report.variants import PRETRAINED, RANDOM, seed_name
 
 FORMATS = ("markdown", "html", "json", "csv", "latex")
 NOTHING = "-"
+LONG = 30  # characters of a reference's name that a column's head can take
 
 FOOTER = """
 Accuracy: correct / n; an unparsed answer is not correct, and its share stands in the last column. After it the 95 % Wilson interval for \
@@ -218,9 +219,11 @@ def _mean_cell(budget: Budget, label: str) -> str:
 
 def _target_blocks(budget: Budget, target: Target) -> list[Block]:
     rows = [row for method in target.methods for row in _method_rows(method)]
-    minus = f"minus {reference_name(budget.reference)} (95 %)"
+    name = reference_name(budget.reference)
+    said = [Lines([f"The reference is {name}."])] if len(name) > LONG else []
+    minus = f"minus {'the reference' if said else name} (95 %)"
     columns = ["method", "accuracy % (95 %)", "n", minus, "p", "p Holm", "unparsed %"]
-    return [Heading(target.task, 3), Table(columns, rows), *detectable_lines(target)]
+    return [Heading(target.task, 3), *said, Table(columns, rows), *detectable_lines(target)]
 
 
 def _method_rows(method: Method) -> list[list[str]]:
@@ -262,7 +265,7 @@ def _verdict_blocks(budget: Budget) -> list[Block]:
 def _verdict(reference: str, target: Target, method: Method) -> str:
     name, versus, p = f"{target.task}: {method.label}", method.versus, method.p_holm
     if versus is None or p is None:
-        return f"{name} has no {reference} run with the same settings to compare with."
+        return f"{name} has no {reference} run with the same settings to compare with, or more than one kind."
     pairs = [pair for row in versus.pairs for pair in row]
     ahead = sum(pair.only_first > pair.only_second for pair in pairs)
     said = (

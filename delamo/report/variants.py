@@ -92,9 +92,9 @@ def same_setting(one: Run, other: Run) -> bool:
 
 
 def newest(runs: Sequence[Run]) -> tuple[list[Run], list[Run]]:
-    """One run for each choice of seeds, the last one written, and the others."""
+    """One run for each choice of seeds, the last one that ended, and the others."""
     kept: dict[tuple[int, ...], Run] = {}
-    for run in sorted(runs, key=lambda run: (run.path / "metrics.json").stat().st_mtime):
+    for run in sorted(runs, key=lambda run: run.ended):
         kept[seeds(run)] = run
     return [kept[chosen] for chosen in sorted(kept)], [run for run in runs if kept[seeds(run)] is not run]
 

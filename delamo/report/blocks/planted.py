@@ -70,11 +70,16 @@ def _quality(planted: dict[str, Any]) -> list[str]:
     return [
         _percent(planted.get("precision_at_n")),
         _percent(planted.get("precision_any")),
-        *((_percent(step["accuracy"]), _percent(step["recall_at_3"]), str(step["n"])) if step else ("-", "-", "-")),
-        *((_percent(skill["accuracy"]), str(skill["n"])) if skill else ("-", "-")),
+        *((_percent(step["accuracy"]), _percent(step["recall_at_3"]), _count(step["n"])) if step else ("-", "-", "-")),
+        *((_percent(skill["accuracy"]), _count(skill["n"])) if skill else ("-", "-")),
         _points(gain(by_skill, missing=True)),
         _points(gain(by_skill, missing=False)),
     ]
+
+
+def _count(n: float) -> str:
+    """Runs whose errors differ in number have a mean one."""
+    return f"{n:.1f}" if n % 1 else f"{n:.0f}"
 
 
 def _skill_blocks(target: Target) -> list[Block]:

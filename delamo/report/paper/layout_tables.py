@@ -263,6 +263,9 @@ def _accounts(layout: Layout) -> list[str]:
         lines.append(
             f"{len(layout.left_out)} runs of these cells have other settings and stand aside; name a narrower runs=DIR."
         )
+    if layout.superseded:
+        said = ", ".join(str(run.path) for run in layout.superseded)
+        lines.append(f"{len(layout.superseded)} runs of these cells have a newer run and stand aside: {said}.")
     if layout.num_unfinished:
         lines.append(f"{layout.num_unfinished} runs below the folder are not finished; delamo report names them.")
     return lines
@@ -325,6 +328,7 @@ def _json(layout: Layout, *, beside: bool) -> dict[str, Any]:
         "note": WORLD if layout.is_micro else None,
         "deviations": layout.deviations,
         "left_out": [str(run.path) for run in layout.left_out],
+        "superseded": [str(run.path) for run in layout.superseded],
         "counts": dict(Counter(entry.missing or "filled" for entry in layout.asked)),
         "cells": _records(layout, beside=beside),
     }

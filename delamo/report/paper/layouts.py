@@ -59,6 +59,8 @@ class Layout:
     """Settings of the runs that are not the preset's."""
     left_out: list[Run]
     """Runs of these cells with other settings than those shown."""
+    superseded: list[Run]
+    """Runs of these cells that a newer run replaces."""
     num_unfinished: int
 
     @property
@@ -148,6 +150,7 @@ def at_scale(found: Collected, table: PaperTable, scale: str) -> Layout:
         entries=entries,
         deviations=matched.deviations,
         left_out=matched.left_out,
+        superseded=matched.superseded,
         num_unfinished=len(found.unfinished),
     )
 

@@ -26,6 +26,8 @@ class Found:
     """Settings in which all of these runs differ from the preset's."""
     left_out: list[Run]
     """Runs of these cells with other settings than those."""
+    superseded: list[Run]
+    """Runs of these cells that a newer run of the same settings and seeds replaces."""
 
 
 def matches(run: Run, choices: Mapping[str, Any], scale: str) -> bool:
@@ -65,18 +67,15 @@ def find(cells: Mapping[tuple[int, int], Mapping[str, Any]], runs: Sequence[Run]
         [sign for (place, _), sign in signs.items() if cells[place]["selector"] != variants.PRETRAINED]
         or list(signs.values())
     )
-    kept = {
-        place: variants.newest([run for run in matched if _compatible(run, signs[place, run.path], chosen)])[0]
+    alike = {
+        place: [run for run in matched if _compatible(run, signs[place, run.path], chosen)]
         for place, matched in wanted.items()
     }
+    kept = {place: variants.newest(matched)[0] for place, matched in alike.items()}
     shown = {run.path for some in kept.values() for run in some}
-    others = {
-        run.path: run
-        for place, matched in wanted.items()
-        for run in matched
-        if run.path not in shown and not _compatible(run, signs[place, run.path], chosen)
-    }
-    return Found({place: some for place, some in kept.items() if some}, chosen, list(others.values()))
+    old = {run.path: run for some in alike.values() for run in some if run.path not in shown}
+    others = {run.path: run for some in wanted.values() for run in some if run.path not in shown | old.keys()}
+    return Found({place: some for place, some in kept.items() if some}, chosen, [*others.values()], [*old.values()])
 
 
 def _same(run: Run, key: str, wanted: Any) -> bool:

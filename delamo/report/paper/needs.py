@@ -15,6 +15,8 @@ from delamo.report import variants
 from delamo.report.paper import presets
 from delamo.report.paper.numbers import PAPER, paper_table
 from delamo.report.statistics import mean
+from delamo.selector_config import SELECTOR_SCHEMAS
+from delamo.selectors import SELECTORS
 
 NUM_GPUS = 8  # paper, appendix H: 8 x A100-40GB
 NUM_RANDOM_RUNS = 3  # paper, section 4.1
@@ -75,15 +77,15 @@ def gpu_hours(choices: Mapping[str, Any]) -> float:
 def tunings(choices: Mapping[str, Any]) -> list[tuple[Any, ...]]:
     """What tells a cell's tunings from others: none for an untouched student, one for each seed of random selection.
 
-    The whole pool is tuned on once for all targets.
+    A method that does not look at the target is tuned once for all of them, as long as the audit removes nothing from the pool.
     """
     selector = choices["selector"]
     if selector == variants.PRETRAINED:
         return []
     unused = variants.UNUSED.get(selector, ())
     own = {key: value for key, value in essential(choices).items() if not f"{key}.".startswith(tuple(unused))}
-    if selector == "full_data":
-        own = {key: own[key] for key in ("selector", "student") if key in own}
+    if not SELECTORS[SELECTOR_SCHEMAS[f"selector/{selector}"]].looks_at_the_task:
+        own = {key: value for key, value in own.items() if key != "task" and not key.startswith("task.")}
     seeds = [own.get("seed", 0)] if "seed" in own or selector != variants.RANDOM else range(NUM_RANDOM_RUNS)
     return [tuple(sorted({**own, "seed": seed}.items(), key=repr)) for seed in seeds]
 

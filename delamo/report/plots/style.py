@@ -46,7 +46,9 @@ MARKS = {
     "bm25_text": "v",
     "rds": "P",
     "less": "X",
-    **dict.fromkeys(NO_BUDGET, "|"),
+    "none": "|",
+    "full_data": "1",
+    "validation_data": "x",
 }
 OTHER_MARKS = ("*", "h", "<", ">", "p")
 DASHES = ("-", "--", ":", "-.")
