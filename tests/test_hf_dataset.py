@@ -140,6 +140,50 @@ def test_a_parquet_file_and_options_in_columns_of_their_own(tmp_path):
     assert found == {"One?": (("yes", "no"), 1), "Two?": (("blue", "red", "green"), 2)}
 
 
+WORDS = ["None", "NA", "null", "nan", "N/A", ""]
+
+
+def write_words(path, separator: str = "\t"):
+    """One question for each of `WORDS`, which is its last option."""
+    lines = [["q", "A", "B", "C", "key"], *(["Which?", "one", "two", word, "B"] for word in WORDS)]
+    if path.suffix == ".jsonl":
+        lines = [[json.dumps(dict(zip(lines[0], line, strict=True)))] for line in lines[1:]]
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("\n".join(separator.join(line) for line in lines))
+    return path
+
+
+@pytest.mark.parametrize("name", ["one.csv", "one.tsv", "one.jsonl", "folder/train.csv", "folder/train.tsv"])
+def test_options_worded_none_and_na_are_kept_in_files_of_text(tmp_path, name):
+    path = write_words(tmp_path / name, "," if name.endswith(".csv") else "\t")
+    pool = hf_dataset.read_pool(
+        path=str(path if path.parent == tmp_path else path.parent),
+        columns=Columns(instruction="q", option_columns=("A", "B", "C"), gold="key"),
+        cache_dir=tmp_path / "cache",
+    )
+    options = [sample.instruction.partition("(b) two")[2] for sample in pool]
+    assert options == [f" (c) {word}" if word else "" for word in WORDS] and not pool.quarantined
+
+
+def test_words_for_missing_that_a_csv_data_set_declares_stay_its_own(tmp_path):
+    write_words(tmp_path / "own" / "train.csv", ",")
+    head = {"configs": [{"config_name": "default", "data_files": "train.csv", "na_values": ["None"]}]}
+    (tmp_path / "own" / "README.md").write_text(f"---\n{json.dumps(head)}\n---\n")
+    columns = Columns(instruction="q", option_columns=("A", "B", "C"), gold="key")
+    pool = hf_dataset.read_pool(path=str(tmp_path / "own"), columns=columns, cache_dir=tmp_path / "cache")
+    assert next(iter(pool)).instruction == "Which?\nOptions: (a) one (b) two"
+
+
+def test_a_cached_csv_data_set_of_the_hub_is_read_without_a_network(tmp_path, monkeypatch):
+    write_words(tmp_path / "words" / "train.csv", ",")
+    columns = Columns(instruction="q", option_columns=("A", "B", "C"), gold="key")
+    options = {"columns": columns, "cache_dir": tmp_path / "cache"}
+    hf_dataset.read_pool(path=str(tmp_path / "words"), **options)
+    (tmp_path / "cache" / "words").rename(tmp_path / "cache" / "somebody___words")  # as one from the hub lies there
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    assert len(hf_dataset.read_pool(path="somebody/words", **options)) == len(WORDS)
+
+
 def test_a_folder_of_classes_is_asked_for_among_all_of_them(tmp_path):
     for shade, name in enumerate(("cat", "dog", "owl")):
         (tmp_path / "pets" / name).mkdir(parents=True)

@@ -9,6 +9,8 @@ from typing import Any
 
 BUILDERS = {".parquet": "parquet", ".json": "json", ".jsonl": "json", ".csv": "csv", ".tsv": "csv", ".arrow": "arrow"}
 """For a single file, by its suffix."""
+CSV = {"keep_default_na": False, "na_values": [""]}
+"""pandas would take an option worded "None" or "NA" for an empty field; only an empty field is one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,12 +70,33 @@ def _open(path: str, subset: str | None, revision: str | None, split: str, cache
             if builder is None:
                 raise ValueError(f"{what}: expected a file ending in {', '.join(BUILDERS)}")
             only = "train" if split == "all" else split  # `all` is every split, and no name of one
-            return datasets.load_dataset(builder, data_files={only: path}, split=split, cache_dir=cache_dir)
-        return datasets.load_dataset(
-            path, subset, revision=revision, split=split, cache_dir=cache_dir, keep_in_memory=False
-        )
+            text = CSV | ({"sep": "\t"} if local.suffix == ".tsv" else {}) if builder == "csv" else {}
+            return datasets.load_dataset(builder, data_files={only: path}, split=split, cache_dir=cache_dir, **text)
+        found = _builder(path, subset, revision=revision, cache_dir=cache_dir)
+        found.download_and_prepare()
+        return found.as_dataset(split=split)
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as problem:
         raise ValueError(f"{what}: {_chain(problem)}") from problem
+
+
+def _builder(path: str, subset: str | None, **where: str | None) -> Any:
+    """What `datasets` makes of a folder or of a data set on the hub; CSV files by `CSV`, unless the data set itself says how."""
+    from datasets import load_dataset_builder
+    from datasets.packaged_modules.csv.csv import CsvConfig
+
+    try:
+        found = load_dataset_builder(path, subset, **where)
+    except (
+        ValueError
+    ) as problem:  # without a network, a cached data set is found by the very arguments it was read with
+        try:
+            return load_dataset_builder(path, subset, **where, **CSV)
+        except (OSError, ValueError):
+            raise problem from None
+    config = found.config
+    if isinstance(config, CsvConfig) and config.keep_default_na and config.na_values is None:
+        return load_dataset_builder(path, subset, **where, **CSV)
+    return found
 
 
 def _split_of(found: Any, split: str) -> Any:
