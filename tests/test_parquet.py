@@ -74,9 +74,48 @@ def test_held_out_tasks_leave_the_pool_that_vision_flan_s_reader_leaves(annotati
         parquet.read_pool(folder=tmp_path / "out", exclude_tasks=["VQA", "ITM", "other"])
 
 
+def test_a_folder_that_is_a_link_makes_no_other_pool(annotation, tmp_path):
+    """The record's name leads through the link, the path that is written does not."""
+    (annotation.parent / "images").rename(annotation.parent / "store")
+    (annotation.parent / "images").symlink_to("store")
+    pool = vision_flan.read_pool(annotation=annotation)
+    with pytest.warns(UserWarning, match=r"have other names than in its records.*pool\.exclude_tasks"):
+        written = converted(pool, tmp_path / "out")
+    assert written.digest == pool.digest and same(written, pool)
+    other = vision_flan.read_pool(annotation=annotation, exclude_tasks=["VQA"])
+    written = parquet.read_pool(folder=tmp_path / "out", exclude_tasks=["VQA", "unknown"])
+    assert same(written, other) and written.digest not in (pool.digest, other.digest)
+    assert parquet.read_pool(folder=tmp_path / "out", exclude_tasks=["unknown"]).digest == pool.digest
+
+
+@pytest.mark.filterwarnings("error:the pictures of")
+def test_pictures_inside_a_table_make_no_other_pool(annotation, tmp_path):
+    datasets = pytest.importorskip("datasets", reason="`datasets` is not installed")
+    from delamo.data import hf_dataset
+    from delamo.data.hf_rows import Columns
+
+    rows = {
+        "question": ["What?", "Who?"],
+        "answer": ["a sink", "nobody"],
+        "image": [str(annotation.parent / "images" / "a.png")] * 2,
+    }
+    datasets.Dataset.from_dict(rows).cast_column("image", datasets.Image()).save_to_disk(tmp_path / "table")
+    columns = Columns(instruction="question", answer="answer", image="image")
+    pool = hf_dataset.read_pool(path=str(tmp_path / "table"), columns=columns)
+    written = converted(pool, tmp_path / "out")  # of one source: no tasks to leave out, nothing to warn of
+    assert len(written) == 2 and written.digest == pool.digest and same(written, pool)
+
+
+@pytest.mark.filterwarnings("ignore:the pictures of")
 def test_rendered_pictures_stay_addresses(tmp_path):
     pool = micro_pool(num_samples=30, surface_overlap=0.5, seed=0)
-    assert same(converted(pool, tmp_path / "out"), pool)
+    written = converted(pool, tmp_path / "out")
+    assert same(written, pool) and written.digest == pool.digest
+
+
+@pytest.mark.filterwarnings("error")
+def test_plain_files_need_no_warning(annotation, tmp_path):
+    converted(vision_flan.read_pool(annotation=annotation), tmp_path / "out")
 
 
 def test_real_records(tmp_path):

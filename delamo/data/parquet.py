@@ -1,11 +1,11 @@
 """A pool as Parquet: texts and picture names in one file, pictures as files where they lie. Opens in seconds at any size.
 
-    FOLDER/pool.json          digest, number of samples by source, and the folder of the pictures
+    FOLDER/pool.json          the original's digest, digest and number of samples by source, and the folder of the pictures
     FOLDER/samples.parquet    one row a sample in ascending order of id, in small groups, so that one sample is read at little cost
     FOLDER/quarantine.jsonl   the rows that the reader of the original held back
 
-`delamo convert` writes it from any pool. Nothing is checked again when it is opened: a picture is looked for, and its size
-compared, when its sample is read.
+`delamo convert` writes it from any pool, and it is that pool: same digest. Nothing is checked again when it is opened: a picture is looked
+for, and its size compared, when its sample is read.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from __future__ import annotations
 import bisect
 import json
 import os
+import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,7 @@ class ParquetPool:
                 f"{self._path} has {self._file.metadata.num_rows} rows, {POOL} says otherwise: convert again"
             )
         self._images = ImageRoot(image_root or Path(described["image_root"]), "pool.image_root")
-        self.digest = _digest_of(described["sources"], exclude_tasks)
+        self.digest = _digest_of(described, exclude_tasks)
         self.held_out = Counter(
             {
                 name: described["sources"][name]["samples"]
@@ -147,6 +148,8 @@ def read_pool(
 def write_pool(pool: Pool, folder: Path) -> int:
     """Write a pool to a new folder; returns the number of samples. One group of rows is in memory at a time.
 
+    Warns where the digests of several sources do not add up to the pool's, which matters only to `exclude_tasks`.
+
     Raises:
         ValueError: the folder is not empty, or the pool's ids do not ascend.
     """
@@ -155,6 +158,7 @@ def write_pool(pool: Pool, folder: Path) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     root = str(getattr(pool, "image_root", None) or _common_folder(pool))
     sources = _write_samples(pool, folder / SAMPLES, root)
+    _warn_of_other_names(pool, sources)
     write_rows(folder / QUARANTINE, pool.quarantined)
     described = {"format_version": FORMAT_VERSION, "name": pool.name, "original_digest": pool.digest}
     described |= {"image_root": root, "sources": sources}
@@ -212,10 +216,27 @@ def _common_folder(pool: Pool) -> str:
     return os.path.commonpath(folders) if folders else "."
 
 
-def _digest_of(sources: dict[str, Any], exclude: frozenset[str]) -> str:
-    """Content digests are sums: those of the sources that are kept add up to the pool's."""
-    kept = (int(one["digest"], 16) for name, one in sources.items() if name not in exclude)
-    return f"{sum(kept) % (1 << 256):064x}"
+def _digest_of(described: dict[str, Any], exclude: frozenset[str]) -> str:
+    """The original's digest; where sources are left out, what is kept of them adds up to the pool's, as content digests are sums."""
+    sources = described["sources"]
+    if exclude.isdisjoint(sources):
+        return described["original_digest"]
+    return _sum_of(one["digest"] for name, one in sources.items() if name not in exclude)
+
+
+def _sum_of(digests: Iterable[str]) -> str:
+    return f"{sum(int(digest, 16) for digest in digests) % (1 << 256):064x}"
+
+
+def _warn_of_other_names(pool: Pool, sources: dict[str, Any]) -> None:
+    """A picture counts by the name that the original's record gives it, which is gone where that leads through a link or into a table."""
+    if len(sources) > 1 and _sum_of(one["digest"] for one in sources.values()) != pool.digest:
+        warnings.warn(
+            f"the pictures of {pool.name} have other names than in its records (links, pictures inside a table, rendered ones): the pool "
+            "is the same as a whole, but with pool.exclude_tasks it is not what the original is with the same tasks left out, and would be "
+            "annotated again: annotate through pool=parquet from the start if you leave tasks out",
+            stacklevel=3,
+        )
 
 
 def _describe(folder: Path) -> dict[str, Any]:
