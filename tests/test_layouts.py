@@ -146,9 +146,9 @@ def test_an_older_run_of_a_cell_is_named_and_not_shown(tmp_path):
     for folder, bits, ended in (("a", POOR, 100.0), ("b", GOOD, 200.0)):
         path = write_cell(tmp_path / folder, "table1", 4, 0, bits=bits)
         (path / "status.json").write_text(json.dumps({"state": "done", "ended": ended}))
-    assert shown(laid_out(tmp_path, "table1")) == {(4, 0): 90.0}
-    text = report(tmp_path, table="table1")
-    assert f"1 runs of these cells have a newer run and stand aside: {tmp_path / 'a'}" in text
+    layout = laid_out(tmp_path, "table1")
+    assert shown(layout) == {(4, 0): 90.0} and [run.path.parent.name for run in layout.superseded] == ["a"]
+    assert "1 runs of these cells have a newer run and stand aside" in report(tmp_path, table="table1")
 
 
 def test_one_folder_of_several_tables_gives_each_table_its_own_runs(tmp_path):
