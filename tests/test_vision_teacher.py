@@ -102,6 +102,69 @@ def test_a_chat_template_wraps_all_but_the_start_of_the_reply(load, reading):
         assert row == pytest.approx(same, abs=1e-4)
 
 
+@pytest.mark.filterwarnings("ignore:.*a pass of its own")
+def test_a_processors_template_is_given_the_question_as_it_reads_it(load, seeing):
+    """It goes through a turn's parts: of a text alone it makes an empty turn."""
+    teacher = load(seeing, "teacher.chat_template=true")
+    (tokens,) = teacher._prompt_tokens(["Question: big?\nThe answer is"])
+    assert teacher.tokenizer.decode(tokens) == "USER: Question: big? ASSISTANT:The answer is"
+    other = PrefixPrompt("Question: one or two?\nRationale:", PROMPT.steps, PROMPT.tail, 2)
+    one, two = teacher.option_probabilities([PROMPT, other])
+    assert one.probabilities != two.probabilities
+
+
+@pytest.mark.filterwarnings("ignore:.*a pass of its own")
+def test_a_start_token_that_the_template_leaves_out_is_added_once(load, tmp_path):
+    from tokenizers.processors import TemplateProcessing
+
+    from delamo.models.processors import load_processor
+
+    base = save_tiny_llava(tmp_path / "base")
+    tokenizer = load_processor(str(base)).tokenizer
+    start = ("<s>", tokenizer.bos_token_id)
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single="<s> $A", special_tokens=[start])
+    tokenizer.save_pretrained(base)
+    template = base / "chat_template.jinja"
+    written = load_processor(str(base)).chat_template
+    for text in (written, "<s>" + written):
+        template.write_text(text)
+        teacher = load(base, "teacher.chat_template=true")
+        ((first, *rest),) = teacher._prompt_tokens(["Question: big?\nThe answer is"])
+        assert first == start[1] and start[1] not in rest
+
+
+@pytest.mark.filterwarnings("ignore:.*a pass of its own")
+def test_a_template_that_only_the_processor_has_is_enough(load, seeing, tmp_path):
+    import json
+    import shutil
+
+    base = shutil.copytree(seeing, tmp_path / "base")
+    template = base / "chat_template.jinja"
+    (base / "chat_template.json").write_text(json.dumps({"chat_template": template.read_text()}))
+    template.unlink()
+    (tokens,) = load(base, "teacher.chat_template=true")._prompt_tokens(["Question: big?\nThe answer is"])
+    assert tokens == load(seeing, "teacher.chat_template=true")._prompt_tokens(["Question: big?\nThe answer is"])[0]
+
+
+def test_a_template_that_leaves_out_the_question_is_refused(load, reading, tmp_path):
+    import shutil
+
+    base = shutil.copytree(reading, tmp_path / "base")
+    parts = "{% for part in message['content'] %}{{ part['text'] }}{% endfor %}"
+    (base / "chat_template.jinja").write_text(CHAT.replace("{{ message['content'] }}", parts))
+    with pytest.raises(ValueError, match=r"leaves out the question"):
+        load(base, "teacher.chat_template=true")
+
+
+@pytest.mark.filterwarnings("ignore:.*a pass of its own")
+def test_a_rationale_that_holds_a_control_token_is_refused_alone(load, seeing):
+    teacher = load(seeing, "teacher.chat_template=true")
+    bad = PrefixPrompt("Question: what is <image>?\nRationale:", PROMPT.steps, PROMPT.tail, 2)
+    refused, fine = teacher.option_probabilities([bad, PROMPT])
+    assert isinstance(refused, Refusal) and "<image>" in refused.detail
+    assert not isinstance(fine, Refusal)
+
+
 def test_a_missing_chat_template_is_named(load, tmp_path, reading):
     import shutil
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
+from delamo.models.chat import SampleError
 from delamo.models.readout import spellings
 from delamo.models.spent import Spent
 from delamo.models.teacher import OptionScores, PrefixPrompt, Refusal
@@ -124,7 +125,11 @@ class LocalTeacher:
         results: list[OptionScores | Refusal | None] = [None] * len(prompts)
         trees: dict[int, _Tree] = {}
         for index, prompt in enumerate(prompts):
-            tokens = self._prompt_tokens(prompt.prefixes())
+            try:
+                tokens = self._prompt_tokens(prompt.prefixes())
+            except SampleError as error:
+                results[index] = Refusal(error.reason, error.detail)
+                continue
             longest = max(map(len, tokens))
             if longest > self.max_length:
                 results[index] = Refusal("too long", f"{longest} tokens, the teacher takes {self.max_length}")
@@ -276,10 +281,17 @@ class LocalTeacher:
         if not self.chat_template:
             return self._tokenize(texts)
         parts = [text.rpartition("\n") for text in texts]
-        turns = [[{"role": "user", "content": asked or start}] for asked, _, start in parts]
-        heads = [self.tokenizer.apply_chat_template(turn, add_generation_prompt=True, tokenize=False) for turn in turns]
-        whole = [head + (start if asked else "") for head, (asked, _, start) in zip(heads, parts, strict=True)]
-        return self._tokenize(whole, special=False)
+        whole = [self._user_turn(asked or start) + (start if asked else "") for asked, _, start in parts]
+        return self._tokenize(whole, special=self._lack_start(whole))
+
+    def _user_turn(self, text: str) -> str:
+        """By the chat template, ready for the reply."""
+        turn = [{"role": "user", "content": text}]
+        return self.tokenizer.apply_chat_template(turn, add_generation_prompt=True, tokenize=False)
+
+    def _lack_start(self, texts: list[str]) -> bool:
+        """Whether the tokenizer is to add its start token: a language model's template writes all that it wants."""
+        return False
 
     def _tokenize(self, texts: list[str], *, special: bool = True) -> list[list[int]]:
         return self.tokenizer(texts, add_special_tokens=special).input_ids
@@ -301,10 +313,10 @@ def checked(teacher: LocalTeacher, path: str) -> LocalTeacher:
     """The teacher, its shared pass switched off with a warning where the model does not give exact results by it.
 
     Raises:
-        ValueError: the tokenizer has no chat template, and one was asked for.
+        ValueError: a chat template was asked for, and there is none, or it leaves out the question.
     """
-    if teacher.chat_template and not teacher.tokenizer.chat_template:
-        raise ValueError(f"teacher.chat_template is true, but the tokenizer of {path} has none: set it to false")
+    if teacher.chat_template:
+        _check_template(teacher, path)
     teacher.shared = teacher._shared_pass_is_exact()
     if not teacher.shared:
         warnings.warn(
@@ -313,6 +325,18 @@ def checked(teacher: LocalTeacher, path: str) -> LocalTeacher:
             stacklevel=3,
         )
     return teacher
+
+
+def _check_template(teacher: LocalTeacher, path: str) -> None:
+    holder = getattr(teacher, "processor", None) or teacher.tokenizer
+    if not holder.chat_template:
+        raise ValueError(f"teacher.chat_template is true, but {path} has none: set it to false, or save one with it")
+    asked = "Question: 1 or 2?"
+    if asked not in (turn := teacher._user_turn(asked)):
+        raise ValueError(
+            f"teacher.chat_template is true, but that of {path} leaves out the question, it makes {turn!r}: "
+            "set it to false, or save a template that writes what is asked"
+        )
 
 
 def tree_batch(

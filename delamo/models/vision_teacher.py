@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from delamo.model_config import LocalTeacherConfig
+from delamo.models.chat import adds_special_tokens, prompt_text
 from delamo.models.local_teacher import LocalTeacher, checked, placed
 from delamo.models.spent import Spent
 from delamo.models.teacher import Refusal
@@ -40,6 +41,13 @@ class VisionTeacher(LocalTeacher):
         for index, reply in model.replies(samples, **options):
             replies[distinct[index]] = self._read(distinct[index][0], reply)
         return [replies[pair] for pair in pairs]
+
+    def _user_turn(self, text: str) -> str:
+        """By the processor's chat template, as that of a multimodal model reads a turn's parts, not its text."""
+        return prompt_text(self.processor, text, has_image=False)
+
+    def _lack_start(self, texts: list[str]) -> bool:
+        return all(adds_special_tokens(self.processor, text) for text in texts)
 
     def _read(self, text: str, reply: Any) -> str | Refusal:
         if isinstance(reply, Exception):
