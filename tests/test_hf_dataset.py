@@ -84,6 +84,26 @@ def test_a_task_keeps_options_apart_and_its_splits_disjoint(tmp_path):
     assert (task.test[0].options, task.test[0].gold, task.test[0].answer) == (("pear", "plum", "None"), 1, "plum")
 
 
+def test_ids_that_start_anew_in_each_split_are_no_repeats(tmp_path):
+    validation, test = with_pictures(rows(4)), with_pictures(rows(3, first=4) | {"qid": ["q0", "q1", "q2"]})
+    datasets.DatasetDict(validation=validation, test=test).save_to_disk(tmp_path / "anew")
+    task = hf_dataset.read_task(path=str(tmp_path / "anew"), columns=MAPPED)
+    assert ([s.id for s in task.validation], [s.id for s in task.test]) == (
+        ["q0", "q1", "q2", "q3"],
+        ["q0", "q1", "q2"],
+    )
+    assert not task.quarantined and task.validation[0].instruction != task.test[0].instruction
+
+
+@pytest.mark.parametrize("num_val", [None, 2])
+def test_a_part_of_which_nothing_is_left_is_an_error(tmp_path, num_val):
+    both = datasets.DatasetDict(validation=with_pictures(rows(3)), test=with_pictures(rows(8)))
+    both.save_to_disk(tmp_path / "same")
+    why = r"same, split validation: .*3 quarantined, the first: q0: .*same question and picture"
+    with pytest.raises(ValueError, match=why):
+        hf_dataset.read_task(path=str(tmp_path / "same"), columns=MAPPED, num_val_samples=num_val)
+
+
 def test_two_parts_of_one_split(saved):
     wanted = {"path": saved(rows()), "columns": MAPPED, "validation_split": "train", "test_split": "train"}
     task = hf_dataset.read_task(**wanted, num_val_samples=3, num_test_samples=5)

@@ -112,10 +112,11 @@ def read_task(
 ) -> Task:
     """The task of two splits, or of one from which two disjoint parts are drawn.
 
-    A validation row with the question and the picture of a test row is quarantined (`also in test`).
+    A validation row with the question and the picture of a test row is quarantined (`also in test`); one that only has a test
+    row's id is not, since ids start anew in each split of many data sets.
 
     Raises:
-        ValueError: as for a pool, or more samples asked for than there are.
+        ValueError: as for a pool, no row left in a part, or more samples asked for than there are.
     """
     bad: list[Quarantined] = []
 
@@ -135,14 +136,15 @@ def read_task(
         key = f"task.num_val_samples + task.num_test_samples, {rows.name}"
         parts = draw_both(test, num_val_samples, num_test_samples, seed, key)
     else:
+        of_test = len(bad)
         other, validation = read(validation_split)
         tested = {_asked(row) for row in test.values()}
-        for id in [id for id, row in validation.items() if _asked(row) in tested or id in test]:
+        for id in [id for id, row in validation.items() if _asked(row) in tested]:
             del validation[id]
-            bad.append(_held_back(id, "also in test", other.name, "same id, or same question and picture"))
+            bad.append(_held_back(id, "also in test", other.name, "same question and picture"))
         parts = {
-            "validation": take(validation, num_val_samples, seed, f"task.num_val_samples, {other.name}"),
-            "test": take(test, num_test_samples, seed, f"task.num_test_samples, {rows.name}"),
+            "validation": take(validation, num_val_samples, seed, f"task.num_val_samples, {other.name}", bad[of_test:]),
+            "test": take(test, num_test_samples, seed, f"task.num_test_samples, {rows.name}", bad[:of_test]),
         }
     return as_task(f"hf_dataset/{Path(path).stem}", parts, bad)
 

@@ -86,10 +86,8 @@ def _builder(path: str, subset: str | None, **where: str | None) -> Any:
 
     try:
         found = load_dataset_builder(path, subset, **where)
-    except (
-        ValueError
-    ) as problem:  # without a network, a cached data set is found by the very arguments it was read with
-        try:
+    except ValueError as problem:
+        try:  # without a network, a cached data set is found by the very arguments that it was read with
             return load_dataset_builder(path, subset, **where, **CSV)
         except (OSError, ValueError):
             raise problem from None

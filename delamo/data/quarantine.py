@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,11 @@ def count_reasons(rows: Iterable[Quarantined]) -> dict[str, int]:
     """How many rows each reason holds back, the most frequent first, equal counts in alphabetical order."""
     counts = Counter(row.reason for row in rows)
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def held_back(rows: Sequence[Quarantined]) -> str:
+    """The end of a message about rows that are lacking: how many are quarantined, and the first; empty where none is."""
+    return f"; {len(rows)} quarantined, the first: {rows[0].id}: {rows[0].detail}" if rows else ""
 
 
 def shorten(value: Any) -> str:
