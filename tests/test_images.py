@@ -1,10 +1,12 @@
 """Pictures: every broken one is an ImageError with a countable reason, every odd one an upright RGB picture."""
 
 import copy
+import struct
+import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile, ImageOps
 
 from delamo.data.images import ImageError, open_image
 
@@ -79,6 +81,34 @@ def test_exif_rotation(tmp_path):
     exif[0x0112] = 6
     picture.save(tmp_path / "turned.jpg", exif=exif)
     assert open_image(str(tmp_path / "turned.jpg")).size == (4, 6)
+
+
+def test_a_tag_that_pillow_cannot_write_back_does_not_lose_the_picture(tmp_path):
+    tags = struct.pack("<HHIHH", 0x0112, 3, 1, 6, 0)  # orientation: turned by a quarter
+    tags += struct.pack("<HHI4s", 324, 2, 4, b"abc\0")  # a text where the standard has numbers
+    block = b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", 2) + tags + struct.pack("<I", 0)
+    picture = Image.new("RGB", (32, 24), "red")
+    picture.paste("blue", (0, 0, 32, 8))
+    picture.save(tmp_path / "odd.jpg", exif=block)
+    found = open_image(str(tmp_path / "odd.jpg"))
+    assert (found.mode, found.size) == ("RGB", (24, 32))
+    assert found.getpixel((22, 16))[2] > 200 and found.getpixel((2, 16))[0] > 200  # the top lies right
+    assert ImageOps.exif_transpose(found).size == found.size  # it is not turned again
+
+
+def test_a_block_of_exif_that_is_none_leaves_the_picture_as_it_lies(tmp_path):
+    Image.new("RGB", (6, 4), "red").save(tmp_path / "none.jpg", exif=b"Exif\0\0no tags at all")
+    assert open_image(str(tmp_path / "none.jpg")).size == (6, 4)
+
+
+@pytest.mark.parametrize("error", [struct.error("bad"), KeyError("bad"), AssertionError("bad"), zlib.error("bad")])
+def test_whatever_a_decoder_raises_is_a_broken_picture_that_is_named(red, monkeypatch, error):
+    def load(self):
+        raise error
+
+    monkeypatch.setattr(ImageFile.ImageFile, "load", load)
+    with pytest.raises(ImageError, match=r"image broken: .*red\.png: .*bad"):
+        open_image(str(red))
 
 
 def test_transparency_lies_on_white(tmp_path):

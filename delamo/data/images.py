@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import re
 import warnings
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 MAX_PIXELS = 50_000_000  # Pillow itself warns from 89 MP and raises from 179 MP; a 17 kB file can hold 144 MP
+METADATA = ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp")
+"""Where Pillow looks for an orientation."""
 SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+):")
 
 
@@ -93,7 +96,7 @@ def _checked_path(locator: str, root: Path | None) -> Path:
 
 
 def _decode(file: Path | io.BytesIO, path: str, max_pixels: int) -> Image:
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     try:
         with warnings.catch_warnings():
@@ -103,13 +106,33 @@ def _decode(file: Path | io.BytesIO, path: str, max_pixels: int) -> Image:
                 if width * height > max_pixels:
                     raise ImageError("image too large", f"{path} is {width} x {height} pixels, the cap is {max_pixels}")
                 picture.load()  # a truncated file opens well and fails only here
-                return _rgb(ImageOps.exif_transpose(picture))
+                return _rgb(_upright(picture))
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise ImageError("image too large", f"{path}: {error}") from error
     except ImageError:
         raise
-    except (OSError, SyntaxError, ValueError, IndexError, EOFError, TypeError, MemoryError) as error:
-        raise ImageError("image broken", f"{path}: {error}") from error  # what Pillow's decoders raise on bad bytes
+    except Exception as error:  # Pillow's decoders raise anything on bad bytes: OSError, SyntaxError, struct.error, ...
+        raise ImageError("image broken", f"{path}: {error}") from error
+
+
+def _upright(picture: Image) -> Image:
+    """Turned as its orientation tag says, whatever else its EXIF block holds.
+
+    Pillow writes the whole block anew when it turns a picture, which fails on a tag of another type than the standard's; then
+    the orientation alone is kept.
+    """
+    from PIL import ExifTags, Image, ImageOps
+
+    try:
+        return ImageOps.exif_transpose(picture)
+    except Exception:  # noqa: BLE001 - struct.error, AttributeError, ..., by the tag
+        alone = Image.Exif()
+        with contextlib.suppress(Exception):  # a block that cannot be read tells of no orientation
+            alone[ExifTags.Base.Orientation] = picture.getexif()[ExifTags.Base.Orientation]
+        bare = picture.copy()
+        bare.info = {key: value for key, value in picture.info.items() if key not in METADATA}
+        bare.info["exif"] = alone.tobytes()
+        return ImageOps.exif_transpose(bare)
 
 
 def _rgb(picture: Image) -> Image:
