@@ -107,8 +107,11 @@ def test_one_seed_gives_one_adapter(base, samples, tmp_path):
 
 
 class Kill(pl.Callback):
+    def __init__(self, batch=6):
+        self.batch = batch
+
     def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
-        if batch_idx == 6:
+        if batch_idx == self.batch:
             raise KeyboardInterrupt
 
 
@@ -125,6 +128,33 @@ def test_a_killed_run_goes_on_to_the_same_adapter(base, samples, tmp_path, monke
     assert resumed.steps == 6
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "killed"))
     assert not (tmp_path / "ckpt").exists()
+
+
+def test_the_last_two_checkpoints_are_kept_and_the_older_one_serves_when_the_newer_is_torn(
+    base, samples, tmp_path, monkeypatch
+):
+    """Over two kills: what a run was resumed from is not kept for good, nor saved again in the middle of a step."""
+    tune(base, samples, tmp_path / "whole", lora_dropout=0.1, epochs=4)
+    again = {"lora_dropout": 0.1, "epochs": 4, "checkpoints": tmp_path / "ckpt"}
+    monkeypatch.setattr(checkpoints, "EVERY", 1)
+    kept = lambda: sorted(path.stem for path in (tmp_path / "ckpt").iterdir())
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        tune(base, samples, tmp_path / "killed", callbacks=[Kill(10)], **again)
+    assert kept() == ["step=00000004", "step=00000005"]
+    (tmp_path / "ckpt" / "step=00000005.ckpt").write_bytes(b"torn")
+    with pytest.warns(UserWarning, match="falling back"), pytest.raises((KeyboardInterrupt, SystemExit)):
+        tune(base, samples, tmp_path / "killed", callbacks=[Kill(17)], **again)
+    assert kept() == ["step=00000007", "step=00000008"]
+    resumed = tune(base, samples, tmp_path / "killed", **{**again, "resume": "must"})
+    assert resumed.steps == 12
+    assert same(weights(tmp_path / "whole"), weights(tmp_path / "killed"))
+
+
+def test_checkpoints_of_later_steps_are_of_a_run_that_was_given_up(tmp_path):
+    for step in (1, 2, 3, 8, 9):
+        (tmp_path / f"step={step:08d}.ckpt").touch()
+    old = checkpoints.superseded(tmp_path / "step=00000003.ckpt")
+    assert [path.stem[-1] for path in old] == ["1", "8", "9"]
 
 
 def test_a_torn_checkpoint_falls_back_to_the_one_before(tmp_path):
