@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.overrides import TorchFunctionMode
 from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 
 from delamo.models.cache import ROOM, RoomyLayer, make_roomy
+from delamo.models.decoding import _keep
 
 
 def states(rows: int, length: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -22,7 +24,7 @@ def test_it_holds_what_was_given_while_it_grows_and_loses_rows():
             assert torch.equal(mine, reference)
     kept = torch.tensor([0, 3])
     for layer in (ours, theirs):
-        layer.batch_select_indices(kept)
+        layer.reorder_cache(kept)
     for keys, values in [states(2, 1) for _ in range(3)]:
         for mine, reference in zip(ours.update(keys, values), theirs.update(keys, values), strict=True):
             assert torch.equal(mine, reference)
@@ -48,3 +50,24 @@ def test_only_layers_that_grow_by_copying_are_exchanged(layer):
     make_roomy(cache)
     assert type(cache.layers[0]) is RoomyLayer and cache.layers[1] is not None
     assert type(cache.layers[1]) is type(layer)
+
+
+class OwnDevice(TorchFunctionMode):
+    """Rows are taken by an index on the tensor's own device: what torch asks for between two GPUs."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if func in (torch.Tensor.__getitem__, torch.Tensor.index_select):
+            index = args[-1][0] if isinstance(args[-1], tuple) else args[-1]
+            if isinstance(index, torch.Tensor):
+                assert index.device == args[0].device
+        return func(*args, **(kwargs or {}))
+
+
+def test_rows_leave_layers_that_lie_on_several_devices():
+    cache = DynamicCache()
+    cache.layers = [RoomyLayer(), RoomyLayer(), DynamicSlidingWindowLayer(4), RoomyLayer()]  # the last has seen nothing
+    for index, device in enumerate(["cpu", "meta", "meta"]):
+        cache.update(*(state.to(device) for state in states(3, 5)), index)
+    with OwnDevice():
+        _keep({"past_key_values": cache}, torch.tensor([True, False, True]))
+    assert [layer.keys.shape[0] for layer in cache.layers[:3]] == [2, 2, 2]

@@ -1,11 +1,16 @@
 """Local teachers: what a checkpoint is decides how it is loaded, and only one that sees is shown pictures."""
 
+from dataclasses import replace
+
 import pytest
 import torch
+from tiny_architectures import save
 from tiny_models import save_tiny_llava, tiny_tokenizer
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from delamo.models.decoding import Decoder
 from delamo.models.local_teacher import LocalTeacher
+from delamo.models.student import Student
 from delamo.models.teacher import PrefixPrompt, Refusal
 from delamo.models.teachers import load_teacher, teacher_digest
 from delamo.models.vision_teacher import VisionTeacher
@@ -89,6 +94,30 @@ def test_the_picture_changes_the_reply_of_a_teacher_that_sees(load, seeing):
     assert teacher.spent.calls == 3 and teacher.spent.completion_tokens == 18
     (missing,) = teacher.complete(["Look."], max_new_tokens=6, images=["/nowhere.png"])
     assert missing.reason == "image missing"
+
+
+@pytest.mark.filterwarnings("ignore:.*a pass of its own")
+def test_a_teacher_that_sees_by_cross_attention(load, tmp_path, monkeypatch):
+    """Llama 3.2 Vision. Replies of unequal length: rows leave the batch, with their part of a mask that only it has."""
+    teacher = load(save("mllama", tmp_path), "teacher.sees_images=true", "teacher.chat_template=true")
+    assert len(teacher.option_probabilities([PROMPT])[0].probabilities) == 3
+    pictures = [f"micro:pool/0/{number}" for number in range(3)]
+    samples = [Sample(id=f"s{i}", instruction=f"Look.{' Big?' * i}", answer="", image=pictures[i]) for i in range(3)]
+    student, chosen, choose = Student(teacher.model, teacher.processor, "teacher", "micro"), [], Decoder._choose
+
+    def note(self, logits, rows):
+        chosen.append((choose(self, logits, rows), len(rows)))
+        return chosen[-1][0]
+
+    monkeypatch.setattr(Decoder, "_choose", note)
+    student.generate(samples[:1], max_new_tokens=8, batch_size=1)
+    teacher.model.generation_config.eos_token_id = int(chosen[3][0])  # so that this one ends after at most four tokens
+    alone = student.generate(samples, max_new_tokens=8, batch_size=1)
+    chosen.clear()
+    assert student.generate(samples, max_new_tokens=8, batch_size=3) == alone
+    assert chosen[0][1] == 3 and chosen[-1][1] < 3
+    (blind,) = student.generate([replace(samples[0], image=None)], max_new_tokens=8, batch_size=1)
+    assert blind != alone[0]
 
 
 def test_a_chat_template_wraps_all_but_the_start_of_the_reply(load, reading):

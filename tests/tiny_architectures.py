@@ -202,6 +202,46 @@ def smolvlm() -> tuple[Any, Any]:
     return SmolVLMForConditionalGeneration(config), processor
 
 
+def mllama() -> tuple[Any, Any]:
+    """Llama 3.2 Vision: the picture comes in by cross-attention, and no token of the text stands for it."""
+    from transformers import (
+        MllamaConfig,
+        MllamaForConditionalGeneration,
+        MllamaImageProcessor,
+        MllamaProcessor,
+        MllamaTextConfig,
+        MllamaVisionConfig,
+    )
+
+    tokenizer = tiny_tokenizer(max_length=LENGTH, extra={"image_token": "<|image|>", "python_token": "<|python_tag|>"})
+    images = MllamaImageProcessor(size={"height": 16, "width": 16}, max_image_tiles=1)
+    processor = MllamaProcessor(images, tokenizer, chat_template=CHAT_TEMPLATE.replace("<image>\n", "<|image|>"))
+    rope = {"rope_type": "default", "rope_theta": 10000.0}
+    config = MllamaConfig(
+        vision_config=MllamaVisionConfig(
+            hidden_size=WIDTH,
+            attention_heads=HEADS,
+            num_hidden_layers=1,
+            num_global_layers=1,
+            intermediate_size=WIDTH,
+            vision_output_dim=2 * WIDTH,
+            intermediate_layers_indices=[0],
+            image_size=16,
+            patch_size=8,
+            max_num_tiles=1,
+            supported_aspect_ratios=[[1, 1]],
+        ),
+        text_config=MllamaTextConfig(**text_fields(tokenizer, cross_attention_layers=[1], rope_parameters=rope)),
+        image_token_index=tokenizer.convert_tokens_to_ids("<|image|>"),
+    )
+    model = MllamaForConditionalGeneration(config)
+    for layer in model.model.language_model.layers:
+        if hasattr(layer, "cross_attn_attn_gate"):  # zero in a new model, which then sees nothing
+            layer.cross_attn_attn_gate.data.fill_(1)
+            layer.cross_attn_mlp_gate.data.fill_(1)
+    return model, processor
+
+
 def chatml_tokenizer(tokens: dict[str, str], end: str = "<|im_end|>") -> Any:
     """The tiny tokenizer with the control tokens of a family; it has no start token, as Qwen's has none."""
     family = {"im_start_token": "<|im_start|>", "im_end_token": "<|im_end|>"}
@@ -227,13 +267,16 @@ ARCHITECTURES: dict[str, Callable[[], tuple[Any, Any]]] = {
     "smolvlm": smolvlm,
 }
 
+TEACHERS: dict[str, Callable[[], tuple[Any, Any]]] = {"mllama": mllama}
+"""Architectures of which only a teacher has a preset."""
+
 
 def save(name: str, folder: Path, seed: int = 0) -> Path:
     """Write the checkpoint; returns the folder."""
     import torch
 
     torch.manual_seed(seed)
-    model, processor = ARCHITECTURES[name]()
+    model, processor = (ARCHITECTURES | TEACHERS)[name]()
     model.save_pretrained(folder)
     processor.image_processor.save_pretrained(folder)
     processor.tokenizer.save_pretrained(folder)

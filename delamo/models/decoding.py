@@ -44,7 +44,7 @@ class Decoder:
                 latest, next_sequence_length=None if step == 0 else 1, is_first_iteration=step == 0, **kwargs
             )
             outputs = model(**inputs, return_dict=True)
-            kwargs = model._update_model_kwargs_for_generation(outputs, kwargs)
+            kwargs = model._update_model_kwargs_for_generation(outputs, kwargs, is_encoder_decoder=False)
             chosen = self._choose(outputs.logits[:, -1].float(), rows)
             replies[rows[live], step] = chosen[live]
             live &= ~torch.isin(chosen, stop_tokens)
@@ -69,8 +69,9 @@ class Decoder:
 
 def _keep(kwargs: dict[str, Any], live: torch.Tensor) -> dict[str, Any]:
     """The generation state of the live rows only."""
-    kwargs["past_key_values"].batch_select_indices(live.nonzero()[:, 0])
-    for name in ("attention_mask", "token_type_ids", "mm_token_type_ids"):
+    # `reorder_cache`, as `batch_select_indices` fails where layers lie on several devices, and linear attention has none
+    kwargs["past_key_values"].reorder_cache(live.nonzero()[:, 0])
+    for name in ("attention_mask", "token_type_ids", "mm_token_type_ids", "cross_attention_mask"):
         if kwargs.get(name) is not None:
             kwargs[name] = kwargs[name][live]
     if (
