@@ -39,7 +39,7 @@ T = TypeVar("T")
 VERSIONS = {
     "task": 1,
     "fingerprints": 2,  # long numbers in names
-    "audit": 1,
+    "audit": 2,  # running names
     "answers": 1,
     "mistakes": 3,  # indented lines have sentences too
     "skills": 1,
@@ -146,17 +146,15 @@ def audit_step(cell: Cell) -> Step | None:
 
 
 def leave_out(cell: Cell, audit: Step) -> None:
-    """Make the candidates what the audit leaves of the pool. Raises ValueError where that is less than the budget."""
+    """Make the candidates what the audit leaves of the pool. Raises ValueError where that is less than the budget, or nothing."""
     from delamo.data.leakage import removed_ids
+    from delamo.selectors.budget import require_left
 
-    removed = removed_ids(audit.result().rows(Leak, "leaks"))
+    leaks = audit.result().rows(Leak, "leaks")
+    removed = removed_ids(leaks)
     cell.candidates = Candidates(cell.pool, removed) if removed else None
-    left = len(cell.pool) - len(removed)
-    if not cell.selector.takes_all and cell.config.budget.num_samples > left:
-        raise ValueError(
-            f"budget.num_samples is {cell.config.budget.num_samples}, the pool has {left} since {len(removed)} of its samples meet the "
-            f"task's: choose at most {left}"
-        )
+    num_samples = None if cell.selector.takes_all else cell.config.budget.num_samples
+    require_left(num_samples, len(cell.pool) - len(removed), leaks, audit.stage.path / "leaks.jsonl")
 
 
 def fingerprint_pool(cell: Cell) -> Step:

@@ -132,6 +132,33 @@ def test_a_name_that_many_pictures_of_the_target_have_says_nothing(tmp_path):
     assert [leak.kind for leak in audit(pool, target[:1])] == ["picture name"]
 
 
+@pytest.mark.parametrize("suffix", ["png", "bmp"])  # sizes tell pictures apart, or only their bytes do
+@pytest.mark.parametrize(
+    ("name", "num_folders", "found"),
+    [("frame_0001", 3, 3), ("frame_0001", 4, 0), ("COCO_val2014_000000010449", 6, 6)],
+)
+def test_a_running_name_that_many_pictures_of_the_pool_have_says_nothing(tmp_path, suffix, name, num_folders, found):
+    """A photograph has one number in every data set; a frame of one video is not that of another."""
+    rows = []
+    for number in range(num_folders):
+        (tmp_path / f"video{number}").mkdir()
+        photo(number).save(tmp_path / f"video{number}" / f"{name}.{suffix}")
+        rows += [sample(f"p{number}-{i}", tmp_path / f"video{number}" / f"{name}.{suffix}", f"{i}?") for i in range(2)]
+    photo(99).save(tmp_path / f"{name}.jpg")
+    leaks = audit(Listed(rows), [sample("t", tmp_path / f"{name}.jpg", "Other?")])
+    assert [leak.kind for leak in leaks] == ["picture name"] * found * 2
+
+
+def test_copies_of_one_picture_are_one_picture_however_many_folders_hold_them(tmp_path):
+    for number in range(6):
+        (tmp_path / f"set{number}").mkdir()
+        photo(1).save(tmp_path / f"set{number}" / "caltech_image_0042.png")
+    photo(1).save(tmp_path / "caltech_image_0042.jpg")
+    pool = Listed([sample(f"p{i}", tmp_path / f"set{i}" / "caltech_image_0042.png") for i in range(6)])
+    leaks = audit(pool, [sample("t", tmp_path / "caltech_image_0042.jpg", "Other?")])
+    assert [leak.kind for leak in leaks] == ["picture name"] * 6
+
+
 def test_near_pictures(tmp_path):
     for seed in range(30):
         photo(seed).save(tmp_path / f"{seed}.png")
@@ -207,13 +234,19 @@ def test_a_budget_above_what_is_left_is_an_error_before_anything_is_asked(tmp_pa
     data = ("task=llava_json", f"task.validation={write('v.json', 'v')}", f"task.test={write('t.json', 't')}")
     data += ("pool=llava_json", f"pool.annotation={write('p.json', 'a', 'b', 't')}", f"paths.store={tmp_path}/store")
     cell = open_cell(cell_config(*data, "budget=custom", "budget.num_samples=3"))
-    with pytest.raises(
-        ValueError, match="is 3, the pool has 2 since 1 of its samples meet the task's: choose at most 2"
-    ):
+    said = r"is 3, the pool has 2 since 1 of its samples meet the task's \(1 by text; see .*leaks\.jsonl\): choose at most 2, or audit=none"
+    with pytest.raises(ValueError, match=said):
         remove_leaks(cell)
     cell = open_cell(cell_config(*data, "budget=custom", "budget.num_samples=2"))
     remove_leaks(cell)
     assert list(cell.candidates.ids()) == ["a", "b"]
+    data = [choice for choice in data if not choice.startswith("pool.annotation")]
+    for choices in (("budget=custom", "budget.num_samples=1"), ("selector=full_data",)):
+        cell = open_cell(cell_config(*data, f"pool.annotation={write('q.json', 't')}", *choices))
+        with pytest.raises(
+            ValueError, match=r"the pool has 0 since .*\(1 by text; .*\): choose audit=none if they are no copies"
+        ):
+            remove_leaks(cell)
 
 
 def test_leaks_that_the_pool_plants_are_all_found_and_none_besides():

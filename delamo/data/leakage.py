@@ -5,7 +5,8 @@ target's name out of the pool is not enough. Four ways of meeting:
 
     picture       the same bytes, or the same address of a rendered picture
     picture name  files of the same name: the same photograph, resized or recompressed. Where the name holds a long number, that number
-                  (COCO's 000000010449, whatever a data set writes around it); names as plain as `image.png` say nothing
+                  (COCO's 000000010449, whatever a data set writes around it); names as plain as `image.png` say nothing, nor
+                  does one that several pictures of the target or many of the pool have (`frame_0001.png` in each folder)
     near picture  a difference hash (dHash, 64 bits) at most `perceptual_distance` bits away
     text          the same words in question, options and answer; where both have pictures, only from `text_min_words` words on,
                   since short questions of a template repeat
@@ -39,6 +40,8 @@ _LONG_NUMBER = re.compile(r"\d{10,}")
 """Ten digits: COCO's and Flickr's numbers are as long, a running number within a data set is not."""
 MIN_NAME = 6
 """Characters that a name must have, one digit among them, to be one picture's own."""
+FEW = 3
+"""Different pictures of a pool that one name without a long number may have: a photograph and its resized or recompressed copies."""
 _WORD = re.compile(r"\w+")
 _OPTION_LETTER = re.compile(r"\([a-z]\)|\boptions:|^\s*[a-z][.):]\s", re.IGNORECASE | re.MULTILINE)
 
@@ -109,7 +112,7 @@ def find_leaks(
             meet(row, split, sample, "picture")
         elif picture_digest(ours) == picture_digest(sample.image):
             meet(row, split, sample, CHANCE if (sample.image or "").startswith("micro:") else "picture")
-    for row, (split, sample) in _equal(known.names, _own_names(pictured)):
+    for row, (split, sample) in _equal(known.names, _own_names(pictured, pool, known)):
         meet(row, split, sample, "picture name")
     if perceptual_distance is not None:
         for row, (split, sample), distance in _near(known.near, pictured, perceptual_distance):
@@ -127,13 +130,45 @@ def removed_ids(leaks: Iterable[Leak]) -> frozenset[str]:
     return frozenset(leak.pool_id for leak in leaks if leak.kind != CHANCE)
 
 
-def _own_names(targets: list[tuple[str, Sample]]) -> list[tuple[int, tuple[str, Sample]]]:
-    """(key, target) for the names that stand for one picture of the target: `0001.png` in each of ten folders stands for none."""
+def _own_names(
+    targets: list[tuple[str, Sample]], pool: Pool, known: Fingerprints
+) -> list[tuple[int, tuple[str, Sample]]]:
+    """(key, target) for the names that stand for one picture: `0001.png` in each of ten folders stands for none.
+
+    In the target, a name may have one file; in the pool a name without a long number may have a `FEW` pictures.
+    """
     pictures: dict[int, set[str | None]] = defaultdict(set)
     for _, sample in targets:
         pictures[name_key(sample.image)].add(sample.image)
     keyed = [(name_key(sample.image), (split, sample)) for split, sample in targets]
-    return [(key, target) for key, target in keyed if len(pictures[key]) == 1]
+    running = {key for key, (_, sample) in keyed if key and not _LONG_NUMBER.search(Path(sample.image or "").stem)}
+    common = _common_names(running, pool, known)
+    return [(key, target) for key, target in keyed if len(pictures[key]) == 1 and key not in common]
+
+
+def _common_names(keys: set[int], pool: Pool, known: Fingerprints) -> set[int]:
+    """Those of the keys that more than a `FEW` different pictures of the pool have."""
+    rows: dict[int, list[int]] = defaultdict(list)
+    for row in np.flatnonzero(np.isin(known.names, np.fromiter(keys, np.uint64, len(keys)))).tolist():
+        rows[int(known.names[row])].append(row)
+    return {key for key, found in rows.items() if len(found) > FEW and _many_pictures(found, pool, known)}
+
+
+def _many_pictures(rows: list[int], pool: Pool, known: Fingerprints) -> bool:
+    """Whether rows of the pool have more than a `FEW` pictures; files are read only where their sizes do not tell."""
+    if len(set(known.pictures[rows].tolist())) > FEW:
+        return True
+    ids = pool.ids()
+    seen: set[str | None] = set()
+    contents: set[bytes] = set()
+    for row in rows:
+        locator = pool.get(ids[row]).image
+        if locator not in seen:
+            seen.add(locator)
+            contents.add(picture_digest(locator))
+        if len(contents) > FEW:
+            return True
+    return False
 
 
 def _equal(keys: np.ndarray, wanted: list[tuple[int, tuple[str, Sample]]]) -> Iterator[tuple[int, tuple[str, Sample]]]:
