@@ -352,6 +352,27 @@ def test_no_row_of_a_task_is_lost(case, tmp_path):
     check_quarantine(task.quarantined, "task")
 
 
+@pytest.mark.parametrize("name", [name for name in TASK_CASES if name != "micro"])
+def test_a_task_of_which_nothing_can_be_used_says_why(name, tmp_path):
+    given = TASK_CASES[name].write(tmp_path)
+    spoil(tmp_path)
+    with pytest.raises(
+        ValueError, match=r"(?s)\d quarantined, the first: \S.*: (image missing|image broken|unknown class|no options)"
+    ):
+        TASK_CASES[name].read(**given)
+
+
+def spoil(folder: Path) -> None:
+    """No picture can be used any more; those of class folders are of no class that is known."""
+    groups = [folder / name for name in ("chair", "panda") if (folder / name).is_dir()]
+    for group in groups:
+        group.rename(folder / f"no-{group.name}")
+    for picture in [] if groups else folder.rglob("*.png"):
+        picture.unlink()
+    for table in folder.glob("*.tsv"):
+        table.write_bytes(table.read_bytes().replace(b"\tiVBOR", b"\t%"))
+
+
 def check_quarantine(rows: Any, stage: str) -> None:
     for row in rows:
         assert isinstance(row, Quarantined) and row.stage == stage

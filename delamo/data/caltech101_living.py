@@ -164,4 +164,4 @@ def read_task(*, root: str | Path, num_val_samples: int, num_test_samples: int, 
         except BadRow as bad:
             rows.append(quarantined(bad, id=name, stage="task", file=root, record=number))
     key = f"task.num_val_samples + task.num_test_samples, {root}"
-    return as_task("caltech101_living", draw_both(found, num_val_samples, num_test_samples, seed, key), rows)
+    return as_task("caltech101_living", draw_both(found, num_val_samples, num_test_samples, seed, key, rows), rows)

@@ -54,7 +54,7 @@ def read_task(
         except BadRow as bad:
             rows.append(quarantined(bad, id=f"coco-{picture.get('id')}", stage="task", file=path, record=number))
     key = f"task.num_val_samples + task.num_test_samples, {path}"
-    return as_task("coco_caption_match", draw_both(found, num_val_samples, num_test_samples, seed, key), rows)
+    return as_task("coco_caption_match", draw_both(found, num_val_samples, num_test_samples, seed, key, rows), rows)
 
 
 def _question(picture: dict[str, Any], first: dict[Any, str], ids: list[Any], images: ImageRoot) -> Pictured:

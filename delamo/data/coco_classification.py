@@ -63,7 +63,7 @@ def read_task(
         except BadRow as bad:
             rows.append(quarantined(bad, id=f"coco-{image.get('id')}", stage="task", file=path, record=number))
     key = f"task.num_val_samples + task.num_test_samples, {path}, supercategory {supercategory}"
-    return as_task(f"coco/{supercategory}", draw_both(found, num_val_samples, num_test_samples, seed, key), rows)
+    return as_task(f"coco/{supercategory}", draw_both(found, num_val_samples, num_test_samples, seed, key, rows), rows)
 
 
 def _areas(annotations: list[dict[str, Any]], names: dict[int, str]) -> dict[int, dict[str, float]]:

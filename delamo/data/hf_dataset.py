@@ -134,7 +134,7 @@ def read_task(
             )
         _set_aside_repeated(test, rows.name, bad)
         key = f"task.num_val_samples + task.num_test_samples, {rows.name}"
-        parts = draw_both(test, num_val_samples, num_test_samples, seed, key)
+        parts = draw_both(test, num_val_samples, num_test_samples, seed, key, bad)
     else:
         of_test = len(bad)
         other, validation = read(validation_split)

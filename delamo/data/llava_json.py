@@ -159,11 +159,12 @@ def read_task(
     images = ImageRoot(Path(image_root) if image_root else paths[0].parent, "task.image_root")
     rows: list[Quarantined] = []
     test_set = _read_split(paths[1], images, rows)
+    of_test = len(rows)
     seen = {(sample.instruction, sample.image) for sample, _ in test_set.values()}
     validation_set = _read_split(paths[0], images, rows, tested=seen)
     parts = {
-        "validation": take(validation_set, num_val_samples, seed, f"task.num_val_samples, {paths[0]}"),
-        "test": take(test_set, num_test_samples, seed, f"task.num_test_samples, {paths[1]}"),
+        "validation": take(validation_set, num_val_samples, seed, f"task.num_val_samples, {paths[0]}", rows[of_test:]),
+        "test": take(test_set, num_test_samples, seed, f"task.num_test_samples, {paths[1]}", rows[:of_test]),
     }
     digest = ContentDigest()
     for part, chosen in parts.items():

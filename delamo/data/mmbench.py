@@ -55,7 +55,7 @@ def read_task(
     rows: list[Quarantined] = []
     found = _read_rows(path, folder.resolve(), rows)
     key = f"task.num_val_samples + task.num_test_samples, {path}"
-    parts = draw_both(found, num_val_samples, num_test_samples, seed, key)
+    parts = draw_both(found, num_val_samples, num_test_samples, seed, key, rows)
     if circular:
         parts["test"] = [(turned, *picture) for sample, *picture in parts["test"] for turned in rotations(sample)]
     return as_task("mmbench", parts, rows)

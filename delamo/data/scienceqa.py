@@ -48,8 +48,10 @@ def read_task(
             raise ValueError(  # noqa: TRY004 - of the file, not of an argument
                 f"{root / 'pid_splits.json'} has no list {split!r}; it has {sorted(splits)}"
             )
+        before = len(rows)
         found = _read_split(root, problems, split, splits[split], images_only, rows)
-        parts[part] = take(found, count, seed, f"{key}, {root / 'problems.json'}, split {split}")
+        which = f"{key}, {root / 'problems.json'}, split {split}" + (", problems with a picture" if images_only else "")
+        parts[part] = take(found, count, seed, which, rows[before:])
     return as_task("scienceqa", parts, rows)
 
 

@@ -95,7 +95,9 @@ def read_task(
     if not found:
         raise nothing_readable(path, rows)
     key = f"task.num_val_samples + task.num_test_samples, {path}, task {task_name}"
-    return as_task(f"vision_flan/{task_name}", draw_both(found, num_val_samples, num_test_samples, seed, key), rows)
+    return as_task(
+        f"vision_flan/{task_name}", draw_both(found, num_val_samples, num_test_samples, seed, key, rows), rows
+    )
 
 
 def _read_records_of(

@@ -44,10 +44,11 @@ def read_task(
         ("validation", "val", num_val_samples, "task.num_val_samples"),
         ("test", "test", num_test_samples, "task.num_test_samples"),
     ):
+        before = len(rows)
         found = _read_split(
             path, [p for p in pictures if isinstance(p, dict) and p.get("split") == split], images, rows
         )
-        parts[part] = take(found, count, seed, f"{key}, {path}, split {split}")
+        parts[part] = take(found, count, seed, f"{key}, {path}, split {split}", rows[before:])
     return as_task("visual7w", parts, rows)
 
 
