@@ -128,6 +128,8 @@ def _source_blocks(counts: Counts) -> list[Block]:
 
 def _drawn_blocks(counts: Counts, config: CheckConfig, *, answers: bool) -> list[Block]:
     """Lengths, pictures and tokens of the samples that were drawn."""
+    if not counts.drawn:
+        return []  # a task of one's own may have no validation samples
     drawn, whole = counts.drawn, len(counts.drawn) == counts.num_samples
     which = f"all {counts.num_samples:,} samples" if whole else f"a draw of {len(drawn):,} of {counts.num_samples:,}"
     question, answer = zip(*counts.words, strict=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 from PIL import Image
 from test_cli import delamo
 
+from delamo import check as delamo_check
 from delamo.check import check
 from delamo.compose import conf_dir, read_verb
 from delamo.models.token_counts import TokenCounter
@@ -91,6 +93,14 @@ def test_a_task_is_counted_by_split():
     validation, test = text.partition("## Validation samples")[2].split("## Test samples")
     assert "7 samples." in validation and "7 multiple-choice, 0 open questions." in validation
     assert "5 samples." in test and "1,024 tokens less 160 for the reply" in test
+
+
+def test_a_task_without_validation_samples_is_counted_too(monkeypatch):
+    read = delamo_check.read_task
+    monkeypatch.setattr(delamo_check, "read_task", lambda config: replace(read(config), validation=[]))
+    text = text_of("pool=micro", "pool.num_samples=5", "task=micro/objects", "task.num_test_samples=5")
+    validation, test = text.partition("## Validation samples")[2].split("## Test samples")
+    assert "0 samples." in validation and "Measured on all 5 samples" in test
 
 
 def test_real_records():
