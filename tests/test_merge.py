@@ -132,6 +132,24 @@ def test_lists_are_deepened_by_doubling_and_only_while_they_go_on():
     assert index.asked == [(("long", "short"), 4), *[(("long",), depth) for depth in (8, 16, 32, 64, 128)]]
 
 
+def test_by_score_only_the_list_that_is_read_grows():
+    """One query whose hits beat all others: the others stay as short as they began, however many are taken."""
+    table = {"best": [(f"b{i:04d}", 5000.0 - i) for i in range(1000)]}
+    table |= {f"q{n}": [(f"{n}-{i:04d}", 1000.0 - i) for i in range(1000)] for n in range(9)}
+    pool = sorted(id for hits in table.values() for id, _ in hits)
+    index = TableIndex(table)
+    chosen = taken(index, skills(**{query: query for query in table}), pool, 800, merge="score")
+    assert {s.error_id for s in chosen} == {"best"}
+    assert {queries for queries, _ in index.asked[1:]} == {("best",)} and index.asked[0][1] == 168
+
+
+def test_lists_that_are_read_alike_grow_in_one_batch():
+    index = TableIndex({query: [(f"{query}{i:03d}", 100.0 - i) for i in range(100)] for query in "abc"} | {"d": []})
+    lists = RankedLists(index, list("abcd"), depth=4)
+    assert lists.get("b", 9).id == "b009" and lists.get("c", 9).id == "c009"
+    assert index.asked == [(tuple("abcd"), 4), (tuple("abc"), 8), (tuple("abc"), 16)]
+
+
 @pytest.mark.parametrize("merge", ["round_robin", "score"])
 @pytest.mark.parametrize("seed", range(20))
 def test_lazy_lists_give_what_whole_lists_give(merge, seed, monkeypatch):
@@ -144,7 +162,9 @@ def test_lazy_lists_give_what_whole_lists_give(merge, seed, monkeypatch):
     errors = skills(**{f"v{i}": rng.choice("abcd") for i in range(7)})
     chosen = taken(TableIndex(table), errors, pool, 30, merge=merge)
     original = RankedLists.__init__
-    monkeypatch.setattr(RankedLists, "__init__", lambda self, *args, depth: original(self, *args, depth=1))
+    monkeypatch.setattr(
+        RankedLists, "__init__", lambda self, *args, depth, **how: original(self, *args, depth=1, **how)
+    )
     assert taken(TableIndex(table), errors, pool, 30, merge=merge) == chosen
     assert len({s.id for s in chosen}) == 30
     if merge == "score":

@@ -25,24 +25,31 @@ Turn = tuple[Skill, Hit]
 
 
 class RankedLists:
-    """The hits of several queries, fetched as deep as they are read: all lists that go on are doubled at once."""
+    """The hits of several queries, fetched as deep as they are read: a list that goes on is doubled."""
 
-    def __init__(self, index: Index, queries: Sequence[str], *, depth: int) -> None:
+    def __init__(self, index: Index, queries: Sequence[str], *, depth: int, together: bool = True) -> None:
+        """`together` doubles all lists that go on at once, for queries that are read alike; else only the one that is read: a list that
+        takes nearly all would make every other as deep as itself."""
         self._index = index
-        self._depth = depth
+        self._together = together
+        self._depths = dict.fromkeys(queries, depth)
         self._lists = dict(zip(queries, index.search(queries, depth)))
 
     def get(self, query: str, place: int) -> Hit | None:
         """The hit at the 0-based `place` of a query's list, None past its end."""
-        while place >= len(self._lists[query]) == self._depth:
-            self._deepen()
+        while place >= len(self._lists[query]) and self._goes_on(query):
+            self._deepen([other for other in self._lists if self._goes_on(other)] if self._together else [query])
         hits = self._lists[query]
         return hits[place] if place < len(hits) else None
 
-    def _deepen(self) -> None:
-        open_queries = [query for query, hits in self._lists.items() if len(hits) == self._depth]
-        self._depth *= 2
-        self._lists.update(zip(open_queries, self._index.search(open_queries, self._depth)))
+    def _goes_on(self, query: str) -> bool:
+        return len(self._lists[query]) == self._depths[query]
+
+    def _deepen(self, queries: Sequence[str]) -> None:
+        """Double lists of one depth."""
+        depth = 2 * self._depths[queries[0]]
+        self._depths.update(dict.fromkeys(queries, depth))
+        self._lists.update(zip(queries, self._index.search(queries, depth)))
 
 
 def merge_lists(
@@ -80,7 +87,8 @@ def merge_lists(
     ordered = sorted(skills, key=lambda skill: (skill.error_id, skill.skill))
     queries = list(dict.fromkeys(skill.skill for skill in ordered))
     # Twice an even share leaves room for samples that other errors took first.
-    lists = RankedLists(index, queries, depth=2 * num_samples // max(len(queries), 1) + 8) if queries else None
+    depth = 2 * num_samples // max(len(queries), 1) + 8
+    lists = RankedLists(index, queries, depth=depth, together=merge == "round_robin") if queries else None
     turns = islice(MERGES[merge](ordered, lists, excluded), num_samples) if lists else ()
     selected = [_selected(rank, skill, hit) for rank, (skill, hit) in enumerate(turns)]
     taken = {chosen.id for chosen in selected}
