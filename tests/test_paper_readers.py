@@ -336,6 +336,21 @@ def test_coco_names_the_supercategories_that_there_are(coco):
         coco_classification.read_task(**coco | {"supercategory": "furniture"}, num_val_samples=1, num_test_samples=1)
 
 
+def test_a_supercategory_of_more_categories_than_there_are_letters_is_an_error(coco):
+    tables = json.loads(coco["annotation"].read_text())
+
+    def read(count: int):
+        rest = [{"id": 10 + n, "name": f"thing {n:02d}", "supercategory": "appliance"} for n in range(count - 3)]
+        coco["annotation"].write_text(json.dumps(tables | {"categories": tables["categories"] + rest}))
+        return coco_classification.read_task(**coco, num_val_samples=1, num_test_samples=1)
+
+    assert len(read(26).test[0].options) in (25, 26)
+    with pytest.raises(
+        ValueError, match=r"supercategory is 'appliance': .*instances.json has 27 categories of it, 26 can"
+    ):
+        read(27)
+
+
 # Caltech101.
 
 

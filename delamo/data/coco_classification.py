@@ -2,7 +2,8 @@
 
 Format: `instances_SPLIT.json` with `images` (id, file_name), `annotations` (image_id, category_id, area, iscrowd) and `categories`
 (id, name, supercategory). The paper's Appliance and Furniture tasks have the five and six categories of these supercategories as
-options.
+options. An option is a letter, so a supercategory of more than 26 categories, which files of COCO's format by others may have, is an
+error: which of them to ask for is the user's choice.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from delamo.data.image_paths import ImageRoot
 from delamo.data.json_lists import read_lists
 from delamo.data.quarantine import BadRow, quarantined, text_field
 from delamo.data.splits import Pictured, as_task, draw_both
-from delamo.records import Quarantined, Sample
+from delamo.records import LETTERS, Quarantined, Sample
 
 QUESTION = "Which {supercategory} does the picture show?"
 
@@ -39,7 +40,8 @@ def read_task(
 
     Raises:
         FileNotFoundError, NotADirectoryError: a path that does not exist.
-        ValueError: not COCO's format, no such supercategory, or fewer usable pictures than asked for.
+        ValueError: not COCO's format, no such supercategory, one of more than 26 categories, or fewer usable pictures than
+            asked for.
     """
     path = Path(annotation)
     tables = read_lists(path, "images", "annotations", "categories", example="instances_val2017.json of COCO")
@@ -47,6 +49,11 @@ def read_task(
     if len(names) < 2:
         known = sorted({str(row.get("supercategory")) for row in tables["categories"]})
         raise ValueError(f"task.supercategory is {supercategory!r}: {path} has {', '.join(known)}")
+    if len(names) > len(LETTERS):
+        raise ValueError(
+            f"task.supercategory is {supercategory!r}: {path} has {len(names)} categories of it, {len(LETTERS)} can be options "
+            "of a question: give those to ask for a supercategory of their own"
+        )
     areas = _areas(tables["annotations"], names)
     images = ImageRoot(Path(image_root), "task.image_root")
     rows: list[Quarantined] = []
