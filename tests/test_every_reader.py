@@ -373,6 +373,16 @@ def spoil(folder: Path) -> None:
         table.write_bytes(table.read_bytes().replace(b"\tiVBOR", b"\t%"))
 
 
+@pytest.mark.parametrize("case", [*POOL_CASES.values(), *TASK_CASES.values()], ids=[*POOL_CASES, *TASK_CASES])
+def test_a_byte_order_mark_changes_nothing(case, tmp_path):
+    given = case.write(tmp_path)
+    first = case.read(**given)
+    for file in (file for ending in ("json", "jsonl", "tsv") for file in tmp_path.glob(f"**/*.{ending}")):
+        if file.relative_to(tmp_path).parts[0] not in ("pool", "cache"):  # those this program and `datasets` wrote
+            file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    assert case.read(**given).digest == first.digest
+
+
 def check_quarantine(rows: Any, stage: str) -> None:
     for row in rows:
         assert isinstance(row, Quarantined) and row.stage == stage

@@ -20,7 +20,7 @@ def read_lists(path: Path, *keys: str, example: str) -> dict[str, list[Any]]:
     if not path.is_file():
         raise FileNotFoundError(f"task.annotation is {path}: no such file ({example})")
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8-sig"))
     except ValueError as problem:
         raise ValueError(f"{path} is not JSON: {problem}") from problem
     for key in keys:

@@ -65,7 +65,7 @@ def _read_rows(path: Path, folder: Path, rows: list[Quarantined]) -> dict[str, P
     csv.field_size_limit(sys.maxsize)
     folder.mkdir(parents=True, exist_ok=True)
     found: dict[str, Pictured] = {}
-    with path.open(encoding="utf-8", newline="") as file:
+    with path.open(encoding="utf-8-sig", newline="") as file:
         table = csv.DictReader(file, delimiter="\t")
         lacking = [name for name in COLUMNS if name not in (table.fieldnames or ())]
         if lacking:

@@ -59,7 +59,7 @@ def _read_json(root: Path, name: str) -> dict[str, Any]:
     if not (root / name).is_file():
         raise FileNotFoundError(f"task.root is {root}: no {name} in it (the data folder of lupantech/ScienceQA)")
     try:
-        value = json.loads((root / name).read_text(encoding="utf-8"))
+        value = json.loads((root / name).read_text(encoding="utf-8-sig"))
     except ValueError as problem:
         raise ValueError(f"{root / name} is not JSON: {problem}") from problem
     if not isinstance(value, dict):
