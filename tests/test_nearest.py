@@ -57,6 +57,36 @@ def test_queries_take_turns_and_each_takes_its_nearest_that_is_left(pool, num_ro
     assert [(one.row, one.query) for one in near] == expected
 
 
+@pytest.mark.parametrize("num_rows", [1, 7, 44, 50])
+@pytest.mark.parametrize("repeats", [[0, 0, 0, 0, 0, 0], [0, 1, 0, 0, 2, 0, 1]])
+def test_equal_queries_take_turns_all_the_same(pool, num_rows, repeats):
+    left, expected = cosines()[repeats], []
+    for number in range(min(num_rows, 44)):
+        turn = number % len(repeats)
+        row = int(np.argsort(-left[turn], kind="stable")[0])
+        expected.append((row, turn, left[turn, row]))
+        left[:, row] = -np.inf
+    near = nearest_rows(pool, QUERIES[repeats], num_rows=num_rows, aggregation="round_robin", allowed=ALLOWED)
+    assert [(one.row, one.query) for one in near] == [(row, turn) for row, turn, _ in expected]
+    np.testing.assert_allclose([one.score for one in near], [score for *_, score in expected], atol=2e-6)
+
+
+@pytest.mark.parametrize(("apart", "passes"), [(0.0, 1), (1e-4, 6)])
+def test_queries_alike_do_not_make_the_pool_be_read_again_and_again(apart, passes, monkeypatch):
+    read = []
+
+    class Counted(Rows):
+        def blocks(self, size):
+            read.append(size)
+            return super().blocks(size)
+
+    rng = np.random.default_rng(3)
+    pool = Counted(pack_ids([f"p{i:04d}" for i in range(2000)]), rng.normal(size=(2000, 6)).astype(np.float32))
+    queries = unit(QUERIES[:1] + apart * rng.normal(size=(100, 6)))
+    near = nearest_rows(pool, queries, num_rows=1000, aggregation="round_robin", allowed=np.ones(2000, bool))
+    assert len({one.row for one in near}) == 1000 and len(read) <= passes
+
+
 def test_rows_alike_come_in_order_of_id(pool):
     near = nearest_rows(pool, unit(POOL[[11]]), num_rows=2, aggregation="max", allowed=np.ones(50, bool))
     assert [one.row for one in near] == [3, 11]

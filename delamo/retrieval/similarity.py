@@ -64,27 +64,35 @@ def nearest_rows(
 
 
 def _take_turns(pool: Rows, queries: np.ndarray, num_rows: int, left: np.ndarray) -> list[Near]:
-    """Round-robin. Lists are as deep as memory allows; when one is used up, all are made anew from the rows that are left."""
-    depth = min(2 * num_rows // len(queries) + 8, max(CELLS // len(queries), 8))
+    """Round-robin. When a list is used up, all are made anew from the rows that are left, twice as deep, as far as memory allows.
+
+    Equal queries share a list; alike ones use up each other's, which is why depth grows.
+    """
+    distinct, lists_of = np.unique(queries, axis=0, return_inverse=True)
+    lists_of = lists_of.reshape(-1)  # (M,) index into `distinct`
+    most = max(CELLS // len(distinct), 8)
+    depth = min(2 * num_rows * int(np.bincount(lists_of).max()) // len(queries) + 8, most)
     taken: list[Near] = []
     while len(taken) < num_rows:
-        lists = _top(pool, queries, depth, left)
+        lists = _top(pool, distinct, depth, left)
         rows, scores = _rows_of(lists), _scores_of(lists)
         before = len(taken)
-        places = [0] * len(queries)
+        places = [0] * len(distinct)
         while len(taken) < num_rows:
             turn = len(taken) % len(queries)
-            place = places[turn]
-            while place < lists.shape[1] and (lists[turn, place] < 0 or not left[rows[turn, place]]):
+            which = lists_of[turn]
+            place = places[which]
+            while place < lists.shape[1] and (lists[which, place] < 0 or not left[rows[which, place]]):
                 place += 1
-            places[turn] = place
+            places[which] = place
             if place == lists.shape[1]:
                 break
-            row = int(rows[turn, place])
+            row = int(rows[which, place])
             left[row] = False
-            taken.append(Near(row, float(scores[turn, place]), turn))
+            taken.append(Near(row, float(scores[which, place]), turn))
         if len(taken) == before:
             break  # nothing is left
+        depth = min(2 * depth, most)
     return taken
 
 
