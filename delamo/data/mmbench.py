@@ -5,15 +5,19 @@ rotations of the options of row index mod 10^6, for circular evaluation; the tas
 the rotations of the test items itself, so that a file without them will do. Tabs
 part the fields, and quotes mean what they mean in CSV; Python's csv module would stop at fields of 131,072 characters, and pandas would
 take the options "None" and "NA" for missing ones. Pictures are written to files once, beside the TSV or in `image_cache`.
+An `image` of 64 characters or fewer is the index of the row whose picture is meant, which saves space where several questions share one
+(VLMEvalKit, vlmeval/dataset/image_base.py).
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import csv
 import hashlib
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from tqdm import tqdm
@@ -25,6 +29,7 @@ from delamo.data.splits import Pictured, as_task, draw_both
 from delamo.records import Quarantined, Sample
 
 ROTATED = 1_000_000  # index of the first row that repeats another with its options rotated
+MAX_REFERENCE = 64  # characters of an `image` that is another row's index and no picture, as VLMEvalKit defines it
 LETTERS = "ABCD"
 COLUMNS = ("index", "question", "A", "B", "answer", "image")
 
@@ -62,26 +67,32 @@ def read_task(
 
 
 def _read_rows(path: Path, folder: Path, rows: list[Quarantined]) -> dict[str, Pictured]:
-    csv.field_size_limit(sys.maxsize)
     folder.mkdir(parents=True, exist_ok=True)
+    pictures = _Pictures(path, folder)
     found: dict[str, Pictured] = {}
+    for number, row in enumerate(_table(path), 1):
+        try:
+            index = _read_index(row["index"])
+            if index >= ROTATED:
+                continue
+            pictured = _read_row(index, row, pictures)
+            if pictured[0].id in found:
+                raise BadRow("duplicate id", "index", index, "the first row with it is used")
+            found[pictured[0].id] = pictured
+        except BadRow as bad:
+            rows.append(quarantined(bad, id=f"mmbench-{row['index']}", stage="task", file=path, record=number))
+    return found
+
+
+def _table(path: Path) -> Iterator[dict[str, str | None]]:
+    """The rows in their order. Raises ValueError where a column is missing."""
+    csv.field_size_limit(sys.maxsize)
     with path.open(encoding="utf-8-sig", newline="") as file:
         table = csv.DictReader(file, delimiter="\t")
         lacking = [name for name in COLUMNS if name not in (table.fieldnames or ())]
         if lacking:
             raise ValueError(f"{path} has no column {lacking[0]!r}; it has {table.fieldnames}")
-        for number, row in enumerate(tqdm(table, desc=f"reading {path.name}", unit=" rows", delay=5, leave=False), 1):
-            try:
-                index = _read_index(row["index"])
-                if index >= ROTATED:
-                    continue
-                pictured = _read_row(index, row, folder)
-                if pictured[0].id in found:
-                    raise BadRow("duplicate id", "index", index, "the first row with it is used")
-                found[pictured[0].id] = pictured
-            except BadRow as bad:
-                rows.append(quarantined(bad, id=f"mmbench-{row['index']}", stage="task", file=path, record=number))
-    return found
+        yield from tqdm(table, desc=f"reading {path.name}", unit=" rows", delay=5, leave=False)
 
 
 def _read_index(value: str | None) -> int:
@@ -91,7 +102,7 @@ def _read_index(value: str | None) -> int:
     return int(text)
 
 
-def _read_row(index: int, row: dict[str, str | None], folder: Path) -> Pictured:
+def _read_row(index: int, row: dict[str, str | None], pictures: _Pictures) -> Pictured:
     question = text_field(row["question"], "question", missing="no text")
     hint = (row.get("hint") or "").strip()
     texts = [(letter, (row.get(letter) or "").strip()) for letter in LETTERS]
@@ -103,17 +114,63 @@ def _read_row(index: int, row: dict[str, str | None], folder: Path) -> Pictured:
     if answer not in letters:
         raise BadRow("gold not among options", "answer", answer, f"options {letters}")
     options, gold = tuple(text for _, text in present), letters.index(answer)
-    name, size = _keep_picture(row["image"], folder)
+    name, size = pictures.of(row)
     sample = Sample(
         id=f"mmbench-{index:06d}",
         instruction=f"{hint}\n{question}" if hint else question,
         answer=options[gold],
         options=options,
         gold=gold,
-        image=str(folder / name),
+        image=str(pictures.folder / name),
         source=(row.get("category") or "").strip(),
     )
     return sample, name, size
+
+
+class _Pictures:
+    """The pictures of a TSV as files. A row that names another one has its picture, wherever in the file that row stands."""
+
+    def __init__(self, path: Path, folder: Path) -> None:
+        self.folder = folder
+        self._owners = _owners(path)
+        self._owned: dict[str, tuple[str, int]] = {}
+        wanted = set(self._owners.values())
+        for row in _table(path) if wanted else ():
+            if (index := _stripped(row["index"])) in wanted - self._owned.keys():
+                with contextlib.suppress(BadRow):  # told of each row that names this one
+                    self._owned[index] = _keep_picture(row["image"], self.folder)
+
+    def of(self, row: dict[str, str | None]) -> tuple[str, int]:
+        """(file name, bytes) of a row's picture. Raises BadRow."""
+        if not 0 < len(_stripped(row["image"])) <= MAX_REFERENCE:
+            return _keep_picture(row["image"], self.folder)
+        owned = self._owned.get(self._owners.get(_stripped(row["index"]), ""))
+        if owned is None:
+            raise BadRow(
+                "image missing", "image", row["image"], "it names another row's index, none with a picture has it"
+            )
+        return owned
+
+
+def _owners(path: Path) -> dict[str, str]:
+    """Index of a row that names another one -> index of the row with the picture, over as many rows as name each other."""
+    named: dict[str, str] = {}
+    for row in _table(path):
+        if 0 < len(image := _stripped(row["image"])) <= MAX_REFERENCE:
+            named.setdefault(_stripped(row["index"]), image)
+    return {index: _followed(index, named) for index in named if index.isdigit() and int(index) < ROTATED}
+
+
+def _followed(index: str, named: dict[str, str]) -> str:
+    seen: set[str] = set()
+    while index in named and index not in seen:
+        seen.add(index)
+        index = named[index]
+    return index
+
+
+def _stripped(field: str | None) -> str:
+    return (field or "").strip()
 
 
 def _keep_picture(field: str | None, folder: Path) -> tuple[str, int]:
