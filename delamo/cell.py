@@ -18,6 +18,8 @@ from delamo.data import POOLS, TASKS, Pool, Task
 from delamo.data.images import encoded
 from delamo.data_config import PoolConfig, TaskConfig
 from delamo.graph import Graph, Step
+from delamo.model_config import LocalTeacherConfig
+from delamo.models.loading import free_memory
 from delamo.records import Sample, to_dict
 from delamo.selectors import SELECTORS, Selector
 from delamo.store import Store, digest_of, file_digest
@@ -96,12 +98,36 @@ class Cell:
         return file_digest(file)
 
     def student(self, adapter: Step | None) -> Student | ServedStudent:
-        """The student, tuned or not; the last one asked for stays loaded."""
+        """The student, tuned or not; the last one asked for stays loaded until something else needs the memory."""
         key = adapter.digest if adapter else None
         if key not in self._student:
+            if self._holds_student:
+                self.release()
             self._student.clear()
             self._student[key] = self._load_student(adapter.stage.path / "adapter" if adapter else None)
         return self._student[key]
+
+    @property
+    def _holds_student(self) -> bool:
+        """Whether the student is a model in this process, not a server's."""
+        return self.config.student.engine is Engine.transformers
+
+    @property
+    def _holds_teacher(self) -> bool:
+        return isinstance(self.config.teacher, LocalTeacherConfig)
+
+    def release(self) -> None:
+        """Drop the models in this process, as another is about to be loaded: a GPU that holds one of 7 billion parameters may not
+        hold two. Whoever asks again has them loaded again; connections stay.
+        """
+        held = 0
+        if self._holds_student:
+            held += len(self._student)
+            self._student.clear()
+        if self._holds_teacher:
+            held += self.__dict__.pop("teacher", None) is not None
+        if held:
+            free_memory()
 
     def _load_student(self, adapter: Path | None) -> Student | ServedStudent:
         from delamo.models.student import Student
@@ -131,9 +157,11 @@ class Cell:
 
     @cached_property
     def teacher(self) -> Teacher:
-        """The teacher, loaded."""
+        """The teacher, loaded; a local one stays so until something else needs the memory."""
         from delamo.models.teachers import load_teacher
 
+        if self._holds_teacher:
+            self.release()
         return load_teacher(self.config.teacher, transcripts=Path(self.config.paths.store) / "transcripts")
 
 

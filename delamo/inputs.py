@@ -180,6 +180,7 @@ def warm_up(cell: Cell) -> Step:
         options = arguments(recipe)
         drawn, removed = draw_warm_up(cell)
         samples = [cell.pool.get(id) for id in drawn if id not in removed]
+        cell.release()
         result = tune(
             student.path,
             samples,

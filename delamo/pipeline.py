@@ -390,6 +390,7 @@ def tune(cell: Cell, selections: Sequence[Step], adapter: Step | None) -> Step:
         samples = {row.id: row for selection in chosen for row in selection.stage.rows(Sample, "selected_samples")}
         start = start_from.stage.path / "adapter" if start_from else None
         options = arguments(cell.config.tuning)
+        cell.release()
         result = tune(
             student.path,
             list(samples.values()),

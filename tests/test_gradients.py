@@ -242,12 +242,14 @@ def digests(cell):
     }
 
 
-def test_a_cell_selects_by_gradients_and_the_student_is_left_as_it_was(cell):
-    opened = cell()
+def test_a_cell_selects_by_gradients_and_the_student_is_left_as_it_was(cell, monkeypatch):
+    opened, load, beside = cell(), tuning._load, []
+    monkeypatch.setattr(tuning, "_load", lambda job: (beside.append(len(opened._student)), load(job))[1])
     before = {name: weight.clone() for name, weight in opened.student(None).model.state_dict().items()}
     chosen = plan_cell(opened).rounds[0].selection.result().rows(Selected)
     assert len({row.id for row in chosen}) == 5 and all(row.reason == "nearest" for row in chosen)
     assert -1 <= chosen[-1].score <= chosen[0].score <= 1
+    assert beside == [0]  # the warm-up loads the student, and has the memory to itself
     after = opened.student(None).model.state_dict()
     assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
     step = STEPS["gradients"](opened, None).result()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import threading
+import weakref
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
@@ -32,12 +33,21 @@ SMALL = (
 TASKS = [f"task=micro/{target}" for target in sorted(TARGETS)][:2]
 
 
+class Model(SimpleNamespace):
+    """A loaded one; plain namespaces take no weak references."""
+
+
 class Calls(Counter):
     """How often each fake stage ran, and what the student was when it answered."""
 
     def __init__(self):
         super().__init__()
         self.adapters: list[Path | None] = []
+        self.loaded: list[weakref.ref] = []
+
+    def alive(self) -> int:
+        """Models that somebody still holds."""
+        return sum(model() is not None for model in self.loaded)
 
 
 @pytest.fixture
@@ -48,7 +58,13 @@ def calls(monkeypatch, tmp_path) -> Calls:
     def load(path, *, adapter, **options):
         calls["load student"] += 1
         calls.adapters.append(adapter)
-        return SimpleNamespace(tuned=adapter is not None, facts={})
+        return loaded(tuned=adapter is not None, facts={})
+
+    def loaded(**facts):
+        calls["models beside one being loaded"] += calls.alive()
+        model = Model(**facts)
+        calls.loaded.append(weakref.ref(model))
+        return model
 
     def collect_answers(student, samples, **options):
         calls["answers"] += 1
@@ -79,6 +95,7 @@ def calls(monkeypatch, tmp_path) -> Calls:
 
     def tune(path, samples, out_dir, *, start_from, seed, **options):
         calls["tuning"] += 1
+        calls["models beside tuning"] += calls.alive()
         calls["tuned samples"] = len(samples)
         calls["tuned from an adapter"] += start_from is not None
         out_dir.mkdir()
@@ -88,7 +105,7 @@ def calls(monkeypatch, tmp_path) -> Calls:
 
     def load_teacher(config, **options):
         calls["load teacher"] += 1
-        return SimpleNamespace(spent=Spent())
+        return loaded(spent=Spent())
 
     def teacher_digest(config):
         calls["teacher digest"] += 1
@@ -354,6 +371,19 @@ def test_the_second_iteration_answers_with_the_adapter_and_tunes_it_on(run, call
     assert [adapter and str(adapter) for adapter in calls.adapters[:2]] == [None, stages["tuning"]["path"] + "/adapter"]
     assert calls["tuned from an adapter"] == 1 and calls["tuned samples"] == 6
     assert calls["answers"] == 3 and len(read_rows(Selected, folder / "selection.jsonl")) == 12
+
+
+def test_no_model_stays_beside_another_and_each_is_loaded_once_an_iteration(run, calls):
+    """One of 7 billion parameters may fill a GPU: those that answered are dropped, and come back when they are asked."""
+    run("iterations=2")
+    assert calls["models beside tuning"] == calls["models beside one being loaded"] == 0
+    assert calls["load teacher"] == 2
+    assert calls["load student"] == 5  # answers, answers@2, evaluation, before it, answers after it
+
+
+def test_a_connection_is_not_given_up_for_tuning(run, calls):
+    run("iterations=2", "teacher=gpt_4o_mini")
+    assert calls["load teacher"] == 1 and calls["models beside tuning"] == 2  # it, twice
 
 
 def test_a_restart_tunes_the_base_on_the_union(run, calls):

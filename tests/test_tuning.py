@@ -1,5 +1,6 @@
 """Tuning on a tiny LLaVA: what is learned, what is saved, what is refused, and that a kill changes nothing."""
 
+import gc
 import json
 from dataclasses import replace
 
@@ -9,6 +10,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from tiny_models import save_tiny_llava
+from transformers import LlavaForConditionalGeneration
 
 from delamo.models.adapter import check_adapter, load_adapter
 from delamo.models.examples import IGNORED, Collator, open_picture
@@ -98,6 +100,15 @@ def test_the_adapter_loads_with_plain_peft_and_changes_the_model(base, samples, 
     ]
     merged = Student.load(str(base), adapter=tmp_path / "adapter")
     assert (merged.model(**inputs).logits - tuned(**inputs).logits).abs().max() < 1e-4
+
+
+def test_nothing_of_the_model_is_left_when_tuning_is_over(base, samples, tmp_path):
+    """It is loaded next, and twice may not fit."""
+    alive = lambda: sum(type(thing) is LlavaForConditionalGeneration for thing in gc.get_objects())
+    gc.collect()
+    before = alive()
+    tune(base, samples[:4], tmp_path / "adapter", epochs=1)
+    assert alive() == before
 
 
 def test_one_seed_gives_one_adapter(base, samples, tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -93,6 +95,16 @@ def choose_device(device: str) -> str:
     if device != "auto":
         return device
     return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def free_memory() -> None:
+    """Give back what dropped models took: a trainer and its module hold each other until they are collected, and CUDA's allocator
+    keeps what it had.
+    """
+    gc.collect()
+    torch = sys.modules.get("torch")  # where nobody imported it, there is nothing to give back
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
 
 
 def context_length(model: Any, processor: Any) -> int:

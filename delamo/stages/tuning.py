@@ -26,7 +26,7 @@ from delamo.data.images import ImageError
 from delamo.models.anatomy import count_all, count_trainable
 from delamo.models.chat import SampleError
 from delamo.models.examples import Collator
-from delamo.models.loading import context_length, load_base
+from delamo.models.loading import context_length, free_memory, load_base
 from delamo.models.processors import processor_facts
 from delamo.records import Quarantined, Sample
 from delamo.tuning import ranks
@@ -106,7 +106,10 @@ def tune(
         how=how,
         samples=samples,
     )
-    return _lead(job, logger, callbacks)
+    try:
+        return _lead(job, logger, callbacks)
+    finally:
+        free_memory()  # the tuned student is loaded next
 
 
 def _lead(job: Job, logger: Any, callbacks: Sequence[Callback]) -> TuningResult:
@@ -142,6 +145,7 @@ def follow() -> None:
     def take_part(row: dict[str, Any]) -> None:
         job = Job.from_json(row)
         _fit(job, *_load(job), None, ())
+        free_memory()
 
     ranks.follow(take_part)
 
