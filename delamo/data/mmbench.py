@@ -136,7 +136,8 @@ class _Pictures:
         self._owned: dict[str, tuple[str, int]] = {}
         wanted = set(self._owners.values())
         for row in _table(path) if wanted else ():
-            if (index := _stripped(row["index"])) in wanted - self._owned.keys():
+            index = _stripped(row["index"])
+            if index in wanted and index not in self._owned:
                 with contextlib.suppress(BadRow):  # told of each row that names this one
                     self._owned[index] = _keep_picture(row["image"], self.folder)
 
@@ -158,7 +159,8 @@ def _owners(path: Path) -> dict[str, str]:
     for row in _table(path):
         if 0 < len(image := _stripped(row["image"])) <= MAX_REFERENCE:
             named.setdefault(_stripped(row["index"]), image)
-    return {index: _followed(index, named) for index in named if index.isdigit() and int(index) < ROTATED}
+    followed = {index: _followed(index, named) for index in named if index.isdigit() and int(index) < ROTATED}
+    return {index: owner for index, owner in followed.items() if owner not in named}  # not of rows that name each other
 
 
 def _followed(index: str, named: dict[str, str]) -> str:
