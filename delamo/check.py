@@ -142,12 +142,14 @@ def _drawn_blocks(counts: Counts, config: CheckConfig, *, answers: bool) -> list
         ]
     found: list[Block] = []
     if config.student is not None:
-        lengths, too_long, limit = tokens(drawn, config.student, answers=answers)
+        most = config.tuning.max_length if answers and config.tuning is not None else None
+        lengths, too_long, limit = tokens(drawn, config.student, answers=answers, most=most)
         bad += too_long
         what = "tokens with picture and reply" if answers else "tokens of the prompt with picture"
         rows += [[what, *_spread(lengths)]] if lengths else []
         fits = f"{len(lengths):,} of them fit student {config.student.name}, whose context is {limit:,} tokens"
         left = "" if answers else f" less {config.student.max_new_tokens:,} for the reply"
+        left += f", and tuning {config.tuning.name}, which takes {most:,}" if most is not None and most < limit else ""
         found.append(Lines([f"{fits}{left}."]))
     table = Table(["", "least", "median", "95 %", "most"], rows)
     distinct = list(dict.fromkeys(bad))
@@ -181,12 +183,13 @@ def _size(locator: str) -> tuple[int, int] | ImageError:
 
 
 def tokens(
-    samples: Sequence[Sample], config: HuggingFaceStudentConfig, *, answers: bool
+    samples: Sequence[Sample], config: HuggingFaceStudentConfig, *, answers: bool, most: int | None = None
 ) -> tuple[list[int], list[Quarantined], int]:
     """(tokens of each sample that fits, the samples that do not, tokens of the context).
 
     Args:
         answers: as tuning counts a pool sample, reply and all; else as a task's question is asked, with room for the reply.
+        most: tokens that tuning takes, where they are fewer than the context.
     """
     from delamo.models.chat import SampleError
     from delamo.models.loading import quiet
@@ -194,7 +197,7 @@ def tokens(
 
     how = {"prompt": config.prompt.value, "max_image_pixels": config.max_image_pixels}
     counter = TokenCounter.load(config.path, revision=config.revision, **how)
-    room = counter.limit if answers else counter.limit - config.max_new_tokens
+    room = min(counter.limit, most or counter.limit) if answers else counter.limit - config.max_new_tokens
     lengths: list[int] = []
     bad: list[Quarantined] = []
     for sample in tqdm(samples, desc="counting tokens", unit=" samples", delay=5, leave=False):

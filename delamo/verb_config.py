@@ -9,7 +9,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
-from delamo.config import LoggerConfig, register
+from delamo.config import LoggerConfig, TuningConfig, register
 from delamo.data_config import PoolConfig, TaskConfig
 from delamo.model_config import StudentConfig
 
@@ -67,6 +67,8 @@ class CheckConfig:
     task: TaskConfig | None = MISSING
     student: StudentConfig | None = MISSING
     """Whose tokens are counted; null counts none."""
+    tuning: TuningConfig | None = MISSING
+    """Whose `max_length` pool samples are held against, besides the student's context; null knows the context alone."""
     max_samples: int = MISSING
     """Pictures that are decoded, and samples whose tokens are counted, at most; of a larger pool a draw by `seed`."""
     seed: int = MISSING

@@ -65,6 +65,19 @@ def test_a_broken_pool_is_taken_apart(broken_pool):
     assert "long: " in unusable and "the limit is 1024" in unusable and unusable.count("torn: ") == 1
 
 
+def test_what_is_longer_than_tuning_takes_is_said_before_it_is_left_out(broken_pool):
+    asked = ("pool=llava_json", f"pool.annotation={broken_pool}", "student=micro", "tuning=micro_lora")
+    assert text_of(*asked) == text_of(*asked[:-1])  # its limit is the context
+    least, median, *_ = map(int, row(text_of(*asked), "tokens with picture and reply"))
+    most = median - 1  # enough for a text alone, not with its picture
+    assert least <= most
+    text = text_of(*asked, f"tuning.max_length={most}")
+    fits = f"1 of them fit student micro, whose context is 1,024 tokens, and tuning micro_lora, which takes {most}."
+    assert fits in text
+    unusable = text.partition("Would not be used")[2]
+    assert row(unusable, "too long") == ["5"] and f"the limit is {most}" in unusable
+
+
 def test_tokens_are_those_that_tuning_and_answering_count(broken_pool):
     from delamo.data.llava_json import read_pool
     from delamo.models.student import Student

@@ -92,6 +92,12 @@ def test_the_papers_scale_composes(cell_config, target, student, teacher):
     assert len({name for name in cell.pool.exclude_tasks if name}) == 5
 
 
+@pytest.mark.parametrize("tuning", ["llava_lora", "full", "qlora"])
+def test_a_recipe_takes_what_the_student_takes(cell_config, tuning):
+    """LLaVA-1.5's 2,048 tokens hold no picture of 480 x 640 in LLaVA-NeXT (2,340) or LLaVA-OneVision (2,929)."""
+    assert cell_config("scale=paper", "student=llava_next_7b", f"tuning={tuning}").tuning.max_length is None
+
+
 @pytest.mark.parametrize("table", ["table2", "table6"])
 def test_the_smoke_grid_keeps_two_sizes_of_the_validation_set(table):
     keys = [dict(part.split("=", 1) for part in cell) for cell in cells(table, "micro", "fast=true")]

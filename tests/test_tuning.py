@@ -214,6 +214,22 @@ def test_what_does_not_fit_is_counted_before_the_first_step(base, samples, tmp_p
         tune(base, [long], tmp_path / "none")
 
 
+def test_a_selection_that_shrinks_for_its_length_is_said_aloud(base, samples, tmp_path, capsys):
+    _, lengths, _ = tuning.preflight(Collator(load_base(str(base), revision=None, dtype="float32")[1]), samples, 1e9)
+    most = sorted(lengths)[-2] - 1
+    assert sum(length > most for length in lengths) / len(samples) > 0.1
+    result = tune(base, samples, tmp_path / "few", epochs=1, max_length=most)
+    said = capsys.readouterr().err
+    assert f"leaves out {len(result.quarantined)} of 12 selected samples, each longer than {most} tokens" in said
+    assert "tuning.max_length=null" in said
+    long = [replace(samples[0], id=f"long{number}", instruction="word " * 600) for number in range(2)]
+    tune(base, [*samples, *long], tmp_path / "context", epochs=1)
+    said = capsys.readouterr().err
+    assert "leaves out 2 of 14" in said and "(the model's context)" in said and "tuning.max_length=" not in said
+    tune(base, [*samples, long[0]], tmp_path / "one", epochs=1)
+    assert "leaves out" not in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

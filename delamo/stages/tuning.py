@@ -38,6 +38,10 @@ from delamo.tuning.recipe import Recipe
 from delamo.tuning.sharding import gathered
 from delamo.tuning.trainable import make_trainable, save_trained
 
+TOO_LONG = "too long"
+MOST_TOO_LONG = 0.1
+"""Part of a selection that may be left out for its length before that is said aloud."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TuningResult:
@@ -121,6 +125,7 @@ def _lead(job: Job, logger: Any, callbacks: Sequence[Callback]) -> TuningResult:
     if not kept:
         first = f"{bad[0].reason}, {bad[0].detail}"
         raise ValueError(f"none of the {len(job.samples)} selected samples can be used: {first}")
+    _warn_of_long(job, bad, limit)
     job = replace(job, samples=kept, lengths=lengths)
     if ranks.size() > 1:
         ranks.announce(job.to_json(), job.checkpoints or job.out_dir.parent)
@@ -136,6 +141,26 @@ def _lead(job: Job, logger: Any, callbacks: Sequence[Callback]) -> TuningResult:
         padding=padding_share(batches, lengths),
         num_processes=ranks.size(),
         facts=processor_facts(processor) | {"dtype": how.dtype, "precision": how.precision, "attn": job.attn},
+    )
+
+
+def _warn_of_long(job: Job, bad: Sequence[Quarantined], limit: float) -> None:
+    """Say that what is left is another sample than the selection: shorter texts, and pictures of other proportions.
+
+    No error: where the limit is the model's own, there may be no way to use the rest, and what is left out stands in the account.
+    """
+    number = sum(row.reason == TOO_LONG for row in bad)
+    if number <= MOST_TOO_LONG * len(job.samples):
+        return
+    most = job.how.max_length
+    whose, way_out = "tuning.max_length", "tuning.max_length=null for the model's context, or "
+    if most is None or most > limit:
+        whose, way_out = "the model's context", ""
+    tqdm.write(
+        f"WARNING: tuning leaves out {number:,} of {len(job.samples):,} selected samples, each longer than {limit:,} tokens "
+        f"({whose}) with its picture: what is left is no fair part of the selection. Way out: {way_out}student.max_image_pixels "
+        "for smaller pictures. `delamo check pool=... student=... tuning=...` counts them beforehand",
+        file=sys.stderr,
     )
 
 
@@ -244,7 +269,7 @@ def preflight(
             continue
         if length > limit:
             detail = f"{length} tokens with its picture, the limit is {limit}"
-            bad.append(Quarantined(id=sample.id, stage="tuning", reason="too long", detail=detail))
+            bad.append(Quarantined(id=sample.id, stage="tuning", reason=TOO_LONG, detail=detail))
         else:
             kept.append(sample)
             lengths.append(length)
