@@ -161,9 +161,7 @@ def test_same_results_same_bytes(figures, results, tmp_path):
 def test_methods_differ_without_colour_too():
     from delamo.report.plots.style import COLOURS, MARKS, looks
 
-    found = looks(
-        [(name, name) for name in MARKS] + [("error_driven (merge=score)", "error_driven"), ("mine", "mine")]
-    )
+    found = looks([(name, name) for name in MARKS] + [("error_driven (merge=score)", "error_driven"), ("mine", "mine")])
     assert len({look.mark for look in found.values()}) == len(found)
     assert len({COLOURS[name] for name in COLOURS}) == len(COLOURS)
 
