@@ -49,6 +49,43 @@ def test_variants(text, letter):
 @pytest.mark.parametrize(
     "text",
     [
+        "**Final Answer**: B",
+        "**Final Answer:** B",
+        "### Final Answer\nB",
+        "Final answer:\n\n$$B$$",
+        "The final answer is \\boxed{B}.",
+        "The final answer is: $\\boxed{\\text{B}}$",
+        "$\\boxed{B}$",
+        "The final answer is $B$.",
+        "The final answer is 'B'.",
+        "The final answer is <B>.",
+        "The answer is **option B**",
+        "Answer: Option B",
+        "Answer: option (B)",
+        "The correct option is (B).",
+        "The answer would be B.",
+        "**B**",
+        "B. two",
+        "B) two",
+        "**B.** two",
+        "The final answer is B. A is the correct colour though.",
+        "The best answer is B because A is the correct sound for cats",
+        "The answer is B. The answer would be A on another day.",
+        "The answer is B. The best option is A to some.",
+    ],
+)
+def test_forms_of_large_models(text):
+    assert read_answer(text, FOUR).prediction == "B"
+
+
+def test_markup_before_the_final_answer_is_no_part_of_the_rationale():
+    for answer in ("**Final Answer:** B", "**Final Answer**: B", "### Final Answer\nB", "$\\boxed{B}$"):
+        assert read_answer(f"It barks.\n\n{answer}", FOUR).rationale == "It barks."
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
         "",
         "   ",
         "I do not know.",
@@ -61,6 +98,25 @@ def test_variants(text, letter):
         "The final answer is (Z).",
         "The answer is (A). The final answer is (Z).",
         "It's the correct one",
+        "A dog is on the grass.",
+        "I think A dog",
+        "Answer: a red bus",
+        "Answer: the options are unclear",
+        "The answer is 'a dog'.",
+        "The answer is A's friend.",
+        "**Answer**\nA dog runs.",
+        "\\boxed{a dog}",
+        "C is the correct colour",
+        "The correct option is not A.",
+        "The incorrect option is (B).",
+        "My best option is a dog.",
+        "If it were red, the answer would be A.",
+        "The answer would be A if it were red.",
+        "A) red B) blue",
+        "A. red. B. blue",
+        "B. two\nI am not sure.",
+        "E. coli is shown.",
+        "U.S. flags are shown.",
     ],
 )
 def test_unparsed(text):
@@ -89,6 +145,8 @@ def test_rationale_ends_where_the_final_answer_begins():
         ('The final answer is: "A Sink".', "A Sink"),
         ("The answer is red. The final answer is St. Louis. I hope this helps.", "St. Louis"),
         ("Answer: two dogs\nThank you.", "two dogs"),
+        ("Answer: a red bus", "a red bus"),
+        ("**Final Answer**: seven", "seven"),
     ],
 )
 def test_open_answers(text, answer):

@@ -5,7 +5,9 @@ patterns are garbled in print, those of the rows "A" and "answer is the option A
 example: a reply that is nothing but the letter, and `answer is (the) option` with or without a bracket.
 
 Where we differ: small letters are read everywhere (Vision-Flan answers look like `(e) This image contains a sink`); row
-three needs no full stop; a letter must not be the start of a word, nor the article in "Answer: a dog". The last match wins, as a reply may quote the answer's format first, which the paper does not say.
+three needs no full stop; row five needs the noun, as "A is the correct colour" names no option; a letter must not be the start
+of a word, nor the article in "Answer: a dog". Markup and other words that large models use are read too: `**Final Answer**: B`,
+`\\boxed{B}`, `B) a dog`. The last match wins, as a reply may quote the answer's format first, which the paper does not say.
 """
 
 from __future__ import annotations
@@ -17,35 +19,55 @@ from dataclasses import dataclass
 
 from delamo.records import LETTERS
 
-LEAD = r"(?:(?:so|thus|hence|therefore)\b,?\s+)?(?:the\s+)?(?:(?:final|correct|right|best)\s+)?"
+MARKUP = r"(?:[*#]{1,6}\s?)?"
+LEAD = MARKUP + r"(?:(?:so|thus|hence|therefore)\b,?\s+)?(?:the\s+)?(?:(?:final|correct|right|best)\s+)?"
 ARTICLE = r"(?<=[AI])(?=\s+(?!(?:because|since|as|is|and|which)\b)[^\W\d_])"
 """Right after "a" or "I" that a word follows: "Answer: a dog" names no option, "Answer: A because ..." does."""
-LETTER = rf"(?P<letter>[A-Z])(?![\w'’])(?!{ARTICLE})"
+LETTER = rf"(?P<letter>[A-Z])(?!\w|['’]\w)(?!{ARTICLE})"
 """One letter that neither begins a word nor is one."""
-OPENERS = r"[(\[*\"'`]*\s*"
+OPENERS = r"\s*(?:(?:[(\[{<*\"'`“‘$]|\\(?:boxed|text\w*|mathrm|mathbf)\b|\\[(\[])\s*)*"
+"""Brackets, quotation marks, Markdown and LaTeX before a letter."""
+START = r"(?:\A|(?<=\n)|(?<=[.!?]\s))"
+NO_IF = r"(?!\W*\s(?:if|unless|were|had)\b)"
+OPTION = r"(?:the\s+)?(?:option|choice|letter)\b"
 
 PHRASES = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
         # rows 1 to 3: "answer is (A)", "answer is (A", "answer is A."
-        rf"{LEAD}answer\s+is:?\s*{OPENERS}{LETTER}",
+        rf"{LEAD}answer\**\s+is:?{OPENERS}{LETTER}",
         # row 4: "Answer: A"
-        rf"{LEAD}answer:\s*{OPENERS}{LETTER}",
+        rf"{LEAD}answer\**\s?:{OPENERS}(?:{OPTION}{OPENERS})?{LETTER}",
         # row 5: "A is the correct answer"
-        r"(?:\boption\s+)?(?<![\w'’])\(?(?P<letter>[A-Z])[)*\"'`]*\s+is\s+the\s+correct\b",
+        r"(?:\boption\s+)?(?<![\w'’])\(?(?P<letter>[A-Z])[)*\"'`]*\s+is\s+the\s+correct(?:\s+\**(?:answer|option|choice|one)\b|\W*$)",
         # row 7, garbled in print: "answer is the option A"; section 3.2 has "The final answer is option A"
-        rf"{LEAD}answer\s+is:?\s*(?:the\s+)?(?:option|choice)\s*{OPENERS}{LETTER}",
+        rf"{LEAD}answer\**\s+is:?{OPENERS}{OPTION}{OPENERS}{LETTER}",
         # row 8: "choose the answer, A"
-        rf"(?:I\s+(?:would\s+|will\s+)?)?choose\s+the\s+answer,?\s*{OPENERS}{LETTER}",
+        rf"(?:I\s+(?:would\s+|will\s+)?)?choose\s+the\s+answer,?{OPENERS}{LETTER}",
+        # "### Final Answer", and the letter on a line below
+        rf"(?:\A|(?<=\n)){LEAD}answer\**[ \t]*\n{OPENERS}(?:{OPTION}{OPENERS})?{LETTER}",
+        rf"\${{0,2}}\\boxed\s*\{{{OPENERS}{LETTER}",
     )
 )
-BARE = re.compile(r"\s*\(?\s*(?P<letter>[A-Z])\s*\)?\s*[.:]?\s*", re.IGNORECASE)
+WEAKER = tuple(
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        # not after "If it were red, ", nor before " if it were red"
+        rf"{START}{LEAD}answer\**\s+(?:would|should|must|will)\s+be:?{OPENERS}(?:{OPTION}{OPENERS})?{LETTER}{NO_IF}",
+        rf"{MARKUP}(?:\bthe\s+)?\b(?:final|correct|right|best)\s+(?:option|choice)\**(?:\s+is:?|\s?:){OPENERS}{LETTER}",
+    )
+)
+"""Read only in a reply that has none of the phrases above."""
+BARE = re.compile(rf"{OPENERS}(?P<letter>[A-Z])[\s)\]}}>*\"'`”’$.:\\]*", re.IGNORECASE)
 """Row 6, garbled in print: the reply is the letter."""
 LABELLED = re.compile(r"\s*\((?P<letter>[A-Z])\)\s*\S.*", re.IGNORECASE)
 """Vision-Flan: `(e) This image contains a sink`, one line, one bracketed letter."""
 MARKER = re.compile(r"\([A-Z]\)", re.IGNORECASE)
+LISTED = re.compile(r"\s*\**(?P<letter>[A-Z])\**[.)]\**\s+\S.*", re.IGNORECASE)
+"""`B) a dog` or `B. a dog`, one line, and no second letter that is written like this."""
+LIST_MARKER = re.compile(r"(?<![\w'’])[A-Z]\**[.)](?!\w)", re.IGNORECASE)
 
-OPEN_PHRASE = re.compile(rf"{LEAD}answer(?:\s+is\b:?|:)", re.IGNORECASE)
+OPEN_PHRASE = re.compile(rf"{LEAD}answer\**(?:\s+is\b:?|\s?:)", re.IGNORECASE)
 SENTENCE_END = re.compile(r"(?<![A-Z])(?<![A-Z][a-z])[.!?]\s+(?=[A-Z])")
 ARTICLES = {"a", "an", "the"}
 BORDER = ".,;:!?\"'`()[]{}*“”‘’…"
@@ -73,15 +95,27 @@ def read_answer(text: str, options: Sequence[str] = ()) -> Reading:
 
 
 def _read_letter(text: str, num_options: int) -> Reading:
-    matches = [match for pattern in PHRASES for match in pattern.finditer(text)]
+    matches = _found(PHRASES, text) or _found(WEAKER, text)
     if matches:
         last = max(matches, key=lambda match: (match.start("letter"), -match.start()))
         return Reading(_allowed(last["letter"], num_options), text[: last.start()].rstrip())
-    whole = BARE.fullmatch(text) or (len(MARKER.findall(text)) == 1 and LABELLED.fullmatch(text.rstrip())) or None
+    whole = BARE.fullmatch(text) or _labelled(text.rstrip())
     if whole is None:
         return Reading(None, text.rstrip())
     letter = _allowed(whole["letter"], num_options)
     return Reading(letter, "" if letter else text.rstrip())
+
+
+def _found(patterns: Sequence[re.Pattern[str]], text: str) -> list[re.Match[str]]:
+    return [match for pattern in patterns for match in pattern.finditer(text)]
+
+
+def _labelled(text: str) -> re.Match[str] | None:
+    """The reply as one option with its letter before it, not several."""
+    for whole, marker in ((LABELLED, MARKER), (LISTED, LIST_MARKER)):
+        if len(marker.findall(text)) == 1 and (match := whole.fullmatch(text)):
+            return match
+    return None
 
 
 def _allowed(letter: str, num_options: int) -> str | None:
