@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,27 @@ def read_cell(config: DictConfig) -> CellConfig:
         if value < least:
             raise ValueError(f"{key} is {value}: choose at least {least}")
     return cell
+
+
+def check_ablation(choices: Mapping[str, str | None]) -> None:
+    """What an ablation leaves out it says as the choice of another group, which the command line goes before.
+
+    Args:
+        choices: of the groups, as Hydra composed them.
+
+    Raises:
+        ValueError: another choice has undone the ablation: the cell would be the whole method under its name.
+    """
+    name = choices.get("ablation")
+    path = conf_dir() / "ablation" / f"{name}.yaml"
+    node = OmegaConf.load(path) if path.is_file() else OmegaConf.create()
+    for entry in node.get("defaults", ()):
+        for key, value in entry.items():
+            group = key.removeprefix("override").strip().removeprefix("/")
+            if choices.get(group) != value:
+                raise ValueError(
+                    f"ablation={name} is {group}={value}, and {group}={choices.get(group)} undoes it: leave out one"
+                )
 
 
 def read_report(config: DictConfig) -> ReportConfig:

@@ -15,8 +15,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from delamo.compose import conf_dir, read_cell, read_report, read_verb, to_plain
-from delamo.config import NoLoggerConfig
+from delamo.compose import check_ablation, conf_dir, read_cell, read_report, read_verb, to_plain
+from delamo.config import CellConfig, NoLoggerConfig
 from delamo.console import show
 from delamo.keys import flatten, refuse_keys
 from delamo.plugins import load_plugins
@@ -33,6 +33,8 @@ def main(config: DictConfig) -> None:
     """Run one cell; with `-m`, Hydra calls this for each cell of the sweep."""
     with plain_errors():
         cell = read_cell(config)
+        _check_mode(cell)
+        check_ablation(HydraConfig.get().runtime.choices)
         refuse_keys(flatten(to_plain(cell)))
         check_launch(cell.tuning.strategy.value, _launcher())
         from delamo.pipeline import run_cell  # late: --cfg job and a refused config wait for no model library
@@ -127,6 +129,20 @@ def plain_errors() -> Iterator[None]:
         if not isinstance(error, BusyError):  # to a busy cell the sweep comes back
             _show_in_sweep(traceback.format_exc())
         raise
+
+
+def _check_mode(cell: CellConfig) -> None:
+    """A sweep's settings without `-m` would be one cell of another kind."""
+    hydra_config = HydraConfig.get()
+    if hydra_config.mode is RunMode.MULTIRUN:
+        return
+    experiment = hydra_config.runtime.choices.get("experiment")
+    for key, given in (
+        (f"experiment={experiment}", hydra_config.sweeper.get("grids")),
+        (f"jobs={cell.jobs}", cell.jobs > 1),
+    ):
+        if given:
+            raise ValueError(f"{key} is for a sweep: delamo run -m ...")
 
 
 def _launcher() -> str | None:

@@ -127,7 +127,8 @@ def in_turn(
 ) -> list[JobReturn]:
     """Run the cells one after the other, whatever fails, and say on stderr where the sweep stands.
 
-    A cell that another process is at is put off; when no other is left, it is waited for.
+    A cell that another process is at is put off. When it is so with all that are left, the last one is waited for, as the others
+    are likely to go through them from the first on; then the rest is tried again.
     """
     results: dict[int, JobReturn] = {}
     took: list[float] = []
@@ -146,10 +147,13 @@ def in_turn(
         results[index] = result
         return True
 
-    with not_waiting():
-        put_off = [index for index in range(len(cells)) if not run(index)]
-    for index in put_off:
-        run(index)
+    left = list(range(len(cells)))
+    while left:
+        with not_waiting():
+            put_off = [index for index in left if not run(index)]
+        if len(put_off) == len(left):
+            run(put_off.pop())
+        left = put_off
     return [results[index] for index in range(len(cells))]
 
 
@@ -201,7 +205,7 @@ def say_how_to_resume() -> Iterator[None]:
     except (KeyboardInterrupt, SystemExit):
         print(
             "\nstopped: finished cells and stages are kept, and what was begun is resumed; to go on where this sweep stood, "
-            f"run it again:\n  {shlex.join(sys.argv)}",
+            f"run it again:\n  {shlex.join(['delamo', 'run', *sys.argv[1:]])}",
             file=sys.stderr,
         )
         raise SystemExit(INTERRUPTED) from None

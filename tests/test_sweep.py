@@ -16,7 +16,7 @@ from hydra.core.utils import JobReturn, JobStatus
 
 from delamo.cell import keep_data, open_cell, read_pool
 from delamo.rundir import attempt, read_status
-from delamo.store import BusyError, locked
+from delamo.store import BusyError, _waits, locked
 from delamo.sweep import cells_of, in_turn, say_how_to_resume, time_left
 
 GRIDS = [
@@ -132,6 +132,22 @@ def test_a_cell_that_another_process_is_at_is_put_off_to_the_end(capsys):
     assert said.count("put off") == 1 and "FAILED" not in said
 
 
+def test_where_every_cell_is_busy_one_is_waited_for_and_the_others_are_tried_before_the_next_wait():
+    """All wait for one stage at first; then another process is at the first of what is left."""
+    tries, waited = [], []
+
+    def launch(cell: list[str], index: int) -> JobReturn:
+        tries.append(index)
+        if _waits.get():
+            waited.append(index)
+        elif len(tries) <= 3 or index == 0 and len(tries) == 5:
+            return JobReturn(status=JobStatus.FAILED, _return_value=BusyError("a stage"))
+        return JobReturn(status=JobStatus.COMPLETED)
+
+    in_turn(CELLS, launch)
+    assert (tries, waited) == ([0, 1, 2, 2, 0, 1, 0], [2])
+
+
 def test_a_cell_that_is_put_off_was_not_tried(tmp_path, cell_config):
     config = cell_config(*SMALL)
     with pytest.raises(BusyError), attempt(tmp_path, config) as this:
@@ -173,7 +189,7 @@ def test_a_stopped_sweep_says_how_to_go_on(stop, capsys, monkeypatch):
         raise stop(1)
     assert caught.value.code == 130
     error = capsys.readouterr().err
-    assert "finished cells and stages are kept" in error and "delamo run' -m task=a,b 'task.root=my data'" in error
+    assert "finished cells and stages are kept" in error and "  delamo run -m task=a,b 'task.root=my data'" in error
 
 
 SMALL = ("task=micro/numbers", "task.num_val_samples=8", "task.num_test_samples=8", "pool.num_samples=50")
@@ -226,3 +242,31 @@ def test_cells_of_a_sweep_read_their_data_once(cell_config):
         assert len(larger) == 60
         assert read_pool(one.pool) is not first.pool  # one pool at a time: it may be a million rows
     assert open_cell(one).pool is not open_cell(one).pool
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (("experiment=demo",), "experiment=demo is for a sweep: delamo run -m"),
+        (("jobs=2",), "jobs=2 is for a sweep"),
+        (
+            ("ablation=no_targeted_tuning", "selector=error_driven"),
+            "ablation=no_targeted_tuning is selector=random, and selector=error_driven undoes it",
+        ),
+        (
+            ("ablation=no_skill_analysis", "skills=skill_analysis"),
+            "ablation=no_skill_analysis is skills=mistake_steps, and skills=skill_analysis undoes it",
+        ),
+    ],
+)
+def test_what_would_quietly_run_another_cell_is_an_error(tmp_path, overrides, message):
+    program = "from delamo.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "run", *SMALL, *overrides],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1 and message in done.stderr and not (tmp_path / "store").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import re
@@ -73,7 +74,7 @@ def test_a_cell_is_one_finished_run_named_by_its_choices(config, ours):
     found = log(config, ours)
     assert found.exit_code == 0
     assert (found.run.display_name, found.run.job_type, found.run.run_group) == (ours.name, "cell", "runs")
-    assert found.run.run_id == "0123456789-1" and found.run.project == "delamo"
+    assert re.fullmatch(r"0123456789-1-[0-9a-f]{6}", found.run.run_id) and found.run.project == "delamo"
     assert set(found.run.tags) == {
         *("task=micro/numbers", "selector=error_driven", "budget=micro_500"),
         *("student=micro", "teacher=micro"),
@@ -135,6 +136,41 @@ def test_a_finished_cell_is_logged_once_in_each_project(config, cell_config, our
     (ours / "status.json").write_text(json.dumps({"state": "done", "result": "of other code"}))
     cells.log_finished(elsewhere, ours, 4)
     assert len(read_runs(ours)) == 3
+
+
+def test_what_is_offline_so_far_is_logged_again_online_and_never_the_other_way_round(
+    config, cell_config, ours, monkeypatch
+):
+    opened = []
+
+    @contextlib.contextmanager
+    def opening(config, folder, attempt):
+        opened.append(config.logger.mode.name)
+        with cell_run(config, folder, attempt) as run:
+            yield run
+
+    cell_run = cells.cell_run
+    monkeypatch.setattr(cells, "cell_run", opening)
+    cells.log_finished(config, ours, 1)
+    marker = json.loads((ours / cells.MARKER).read_text())
+    assert [entry["mode"] for entry in marker["logged"]] == ["offline"]
+    online = cell_config("logger=wandb", "logger.mode=online", f"paths.runs={ours.parent}")
+    monkeypatch.setattr(cells, "cell_run", lambda config, folder, attempt: opening(offline, folder, attempt))
+    offline = config
+    cells.log_finished(online, ours, 2)
+    assert opened == ["offline", "offline"]  # tried again; here without an account
+    marker["logged"][0]["mode"] = "online"
+    (ours / cells.MARKER).write_text(json.dumps(marker))
+    cells.log_finished(online, ours, 3)
+    cells.log_finished(config, ours, 3)
+    assert len(opened) == 2
+
+
+def test_two_runs_of_one_config_are_two_runs(config, tmp_path):
+    for folder in ("a", "b"):
+        with cells.cell_run(config, tmp_path / folder / "cell-0123456789", 1):
+            pass
+    assert len({run.run.run_id for run in read_runs(tmp_path)}) == 2
 
 
 def test_no_key_is_written(config, ours, tmp_path, monkeypatch):

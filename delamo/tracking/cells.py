@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import secrets
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -57,7 +58,7 @@ def cell_run(config: CellConfig, folder: Path, attempt: int) -> Iterator[wandb.R
     with open_run(
         config.logger,
         folder,
-        id=f"{folder.name[-10:]}-{attempt}",
+        id=f"{folder.name[-10:]}-{attempt}-{secrets.token_hex(3)}",
         name=folder.name,
         job_type="cell",
         group=sweep_name(config),
@@ -96,17 +97,18 @@ def log_results(run: wandb.Run, config: CellConfig, folder: Path) -> None:
     except (wandb.Error, OSError) as error:
         print(f"{folder}: W&B did not take the results ({error}); run the cell again to log them", file=sys.stderr)
         return
-    elsewhere = [
-        entry for entry in _logged(folder) if {key: entry.get(key) for key in _where(config)} != _where(config)
-    ]
+    elsewhere = [entry for entry in _logged(folder) if not _is_part(_where(config), entry)]
     entry = {**_where(config), "result": _result(folder), "id": run.id, "folder": run.dir}
     write_json(folder / MARKER, {"logged": [*elsewhere, entry]})
 
 
 def log_finished(config: CellConfig, folder: Path, attempt: int) -> None:
-    """Log a cell that was found finished, unless this result of it has been logged to the same project."""
+    """Log a cell that was found finished, unless this result of it has been logged to the same project: one that is offline so far
+    is not there yet.
+    """
     here = {**_where(config), "result": _result(folder)}
-    if any({key: entry.get(key) for key in here} == here for entry in _logged(folder)):
+    online = {**here, "mode": WandbMode.online.name}
+    if any(_is_part(here, entry) or _is_part(online, entry) for entry in _logged(folder)):
         return
     with cell_run(config, folder, attempt) as run:
         log_results(run, config, folder)
@@ -119,7 +121,11 @@ def _logged(folder: Path) -> list[dict[str, Any]]:
 
 
 def _where(config: CellConfig) -> dict[str, str | None]:
-    return {"project": config.logger.project, "entity": config.logger.entity}
+    return {"project": config.logger.project, "entity": config.logger.entity, "mode": config.logger.mode.name}
+
+
+def _is_part(some: dict[str, Any], entry: dict[str, Any]) -> bool:
+    return {key: entry.get(key) for key in some} == some
 
 
 def _result(folder: Path) -> str | None:
