@@ -32,6 +32,11 @@ load_plugins()
 LOOPBACK = ("127.", "::1", "localhost")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest test first, so that one worker is at it while the others do the rest."""
+    items.sort(key=lambda item: item.path.name != "test_smoke_grid.py")
+
+
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """Connections leave this machine for nobody; loopback and Unix sockets are free."""
