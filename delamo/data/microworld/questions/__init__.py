@@ -1,0 +1,17 @@
+"""The kinds of question: how each is worded, which skills it needs, and the worked answer.
+
+A kind draws a scene that fits, then a `Draft`: the words to fill into its wordings, the reasoning sentences, the
+answer and the wrong options. Every worked answer has the same shape, so that a rationale can be cut and checked:
+
+    The top left has a big red hollow framed circle. [one sentence a cell]
+    The circle is big.                               [the reasoning of the kind]
+    So the answer is big.
+    (A) big fits. (B) small does not fit.
+    The final answer is (A).
+"""
+
+# The order of these imports is the order of `KINDS`.
+from delamo.data.microworld.questions import attributes, numbers, counting, relations, captions  # isort: skip
+from delamo.data.microworld.questions.kinds import KINDS, SKILLS, Draft, Kind
+
+__all__ = ["KINDS", "SKILLS", "Draft", "Kind", "attributes", "captions", "counting", "numbers", "relations"]
