@@ -20,15 +20,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from delamo.cell import Cell
-from delamo.choices import Engine, Strategy, TuningMethod
-from delamo.compose import arguments, identity
-from delamo.config import TuningConfig
-from delamo.graph import Step
+from delamo.config.choices import Engine, Strategy, TuningMethod
+from delamo.config.compose import arguments, identity_of
+from delamo.experiment.config import TuningConfig
+from delamo.experiment.experiment import Experiment
 from delamo.records import Quarantined, Sample, Skill
-from delamo.retrieval.rows import Rows, fill_rows, unit
+from delamo.retrieval.rows import SampleVectors, fill_rows, unit
 from delamo.selectors import Inputs
-from delamo.store import Account, Draft
+from delamo.stages.base import Step
+from delamo.store import ResultWriter, RowCounts
 
 if TYPE_CHECKING:
     from delamo.retrieval import Index
@@ -62,26 +62,26 @@ class Source:
     """Ascending, in the order of `samples`."""
 
 
-def whole_pool(cell: Cell) -> Source:
+def whole_pool(cell: Experiment) -> Source:
     """All of the pool, whatever was removed from it for the sake of one task."""
     return Source("pool", {"pool": cell.pool.digest}, cell.pool, cell.pool.ids())
 
 
-def validation(cell: Cell) -> Source:
+def validation(cell: Experiment) -> Source:
     """The task's validation samples."""
     samples = sorted(cell.task.validation, key=lambda sample: sample.id)
     return Source("task", {"samples": cell.samples_digests["validation"]}, samples, [sample.id for sample in samples])
 
 
-def embed(cell: Cell, name: str, source: Source) -> Step:
+def embed(cell: Experiment, name: str, source: Source) -> Step:
     """The encoder's vectors of the questions, options included (the paper names neither encoder nor text)."""
-    from delamo.models.embedding import encoder_identity
+    from delamo.models.scorers.embedding import encoder_identity
 
     config = cell.config.selector
 
-    def make(draft: Draft) -> None:
-        from delamo.models.embedding import Encoder
-        from delamo.models.scoring import question_text
+    def make(draft: ResultWriter) -> None:
+        from delamo.models.scorers.embedding import Encoder
+        from delamo.models.scorers.losses import question_text
 
         encoder = Encoder.load(
             config.encoder, revision=config.revision, batch_size=config.batch_size, device=config.device
@@ -97,11 +97,11 @@ def embed(cell: Cell, name: str, source: Source) -> Step:
     return step(cell, name, cell.label(source.role, "selector"), reads, {}, make)
 
 
-def read_hidden_states(cell: Cell, name: str, source: Source, adapter: Step | None) -> Step:
+def read_hidden_states(cell: Experiment, name: str, source: Source, adapter: Step | None) -> Step:
     """The student's own vectors of question and reply, of length 1."""
     config, student = cell.config.selector, cell.config.student
 
-    def make(draft: Draft) -> None:
+    def make(draft: ResultWriter) -> None:
         if student.engine is not Engine.transformers:
             raise ValueError(
                 f"student.engine is {student.engine.value}, which gives no hidden states: use transformers"
@@ -123,20 +123,20 @@ def read_hidden_states(cell: Cell, name: str, source: Source, adapter: Step | No
     return step(cell, name, cell.label(source.role, "student"), reads, inputs, make)
 
 
-def score_difficulty(cell: Cell, adapter: Step | None) -> Step:
+def score_difficulty(cell: Experiment, adapter: Step | None) -> Step:
     """Both losses of each pool sample's answer, by a small language model (Superfiltering, Li et al. 2024)."""
-    from delamo.models.identity import weights_identity
+    from delamo.models.hf.identity import weights_identity
 
     config, source = cell.config.selector, whole_pool(cell)
 
-    def make(draft: Draft) -> None:
-        from delamo.models.difficulty import Scorer
+    def make(draft: ResultWriter) -> None:
+        from delamo.models.scorers.difficulty import Scorer
         from delamo.selectors.superfiltering import difficulties
 
         options = {"max_length": config.max_length, "batch_tokens": config.batch_tokens, "device": config.device}
         scorer = Scorer.load(config.scorer, revision=config.revision, **options)
         bad = fill(draft, source, "difficulty", scorer.losses, width=2, dtype="float64")
-        too_hard = int((difficulties(Rows.load(draft.path)) >= 1).sum())
+        too_hard = int((difficulties(SampleVectors.load(draft.path)) >= 1).sum())
         finish(draft, source, bad, skipped={"difficulty of 1 or above": too_hard})
 
     weights = weights_identity(config.scorer, config.revision)
@@ -144,7 +144,7 @@ def score_difficulty(cell: Cell, adapter: Step | None) -> Step:
     return step(cell, "difficulty", cell.label("pool", "selector"), reads, {}, make)
 
 
-def index_text(cell: Cell, adapter: Step | None) -> Step:
+def index_text(cell: Experiment, adapter: Step | None) -> Step:
     """BM25 over the pool as it is worded: a sample's document is its question and its answer."""
     from delamo.retrieval.index import INDEX_VERSION
     from delamo.retrieval.tokenize import TOKENIZER_VERSION
@@ -152,19 +152,19 @@ def index_text(cell: Cell, adapter: Step | None) -> Step:
     options = arguments(cell.config.retriever)
     backend = options.pop("backend")
 
-    def make(draft: Draft) -> None:
+    def make(draft: ResultWriter) -> None:
         from delamo.retrieval import RETRIEVERS
 
         docs = ((sample.id, f"{sample.instruction}\n{sample.answer}") for sample in cell.pool)
         RETRIEVERS[backend].build(docs, draft.path / "index", **options)
-        draft.finish(Account(num_in=len(cell.pool), num_ok=len(cell.pool)))
+        draft.finish(RowCounts(num_in=len(cell.pool), num_ok=len(cell.pool)))
 
-    reads = {"retriever": identity(cell.config.retriever), "format": [TOKENIZER_VERSION, INDEX_VERSION]}
+    reads = {"retriever": identity_of(cell.config.retriever), "format": [TOKENIZER_VERSION, INDEX_VERSION]}
     reads["pool"] = cell.pool.digest
     return step(cell, "text_index", cell.label("pool", "retriever"), reads, {}, make)
 
 
-def warm_up(cell: Cell) -> Step:
+def warm_up(cell: Experiment) -> Step:
     """A LoRA adapter tuned on a random part of the pool, with Adam's state after each epoch (LESS, Xia et al. 2024, section 4.1).
 
     It starts from the untuned student in every iteration, and is one for all tasks unless the audit removed some of what was drawn.
@@ -172,9 +172,9 @@ def warm_up(cell: Cell) -> Step:
     config, student = cell.config.selector, cell.config.student
     recipe = warm_up_recipe(cell)
 
-    def make(draft: Draft) -> None:
-        from delamo.stages.tuning import tune
-        from delamo.tuning.moments import KeepMoments
+    def make(draft: ResultWriter) -> None:
+        from delamo.tuning.fit import tune
+        from delamo.tuning.optimizer_state import KeepMoments
         from delamo.tuning.recipe import Recipe
 
         options = arguments(recipe)
@@ -196,10 +196,15 @@ def warm_up(cell: Cell) -> Step:
         )
         num_ok = len(samples) - len(result.quarantined)
         skipped = {"not drawn": len(cell.pool) - len(drawn), "meets the task": len(drawn) - len(samples)}
-        account = Account(num_in=len(cell.pool), num_ok=num_ok, quarantined=result.quarantined, skipped=skipped)
+        account = RowCounts(num_in=len(cell.pool), num_ok=num_ok, quarantined=result.quarantined, skipped=skipped)
         draft.finish(account, steps=result.steps, loss=result.loss, numerics=result.facts)
 
-    reads = {"student": cell.student_digest, "tuning": identity(recipe), "pool": cell.pool.digest, "seed": config.seed}
+    reads = {
+        "student": cell.student_digest,
+        "tuning": identity_of(recipe),
+        "pool": cell.pool.digest,
+        "seed": config.seed,
+    }
     reads |= {"share": config.warmup_share, "max_image_pixels": student.max_image_pixels}
     left_out = draw_warm_up(cell)[1] if cell.candidates is not None else ()
     if left_out:
@@ -207,7 +212,7 @@ def warm_up(cell: Cell) -> Step:
     return step(cell, "warm_up", cell.label("pool", "student", "selector"), reads, {}, make)
 
 
-def warm_up_recipe(cell: Cell) -> TuningConfig:
+def warm_up_recipe(cell: Experiment) -> TuningConfig:
     """The cell's own recipe, for an adapter of the language model alone."""
     config = cell.config.selector
     return dataclasses.replace(
@@ -223,7 +228,7 @@ def warm_up_recipe(cell: Cell) -> TuningConfig:
     )
 
 
-def draw_warm_up(cell: Cell) -> tuple[list[str], set[str]]:
+def draw_warm_up(cell: Experiment) -> tuple[list[str], set[str]]:
     """(ids drawn from the pool, those among them that meet the task).
 
     Raises:
@@ -240,13 +245,13 @@ def draw_warm_up(cell: Cell) -> tuple[list[str], set[str]]:
     return drawn, set(drawn) & getattr(cell.candidates, "removed", frozenset())
 
 
-def take_gradients(cell: Cell, name: str, source: Source, *, adam: bool) -> Step:
+def take_gradients(cell: Experiment, name: str, source: Source, *, adam: bool) -> Step:
     """Projected gradients of the warm-up's adapter: Adam's direction of pool samples, the plain one of validation samples."""
     config, student, warm = cell.config.selector, cell.config.student, warm_up(cell)
 
-    def make(draft: Draft) -> None:
-        from delamo.models.gradients import SampleGradients
-        from delamo.tuning.moments import checkpoints
+    def make(draft: ResultWriter) -> None:
+        from delamo.models.scorers.gradients import SampleGradients
+        from delamo.tuning.optimizer_state import checkpoints
 
         if student.engine is not Engine.transformers:
             raise ValueError(f"student.engine is {student.engine.value}, which gives no gradients: use transformers")
@@ -282,7 +287,7 @@ def by_sample(
     return rows, bad
 
 
-def answered(cell: Cell) -> Source:
+def answered(cell: Experiment) -> Source:
     """The task's validation samples with their gold answers, worded as the student is asked and as evaluation reads."""
     from delamo.selectors.validation_data import training_sample
 
@@ -290,7 +295,7 @@ def answered(cell: Cell) -> Source:
     return dataclasses.replace(asked, samples=(training_sample(sample, prompt) for sample in asked.samples))
 
 
-STEPS: dict[str, Callable[[Cell, Step | None], Step]] = {
+STEPS: dict[str, Callable[[Experiment, Step | None], Step]] = {
     "embeddings": lambda cell, adapter: embed(cell, "embeddings", whole_pool(cell)),
     "validation_embeddings": lambda cell, adapter: embed(cell, "validation_embeddings", validation(cell)),
     "hidden_states": lambda cell, adapter: read_hidden_states(cell, "hidden_states", whole_pool(cell), adapter),
@@ -307,11 +312,11 @@ STEPS: dict[str, Callable[[Cell, Step | None], Step]] = {
 """The steps behind names that a selector declares in `needs`, of the cell and of the adapter that the student wears."""
 
 
-def given(cell: Cell, steps: dict[str, Step]) -> Inputs:
+def given(cell: Experiment, steps: dict[str, Step]) -> Inputs:
     """What the selector is handed: calls, each of which runs its step or finds it done."""
 
-    def rows(name: str) -> Callable[[], Rows]:
-        return lambda: Rows.load(steps[name].result().path)
+    def rows(name: str) -> Callable[[], SampleVectors]:
+        return lambda: SampleVectors.load(steps[name].result().path)
 
     def index(name: str) -> Callable[[], Index]:
         return lambda: _load_index(cell, steps[name])
@@ -331,7 +336,7 @@ def given(cell: Cell, steps: dict[str, Step]) -> Inputs:
     )
 
 
-def _load_index(cell: Cell, built: Step) -> Index:
+def _load_index(cell: Experiment, built: Step) -> Index:
     from delamo.retrieval import RETRIEVERS
 
     return RETRIEVERS[cell.config.retriever.backend.value].load(built.result().path / "index")
@@ -340,11 +345,11 @@ def _load_index(cell: Cell, built: Step) -> Index:
 def method_identity(node: Any) -> dict[str, Any]:
     """`identity` of a selector without what decides its inputs, which have digests of their own."""
     of_input = {f.name for f in dataclasses.fields(node) if f.metadata.get("of_input")}
-    return {name: value for name, value in identity(node).items() if name not in of_input}
+    return {name: value for name, value in identity_of(node).items() if name not in of_input}
 
 
 def fill(
-    draft: Draft,
+    draft: ResultWriter,
     source: Source,
     what: str,
     compute: Callable[[list[Sample]], tuple[np.ndarray, list[Quarantined]]],
@@ -360,21 +365,21 @@ def fill(
 
 
 def finish(
-    draft: Draft, source: Source, bad: list[Quarantined], skipped: dict[str, int] | None = None, **notes: Any
+    draft: ResultWriter, source: Source, bad: list[Quarantined], skipped: dict[str, int] | None = None, **notes: Any
 ) -> None:
     """Account for each sample of a source."""
     skipped, num_in = skipped or {}, len(source.ids)
     num_ok = num_in - len(bad) - sum(skipped.values())
-    draft.finish(Account(num_in=num_in, num_ok=num_ok, quarantined=bad, skipped=skipped), **notes)
+    draft.finish(RowCounts(num_in=num_in, num_ok=num_ok, quarantined=bad, skipped=skipped), **notes)
 
 
 def step(
-    cell: Cell,
+    cell: Experiment,
     name: str,
     label: str,
     reads: dict[str, Any],
     inputs: dict[str, Step],
-    make: Callable[[Draft], None],
+    make: Callable[[ResultWriter], None],
 ) -> Step:
     """A step of this cell's graph; a killed one goes on after its last block."""
     return cell.graph.step(name, label, reads, inputs, make, version=VERSIONS[name], resumable=True)

@@ -6,7 +6,7 @@
     pool -> fingerprints -> audit: what selection may not choose
     pool -> embeddings, hidden states, difficulty, text: what other selectors go by (`delamo.inputs`)
 
-Each function below `plan_cell` is one stage: what decides its result (config fields, digests, earlier steps), and how it is
+Each function below `plan_experiment` is one stage: what decides its result (config fields, digests, earlier steps), and how it is
 computed. Planning computes nothing; asking the last step for its result computes what the store lacks, and nothing else.
 """
 
@@ -20,18 +20,18 @@ from typing import Any, TypeVar
 import numpy as np
 from tqdm import tqdm
 
-from delamo.cell import Cell, open_cell
-from delamo.choices import Engine, Query, SkillSource
-from delamo.compose import arguments, identity
-from delamo.config import CellConfig
+from delamo.config.choices import Engine, Query, SkillSource
+from delamo.config.compose import arguments, identity_of
 from delamo.data.candidates import Candidates
-from delamo.graph import Plan, Round, Step
+from delamo.experiment.config import ExperimentConfig
+from delamo.experiment.experiment import Experiment, open_experiment
 from delamo.inputs import STEPS, given, method_identity
 from delamo.mistakes import FINDERS, ErrorCase
-from delamo.models.spent import Meter
+from delamo.models.usage import Meter
 from delamo.records import Answer, ItemScore, Leak, Mistake, PoolSkills, Quarantined, Sample
-from delamo.rundir import attempt, run_folder
-from delamo.store import Account, Draft, append_shards, write_rows
+from delamo.runs.folder import attempt, run_folder
+from delamo.stages.base import Plan, Round, Step
+from delamo.store import ResultWriter, RowCounts, append_shards, write_rows
 
 T = TypeVar("T")
 
@@ -51,20 +51,20 @@ VERSIONS = {
 }
 
 
-def run_cell(config: CellConfig) -> Path:
+def run_experiment(config: ExperimentConfig) -> Path:
     """Run what is missing of one cell and write its run directory; returns the directory.
 
     Raises:
         ValueError: a budget above the pool, data that cannot be used, or a finished run of other code or data.
     """
-    from delamo.loggers import log_finished, open_logger
-    from delamo.results import write_results
+    from delamo.runs.write import write_results
+    from delamo.tracking.loggers import log_finished, open_logger
 
     folder = run_folder(config)
     with attempt(folder, config) as this:
-        cell = open_cell(config)
+        cell = open_experiment(config)
         audit = remove_leaks(cell)
-        plan = plan_cell(cell)
+        plan = plan_experiment(cell)
         plan.audit = audit
         if this.begin(plan.evaluation.digest, force=config.force):
             with open_logger(config, folder, this.number) as cell.logger:
@@ -74,7 +74,7 @@ def run_cell(config: CellConfig) -> Path:
     return folder
 
 
-def plan_cell(cell: Cell) -> Plan:
+def plan_experiment(cell: Experiment) -> Plan:
     """The loop of the paper (section 3): collect errors, find mistakes, name skills, retrieve, tune; then evaluate."""
     pretrained = evaluate(cell, None)
     plan = Plan(keep_task(cell), pretrained, pretrained)
@@ -90,7 +90,7 @@ def plan_cell(cell: Cell) -> Plan:
     return plan
 
 
-def missing_skills(cell: Cell, adapter: Step | None) -> Step:
+def missing_skills(cell: Experiment, adapter: Step | None) -> Step:
     """What the student lacks, by its errors on the validation samples."""
     if cell.config.skills.source is SkillSource.all_samples:
         return name_needed_skills(cell)
@@ -99,13 +99,13 @@ def missing_skills(cell: Cell, adapter: Step | None) -> Step:
     return name_skills(cell, mistakes)
 
 
-def index_of_pool(cell: Cell, adapter: Step | None) -> Step:
+def index_of_pool(cell: Experiment, adapter: Step | None) -> Step:
     """What the pool can teach: the same for every task, budget and iteration."""
     pool_skills = annotate_pool(cell)
     return build_index(cell, pool_skills)
 
 
-INPUTS: dict[str, Callable[[Cell, Step | None], Step]] = {
+INPUTS: dict[str, Callable[[Experiment, Step | None], Step]] = {
     "missing_skills": missing_skills,
     "index": index_of_pool,
     **STEPS,
@@ -113,21 +113,21 @@ INPUTS: dict[str, Callable[[Cell, Step | None], Step]] = {
 """The steps behind the names that a selector declares in `needs`; `validation` is no step, the samples are at hand."""
 
 
-def keep_task(cell: Cell) -> Step:
+def keep_task(cell: Experiment) -> Step:
     """The task's samples as they were read, so that look-ups need neither the reader nor its data."""
     task = cell.task
 
-    def make(draft: Draft) -> None:
+    def make(draft: ResultWriter) -> None:
         write_rows(draft.path / "validation.jsonl", task.validation)
         write_rows(draft.path / "test.jsonl", task.test)
         num_ok = len(task.validation) + len(task.test)
-        draft.finish(Account(num_in=num_ok + len(task.quarantined), num_ok=num_ok, quarantined=task.quarantined))
+        draft.finish(RowCounts(num_in=num_ok + len(task.quarantined), num_ok=num_ok, quarantined=task.quarantined))
 
     # The samples' digests cover the bytes of their pictures, the task's digest does not.
     return step(cell, "task", cell.config.task.name, {"task": task.digest, "samples": cell.samples_digests}, {}, make)
 
 
-def remove_leaks(cell: Cell) -> Step | None:
+def remove_leaks(cell: Experiment) -> Step | None:
     """Audit the pool against the task, and leave what meets it out of the candidates; None where nothing is to be audited.
 
     It is computed before the cell is planned: without leaks, cells of several tasks share what they select and tune.
@@ -138,14 +138,14 @@ def remove_leaks(cell: Cell) -> Step | None:
     return audit
 
 
-def audit_step(cell: Cell) -> Step | None:
+def audit_step(cell: Experiment) -> Step | None:
     """The audit, not computed yet; None where nothing is to be audited."""
     if not cell.selector.tunes or cell.selector.own_pool or not cell.config.audit.enabled:
         return None
     return audit_pool(cell, fingerprint_pool(cell))
 
 
-def leave_out(cell: Cell, audit: Step) -> None:
+def leave_out(cell: Experiment, audit: Step) -> None:
     """Make the candidates what the audit leaves of the pool. Raises ValueError where that is less than the budget, or nothing."""
     from delamo.data.leakage import removed_ids
     from delamo.selectors.budget import require_left
@@ -157,42 +157,42 @@ def leave_out(cell: Cell, audit: Step) -> None:
     require_left(num_samples, len(cell.pool) - len(removed), leaks, audit.stage.path / "leaks.jsonl")
 
 
-def fingerprint_pool(cell: Cell) -> Step:
+def fingerprint_pool(cell: Experiment) -> Step:
     """What the pool's samples are told apart by: once for a pool, whatever the target."""
     near = cell.config.audit.perceptual_distance is not None
 
-    def make(draft: Draft) -> None:
+    def make(draft: ResultWriter) -> None:
         from delamo.data.leakage import fingerprints
 
         fingerprints(cell.pool, len(cell.pool), near=near).save(draft.path)
-        draft.finish(Account(num_in=len(cell.pool), num_ok=len(cell.pool)))
+        draft.finish(RowCounts(num_in=len(cell.pool), num_ok=len(cell.pool)))
 
     return step(cell, "fingerprints", cell.label("pool"), {"pool": cell.pool.digest, "near": near}, {}, make)
 
 
-def audit_pool(cell: Cell, prints: Step) -> Step:
+def audit_pool(cell: Experiment, prints: Step) -> Step:
     """The pool samples that meet a validation or test sample of the task, so that no selector may choose them."""
     options = arguments(cell.config.audit)
     options.pop("enabled")
 
-    def make(draft: Draft) -> None:
+    def make(draft: ResultWriter) -> None:
         from delamo.data.leakage import Fingerprints, find_leaks, removed_ids
 
         splits = {"validation": cell.task.validation, "test": cell.task.test}
         leaks = find_leaks(cell.pool, Fingerprints.load(prints.stage.path), splits, **options)
         write_rows(draft.path / "leaks.jsonl", leaks)
         removed = len(removed_ids(leaks))
-        account = Account(num_in=len(cell.pool), num_ok=len(cell.pool) - removed, skipped={"meets the task": removed})
+        account = RowCounts(num_in=len(cell.pool), num_ok=len(cell.pool) - removed, skipped={"meets the task": removed})
         draft.finish(account)
 
-    reads = {"audit": identity(cell.config.audit), "samples": cell.samples_digests}
+    reads = {"audit": identity_of(cell.config.audit), "samples": cell.samples_digests}
     return step(cell, "audit", cell.label("task", "pool"), reads, {"fingerprints": prints}, make)
 
 
-def collect_answers(cell: Cell, adapter: Step | None) -> Step:
+def collect_answers(cell: Experiment, adapter: Step | None) -> Step:
     """Error collection: the student's rationale and answer for every validation sample (paper, section 3.2)."""
 
-    def make(draft: Draft) -> None:
+    def make(draft: ResultWriter) -> None:
         from delamo.stages.answers import collect_answers
 
         student, options = cell.student(adapter), generation(cell)
@@ -209,12 +209,12 @@ def collect_answers(cell: Cell, adapter: Step | None) -> Step:
     return ask_student(cell, "answers", "validation", adapter, make)
 
 
-def find_mistakes(cell: Cell, answers: Step) -> Step:
+def find_mistakes(cell: Experiment, answers: Step) -> Step:
     """The step at which each wrong rationale goes wrong (paper, section 3.3)."""
     finder, method = FINDERS[type(cell.config.mistakes)], arguments(cell.config.mistakes)
     include_unparsed = method.pop("include_unparsed")
 
-    def make(draft: Draft) -> None:
+    def make(draft: ResultWriter) -> None:
         rows = answers.stage.rows(Answer)
         cases = error_cases(cell.task.validation, rows, include_unparsed=include_unparsed)
         teacher = cell.teacher if finder.templates else None
@@ -222,24 +222,24 @@ def find_mistakes(cell: Cell, answers: Step) -> Step:
         found, bad = finder.find(cases, teacher, **method)
         write_rows(draft.path / "mistakes.jsonl", found)
         skipped = {"no error": len(rows) - len(cases)}
-        account = Account(num_in=len(rows), num_ok=len(found), quarantined=bad, skipped=skipped)
+        account = RowCounts(num_in=len(rows), num_ok=len(found), quarantined=bad, skipped=skipped)
         draft.finish(account, spent=meter.total())
 
-    reads = {"mistakes": identity(cell.config.mistakes)}
+    reads = {"mistakes": identity_of(cell.config.mistakes)}
     reads |= cell.teacher_reads(*finder.templates) if finder.templates else {}
     reads |= {f"{name} content": cell.content_digest(Path(method[name])) for name in finder.files}
     names = ("task", "student", "teacher") if finder.templates else ("task", "student", "mistakes")
     return step(cell, "mistakes", cell.label(*names), reads, {"answers": answers}, make)
 
 
-def name_skills(cell: Cell, mistakes: Step) -> Step:
+def name_skills(cell: Experiment, mistakes: Step) -> Step:
     """The one skill that each mistake shows to be missing (paper, section 3.4), or the mistake step in its place."""
     if cell.config.skills.query is Query.mistake_step:
         return quote_mistakes(cell, mistakes)
     teacher = cell.config.teacher
     options = {"max_new_tokens": teacher.skill_max_new_tokens}
 
-    def make(draft: Draft) -> None:
+    def make(draft: ResultWriter) -> None:
         from delamo.stages.skills import name_skills
 
         rows = mistakes.stage.rows(Mistake)
@@ -247,40 +247,40 @@ def name_skills(cell: Cell, mistakes: Step) -> Step:
         meter = Meter(cell.teacher)
         skills, bad = name_skills(rows, cell.teacher, images=images, **options)
         write_rows(draft.path / "skills.jsonl", skills)
-        draft.finish(Account(num_in=len(rows), num_ok=len(skills), quarantined=bad), spent=meter.total())
+        draft.finish(RowCounts(num_in=len(rows), num_ok=len(skills), quarantined=bad), spent=meter.total())
 
     reads = cell.teacher_reads("skill") | options | {"sees_images": teacher.sees_images}
     return step(cell, "skills", cell.label("task", "student", "teacher"), reads, {"mistakes": mistakes}, make)
 
 
-def quote_mistakes(cell: Cell, mistakes: Step) -> Step:
+def quote_mistakes(cell: Experiment, mistakes: Step) -> Step:
     """The mistake steps as queries, the teacher not asked (paper, Table 5, "w/o Skill Analysis")."""
 
-    def make(draft: Draft) -> None:
+    def make(draft: ResultWriter) -> None:
         from delamo.stages.skills import quote_mistakes
 
         rows = mistakes.stage.rows(Mistake)
         skills, bad = quote_mistakes(rows)
         write_rows(draft.path / "skills.jsonl", skills)
-        draft.finish(Account(num_in=len(rows), num_ok=len(skills), quarantined=bad))
+        draft.finish(RowCounts(num_in=len(rows), num_ok=len(skills), quarantined=bad))
 
     return step(
         cell, "skills", cell.label("task", "student", "skills"), {"query": "mistake step"}, {"mistakes": mistakes}, make
     )
 
 
-def name_needed_skills(cell: Cell) -> Step:
+def name_needed_skills(cell: Experiment) -> Step:
     """The skills that every validation sample needs, answered rightly or not (paper, Table 5, "w/o Error Collection")."""
     teacher = cell.config.teacher
     options = {"max_new_tokens": teacher.pool_skills_max_new_tokens}
 
-    def make(draft: Draft) -> None:
+    def make(draft: ResultWriter) -> None:
         from delamo.stages.skills import name_needed_skills
 
         samples, meter = cell.task.validation, Meter(cell.teacher)
         skills, bad = name_needed_skills(samples, cell.teacher, **options)
         write_rows(draft.path / "skills.jsonl", skills)
-        account = Account(num_in=len(samples), num_ok=len(samples) - len(bad), quarantined=bad)
+        account = RowCounts(num_in=len(samples), num_ok=len(samples) - len(bad), quarantined=bad)
         draft.finish(account, spent=meter.total())
 
     reads = cell.teacher_reads("pool_skills") | options | {"sees_images": teacher.sees_images}
@@ -288,12 +288,12 @@ def name_needed_skills(cell: Cell) -> Step:
     return step(cell, "skills", cell.label("task", "teacher", "skills"), reads, {}, make)
 
 
-def annotate_pool(cell: Cell) -> Step:
+def annotate_pool(cell: Experiment) -> Step:
     """The skills that each pool sample needs: once for a pool, a teacher and a prompt (paper, section 3.5)."""
     teacher = cell.config.teacher
     options = {"max_new_tokens": teacher.pool_skills_max_new_tokens}
 
-    def make(draft: Draft) -> None:
+    def make(draft: ResultWriter) -> None:
         from delamo.stages.skills import annotate_pool, prepare_pool
 
         meter = Meter(cell.teacher, draft.work / "spent.json")
@@ -322,7 +322,7 @@ def annotate_pool(cell: Cell) -> Step:
     return step(cell, "pool_skills", cell.label("pool", "teacher"), reads, {}, make, resumable=True)
 
 
-def build_index(cell: Cell, pool_skills: Step) -> Step:
+def build_index(cell: Experiment, pool_skills: Step) -> Step:
     """BM25 over the pool: a sample's document is all of its skills, joined."""
     from delamo.retrieval.index import INDEX_VERSION
     from delamo.retrieval.tokenize import TOKENIZER_VERSION
@@ -330,24 +330,24 @@ def build_index(cell: Cell, pool_skills: Step) -> Step:
     options = arguments(cell.config.retriever)
     backend = options.pop("backend")
 
-    def make(draft: Draft) -> None:
+    def make(draft: ResultWriter) -> None:
         from delamo.retrieval import RETRIEVERS
 
         rows = pool_skills.stage.rows(PoolSkills)
         RETRIEVERS[backend].build(((row.id, " ".join(row.skills)) for row in rows), draft.path / "index", **options)
-        draft.finish(Account(num_in=len(rows), num_ok=len(rows)))
+        draft.finish(RowCounts(num_in=len(rows), num_ok=len(rows)))
 
-    reads = {"retriever": identity(cell.config.retriever), "format": [TOKENIZER_VERSION, INDEX_VERSION]}
+    reads = {"retriever": identity_of(cell.config.retriever), "format": [TOKENIZER_VERSION, INDEX_VERSION]}
     return step(cell, "index", cell.label("pool", "teacher", "retriever"), reads, {"pool_skills": pool_skills}, make)
 
 
-def select(cell: Cell, inputs: dict[str, Step], iteration: int) -> Step:
+def select(cell: Experiment, inputs: dict[str, Step], iteration: int) -> Step:
     """Exactly N distinct samples, by the selector; see `delamo.selectors`."""
     method, pool, everything = cell.selector, cell.selectable, cell.selector.takes_all
     num_samples = len(pool) if everything else cell.config.budget.num_samples
     chance = None if everything else [cell.config.seeds.selection, iteration]
 
-    def make(draft: Draft) -> None:
+    def make(draft: ResultWriter) -> None:
         if everything:
             where = f"selector {cell.config.selector.name} takes all {num_samples:,} samples of pool {pool.name}"
             tqdm.write(f"{where}; the budget, {cell.config.budget.name}, does not count", file=sys.stderr)
@@ -356,7 +356,7 @@ def select(cell: Cell, inputs: dict[str, Step], iteration: int) -> Step:
         write_rows(draft.path / "selection.jsonl", chosen)
         write_rows(draft.path / "selected_samples.jsonl", (pool.get(row.id) for row in chosen))
         skipped = {"not selected": len(pool) - len(chosen)}
-        draft.finish(Account(num_in=len(pool), num_ok=len(chosen), skipped=skipped), seed=chance)
+        draft.finish(RowCounts(num_in=len(pool), num_ok=len(chosen), skipped=skipped), seed=chance)
 
     reads = {"pool": pool.digest, "selector": method_identity(cell.config.selector)}
     if not everything:
@@ -370,22 +370,22 @@ def select(cell: Cell, inputs: dict[str, Step], iteration: int) -> Step:
     return step(cell, "selection", cell.label(*what_decides(cell, "pool")), reads, inputs, make)
 
 
-def what_decides(cell: Cell, *others: str) -> tuple[str, ...]:
+def what_decides(cell: Experiment, *others: str) -> tuple[str, ...]:
     """The roles that a selection depends on, for a label."""
     method = cell.selector
     task = ("task",) if method.looks_at_the_task else ()
     return (*task, *others, "selector", *(() if method.takes_all else ("budget",)))
 
 
-def tune(cell: Cell, selections: Sequence[Step], adapter: Step | None) -> Step:
+def tune(cell: Experiment, selections: Sequence[Step], adapter: Step | None) -> Step:
     """LoRA on the last selection from the last adapter, or on the union of all from the base (paper, section 3.6)."""
     restart = cell.config.iterate_from.value == "restart"
     chosen = selections if restart else selections[-1:]
     start_from = None if restart else adapter
     student, seed = cell.config.student, cell.config.seeds.training
 
-    def make(draft: Draft) -> None:
-        from delamo.stages.tuning import tune
+    def make(draft: ResultWriter) -> None:
+        from delamo.tuning.fit import tune
 
         samples = {row.id: row for selection in chosen for row in selection.stage.rows(Sample, "selected_samples")}
         start = start_from.stage.path / "adapter" if start_from else None
@@ -408,19 +408,24 @@ def tune(cell: Cell, selections: Sequence[Step], adapter: Step | None) -> Step:
         num_ok = len(samples) - len(result.quarantined)
         notes = {"seed": seed, "steps": result.steps, "loss": result.loss, "trainable": result.trainable}
         notes |= {"padding": result.padding, "processes": result.num_processes, "numerics": result.facts}
-        draft.finish(Account(num_in=len(samples), num_ok=num_ok, quarantined=result.quarantined), **notes)
+        draft.finish(RowCounts(num_in=len(samples), num_ok=num_ok, quarantined=result.quarantined), **notes)
 
     inputs = {f"selection_{number}": selection for number, selection in enumerate(chosen)}
     if start_from:
         inputs["start_from"] = start_from
-    reads = {"student": cell.student_digest, "tuning": identity(cell.config.tuning), "seed": seed, **picture_size(cell)}
+    reads = {
+        "student": cell.student_digest,
+        "tuning": identity_of(cell.config.tuning),
+        "seed": seed,
+        **picture_size(cell),
+    }
     return step(cell, "tuning", cell.label(*what_decides(cell, "student")), reads, inputs, make, resumable=True)
 
 
-def evaluate(cell: Cell, adapter: Step | None) -> Step:
+def evaluate(cell: Experiment, adapter: Step | None) -> Step:
     """The student's answers to the test samples, which nothing before this has seen."""
 
-    def make(draft: Draft) -> None:
+    def make(draft: ResultWriter) -> None:
         from delamo.stages.evaluation import evaluate
 
         student, options = cell.student(adapter), generation(cell)
@@ -437,7 +442,9 @@ def evaluate(cell: Cell, adapter: Step | None) -> Step:
     return ask_student(cell, "evaluation", "test", adapter, make)
 
 
-def ask_student(cell: Cell, name: str, split: str, adapter: Step | None, make: Callable[[Draft], None]) -> Step:
+def ask_student(
+    cell: Experiment, name: str, split: str, adapter: Step | None, make: Callable[[ResultWriter], None]
+) -> Step:
     """A step in which the student, tuned or not, answers one split of the task."""
     student = cell.config.student
     numerics = {"dtype": student.dtype.value, "attn": student.attn.value, **picture_size(cell)}
@@ -448,13 +455,13 @@ def ask_student(cell: Cell, name: str, split: str, adapter: Step | None, make: C
     return step(cell, name, cell.label("task", "student"), reads, inputs, make, resumable=True)
 
 
-def picture_size(cell: Cell) -> dict[str, int]:
+def picture_size(cell: Experiment) -> dict[str, int]:
     """The cap on pictures, where there is one."""
     cap = cell.config.student.max_image_pixels
     return {} if cap is None else {"max_image_pixels": cap}
 
 
-def generation(cell: Cell) -> dict[str, Any]:
+def generation(cell: Experiment) -> dict[str, Any]:
     """How the student decodes. A greedy reply does not depend on the seed, so that all seeds share it."""
     student = cell.config.student
     seed = cell.config.seeds.decoding if student.temperature > 0 else 0
@@ -481,7 +488,7 @@ def error_cases(samples: Sequence[Sample], answers: Sequence[Answer], *, include
 
 
 def in_shards(
-    draft: Draft,
+    draft: ResultWriter,
     name: str,
     items: Sequence[Sample],
     cls: type[T],
@@ -503,16 +510,16 @@ def in_shards(
             bad += bad_of_shard
             bar.update(len(good_of_shard) + len(bad_of_shard))
     write_rows(draft.path / f"{name}.jsonl", rows)
-    draft.finish(Account(num_in=len(items), num_ok=len(rows), quarantined=bad), **notes())
+    draft.finish(RowCounts(num_in=len(items), num_ok=len(rows), quarantined=bad), **notes())
 
 
 def step(
-    cell: Cell,
+    cell: Experiment,
     name: str,
     label: str,
     reads: dict[str, Any],
     inputs: dict[str, Step],
-    make: Callable[[Draft], None],
+    make: Callable[[ResultWriter], None],
     *,
     resumable: bool = False,
 ) -> Step:

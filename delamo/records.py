@@ -115,7 +115,7 @@ class Mistake:
 class Skill:
     """The missing skill that the teacher named for one error (paper, section 3.4)."""
 
-    error_id: str
+    val_id: str
     skill: str
     step: int | None
     """The mistake step that it was named for."""
@@ -139,7 +139,7 @@ class Selected:
     score: float | None = None
     """The selector's score (BM25 for `error_driven`); None where the selector has none."""
     skill: str | None = None
-    error_id: str | None = None
+    val_id: str | None = None
     matched_terms: tuple[str, ...] = ()
     """Query terms that occur in the sample's document."""
     reason: str = ""
@@ -171,8 +171,12 @@ def to_json(record: Any) -> str:
 
 
 def from_dict(cls: type[T], row: dict[str, Any]) -> T:
-    """The inverse of `to_dict`: lists become tuples again, unknown keys are an error."""
-    return cls(**{key: _freeze(value) for key, value in row.items()})
+    """Invert `to_dict`: lists become tuples again; an unknown key raises TypeError."""
+    return cls(**{_RENAMED.get(key, key): _freeze(value) for key, value in row.items()})
+
+
+_RENAMED = {"error_id": "val_id"}
+"""Field names in files written before a field was renamed."""
 
 
 def from_json(cls: type[T], line: str) -> T:

@@ -35,14 +35,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from delamo.metrics.agreement import step_agreement
 from delamo.mistakes.annotated import read as read_gold
 from delamo.mistakes.cases import ErrorCase, cut
 from delamo.pipeline import error_cases
 from delamo.records import LETTERS, Sample
-from delamo.report import chain
-from delamo.report.agreement import step_agreement
-from delamo.report.collect import Run, finished_runs
-from delamo.report.formats import Table, markdown
+from delamo.report.render.formats import Table, markdown
+from delamo.runs import lineage
+from delamo.runs.read import Run, finished_runs
 from delamo.store import write_text
 
 NO_WRONG_STEP = -1
@@ -152,7 +152,7 @@ def write_predicted(args: argparse.Namespace) -> str:
         raise ValueError(
             f"{len(runs)} results of mistakes={args.finder} under {args.runs}, one is wanted: narrow by --task and --student, or run one"
         )
-    found = chain.mistakes(runs[0])
+    found = lineage.mistakes(runs[0])
     said = write_gold(args.out, {id: found[id].step for id in gold if id in found})
     left_out = len(gold.keys() - found.keys())
     return f"{said}; {left_out} errors of {args.gold} are not in {runs[0].path}" if left_out else said
@@ -172,7 +172,7 @@ def score(args: argparse.Namespace) -> str:
     gold = read_gold(args.gold)
     rows = []
     for run in stages_once(runs_of(args), "mistakes"):
-        found = step_agreement({id: mistake.step for id, mistake in chain.mistakes(run).items()}, gold)
+        found = step_agreement({id: mistake.step for id, mistake in lineage.mistakes(run).items()}, gold)
         cells = (
             [f"{100 * found['accuracy']:.1f}", f"{100 * found['recall_at_3']:.1f}", str(found["n"])]
             if found
@@ -214,9 +214,9 @@ def errors_of(runs: Iterable[Run]) -> list[Error]:
 
 
 def errors_of_run(run: Run) -> list[Error]:
-    samples = chain.validation_samples(run)
+    samples = lineage.validation_samples(run)
     options = {"include_unparsed": run.config.get("mistakes.include_unparsed", True)}
-    good, _ = cut(error_cases(list(samples.values()), list(chain.answers(run).values()), **options))
+    good, _ = cut(error_cases(list(samples.values()), list(lineage.answers(run).values()), **options))
     return [Error(samples[case.id], case, steps) for case, steps in good]
 
 

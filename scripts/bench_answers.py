@@ -11,8 +11,8 @@ import argparse
 import json
 import time
 
-from delamo.data.micro import read_task
-from delamo.models.student import Student
+from delamo.data.readers.micro import read_task
+from delamo.models.students.local import Student
 from delamo.records import Answer, Sample
 from delamo.stages.answers import collect_answers
 

@@ -29,11 +29,11 @@ import torch
 from gpu_shapes import NUM_WORDS, SHAPES, Counts, Lengths, count, flops
 from PIL import Image
 
-from delamo.models.examples import IGNORED, Collator
-from delamo.models.processors import load_processor
-from delamo.models.student import Student
+from delamo.models.hf.collator import IGNORED, Collator
+from delamo.models.hf.processors import load_processor
+from delamo.models.students.local import Student
 from delamo.records import Sample
-from delamo.stages import tuning
+from delamo.tuning import fit as tuning
 from delamo.tuning.job import Job
 from delamo.tuning.recipe import Recipe
 from delamo.tuning.trainable import make_trainable

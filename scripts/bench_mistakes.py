@@ -11,12 +11,12 @@ import argparse
 import json
 import time
 
-from delamo.data.micro import read_pool
 from delamo.data.microworld.examples import example_at
+from delamo.data.readers.micro import read_pool
 from delamo.mistakes.steps import split_steps
 from delamo.models import prompts
-from delamo.models.local_teacher import LocalTeacher
-from delamo.models.teacher import OptionScores, PrefixPrompt
+from delamo.models.teachers.base import OptionScores, PrefixPrompt
+from delamo.models.teachers.local import LocalTeacher
 
 TOLERANCE = 1e-4
 

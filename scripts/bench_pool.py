@@ -69,7 +69,7 @@ def row(rng: random.Random, number: int, num_pictures: int) -> dict:
 
 def measure(step: str, folder: Path) -> dict:
     """Seconds and peak memory of one step, in this process."""
-    from delamo.data import parquet, vision_flan
+    from delamo.data.readers import parquet, vision_flan
 
     start = time.perf_counter()
     if step == "open_json":

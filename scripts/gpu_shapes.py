@@ -73,7 +73,7 @@ def count(model: Any, lora: int) -> Counts:
     """Weights of linear maps and convolutions of a model as its config makes it, by part; `lora` are the adapter's."""
     from torch import nn
 
-    from delamo.models.anatomy import component, language_model
+    from delamo.models.hf.components import component, language_model
 
     language, parts = language_model(model), {}
     for name, module in model.named_modules():

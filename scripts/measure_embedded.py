@@ -10,15 +10,15 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from delamo.data.micro import read_pool, read_task
 from delamo.data.microworld import truth
 from delamo.data.microworld.catalogue import TARGETS
 from delamo.data.microworld.examples import example_at
+from delamo.data.readers.micro import read_pool, read_task
+from delamo.metrics.planted import missing_skills
 from delamo.models import prompts
-from delamo.models.local_teacher import LocalTeacher
-from delamo.models.student import Student, resolve
+from delamo.models.students.local import Student, resolve
+from delamo.models.teachers.local import LocalTeacher
 from delamo.records import LETTERS
-from delamo.report.planted import missing_skills
 from delamo.stages.answers import collect_answers
 from delamo.stages.skills import annotate_pool
 

@@ -20,7 +20,7 @@ import sys
 from pathlib import Path
 
 # `delamo` of this interpreter, installed or not
-DELAMO = [sys.executable, "-c", "from delamo.cli import main; main()"]
+DELAMO = [sys.executable, "-c", "from delamo.cli.app import main; main()"]
 
 
 def main() -> None:

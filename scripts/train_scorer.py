@@ -19,7 +19,7 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
-from delamo.data.micro import read_pool
+from delamo.data.readers.micro import read_pool
 
 POOL_SEED = 1000
 MAX_TOKENS = 512

@@ -16,16 +16,14 @@ os.environ |= {
     "MKL_NUM_THREADS": "1",
 }
 
-import functools
 import socket
 from collections.abc import Callable
 
 import pytest
-from hydra import compose, initialize_config_dir
+from support.configs import experiment_config
 
-from delamo.compose import conf_dir, read_cell
-from delamo.config import CellConfig
-from delamo.plugins import load_plugins
+from delamo.config.plugins import load_plugins
+from delamo.experiment.config import ExperimentConfig
 
 load_plugins()
 
@@ -53,13 +51,7 @@ def _guarded(connect: Callable) -> Callable:
     return guarded
 
 
-@pytest.fixture(scope="session")
-def cell_config() -> Callable[..., CellConfig]:
-    """Overrides, as on the command line, to a cell's typed config; shared, so not to be changed."""
-
-    @functools.cache  # composing takes a third of a second
-    def read(*overrides: str) -> CellConfig:
-        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-            return read_cell(compose("config", overrides=list(overrides)))
-
-    return read
+@pytest.fixture(name="experiment_config", scope="session")
+def experiment_config_fixture() -> Callable[..., ExperimentConfig]:
+    """`support.configs.experiment_config`: overrides, as on the command line, to a typed config."""
+    return experiment_config

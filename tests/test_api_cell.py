@@ -5,10 +5,10 @@ import subprocess
 import sys
 
 import pytest
-from model_server import ModelServer
+from support.model_server import ModelServer
 
-from delamo.models.local_teacher import LocalTeacher
-from delamo.pipeline import run_cell
+from delamo.models.teachers.local import LocalTeacher
+from delamo.pipeline import run_experiment
 
 CANARY = "sk-canary0123456789abcdefgh"
 SMALL = (
@@ -31,11 +31,11 @@ def server():
 
 
 @pytest.fixture
-def cell(cell_config, server, tmp_path, monkeypatch):
+def cell(experiment_config, server, tmp_path, monkeypatch):
     monkeypatch.setenv("FAKE_KEY", CANARY)
 
     def cell(*overrides):
-        return cell_config(
+        return experiment_config(
             *("teacher=litellm", "teacher.model=hosted_vllm/micro", "teacher.prompts=micro", "teacher.api=completions"),
             *(f"teacher.api_base={server.address}", "teacher.api_key_env=FAKE_KEY", "teacher.answer_max_tokens=1"),
             *(
@@ -51,7 +51,7 @@ def cell(cell_config, server, tmp_path, monkeypatch):
 
 
 def test_a_stopped_cell_goes_on_pays_nothing_twice_and_leaves_no_key(cell, server, tmp_path, monkeypatch, capfd):
-    from delamo.models.litellm_teacher import LiteLLMTeacher
+    from delamo.models.teachers.litellm import LiteLLMTeacher
 
     whole, shards = LiteLLMTeacher.complete, []
 
@@ -65,9 +65,9 @@ def test_a_stopped_cell_goes_on_pays_nothing_twice_and_leaves_no_key(cell, serve
 
     monkeypatch.setattr(LiteLLMTeacher, "complete", stopped)
     with pytest.raises(KeyboardInterrupt):
-        run_cell(cell())
+        run_experiment(cell())
     monkeypatch.setattr(LiteLLMTeacher, "complete", whole)
-    folder = run_cell(cell())
+    folder = run_experiment(cell())
 
     asked = [json.dumps(body, sort_keys=True) for path, body in server.requests if path != "/tokenize"]
     assert len(asked) == len(set(asked))
@@ -85,10 +85,10 @@ def test_a_stopped_cell_goes_on_pays_nothing_twice_and_leaves_no_key(cell, serve
 
 
 def test_a_cap_stops_the_cell(cell):
-    from delamo.models.engine.budget import BudgetExhausted
+    from delamo.models.api.budget import BudgetExhausted
 
     with pytest.raises(BudgetExhausted, match="max_usd"):
-        run_cell(cell("teacher.max_usd=0.02"))
+        run_experiment(cell("teacher.max_usd=0.02"))
 
 
 @pytest.mark.parametrize("mode", [(), ("-m",)])
@@ -97,7 +97,7 @@ def test_a_key_in_a_file_of_ones_own_is_refused_before_anything_is_written(tmp_p
     (tmp_path / "mine/teacher").mkdir(parents=True)
     (tmp_path / "mine/teacher/own.yaml").write_text(f"defaults:\n  - litellm\n  - _self_\n{line}\n")
     (tmp_path / "here").mkdir()
-    code = "import sys; from delamo.cli import main; sys.argv[0] = 'delamo'; main()"
+    code = "import sys; from delamo.cli.app import main; sys.argv[0] = 'delamo'; main()"
     command = [sys.executable, "-c", code, "run", *mode, "--config-dir", str(tmp_path / "mine"), "teacher=own"]
     options = {"cwd": tmp_path / "here", "capture_output": True, "text": True, "timeout": 120}
     done = subprocess.run(command, check=False, **options)
@@ -107,10 +107,10 @@ def test_a_key_in_a_file_of_ones_own_is_refused_before_anything_is_written(tmp_p
 
 
 def test_in_batch_mode_the_second_run_reads_the_files_and_goes_on(cell, server, tmp_path):
-    from delamo.models.engine.batches import BatchPending
+    from delamo.models.api.batches import BatchPending
 
     with pytest.raises(BatchPending, match="24 requests"):
-        run_cell(cell("teacher.mode=batch"))
+        run_experiment(cell("teacher.mode=batch"))
     (given,) = tmp_path.glob("store/transcripts/*/batches/in/*.jsonl")
     out = given.parents[1] / "out/batch_abc_output.jsonl"
     with out.open("w") as file:
@@ -120,7 +120,7 @@ def test_in_batch_mode_the_second_run_reads_the_files_and_goes_on(cell, server, 
                 json.dumps({"id": "b", "custom_id": row["custom_id"], "response": response, "error": None}) + "\n"
             )
     sent = len(server.requests)
-    folder = run_cell(cell("teacher.mode=batch"))
+    folder = run_experiment(cell("teacher.mode=batch"))
     assert len(server.requests) == sent
     spent = json.loads((folder / "metrics.json").read_text())["cost"]["pool_skills"]
     assert spent["calls"] == 24

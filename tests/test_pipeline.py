@@ -13,14 +13,14 @@ from types import SimpleNamespace
 import pytest
 
 from delamo import pipeline
-from delamo.cell import open_cell, samples_digest
-from delamo.config import AnswerSwitchConfig
 from delamo.data.microworld.catalogue import TARGETS
+from delamo.experiment.config import AnswerSwitchConfig
+from delamo.experiment.experiment import open_experiment, samples_digest
 from delamo.mistakes import Finder
-from delamo.models.spent import Spent
-from delamo.pipeline import VERSIONS, error_cases, plan_cell, run_cell
+from delamo.models.usage import Spent
+from delamo.pipeline import VERSIONS, error_cases, plan_experiment, run_experiment
 from delamo.records import Answer, ItemScore, Mistake, PoolSkills, Quarantined, Sample, Selected, Skill
-from delamo.rundir import ChangedError, read_status, run_folder
+from delamo.runs.folder import ChangedError, read_status, run_folder
 from delamo.store import locked, read_rows
 
 SMALL = (
@@ -84,7 +84,7 @@ def calls(monkeypatch, tmp_path) -> Calls:
 
     def name_skills(mistakes, teacher, **options):
         calls["skills"] += 1
-        return [Skill(error_id=row.id, skill="count red circles", step=0) for row in mistakes], []
+        return [Skill(val_id=row.id, skill="count red circles", step=0) for row in mistakes], []
 
     def annotate_pool(samples, teacher, **options):
         calls["pool_skills"] += 1
@@ -115,18 +115,18 @@ def calls(monkeypatch, tmp_path) -> Calls:
     digest = lambda path, **options: "student"
     student = SimpleNamespace(Student=SimpleNamespace(load=load), student_digest=digest, resolve=resolve)
     stages = {
-        "delamo.models.student": student,
-        "delamo.models.teachers": SimpleNamespace(load_teacher=load_teacher, teacher_digest=teacher_digest),
+        "delamo.models.students.local": student,
+        "delamo.models.teachers.loading": SimpleNamespace(load_teacher=load_teacher, teacher_digest=teacher_digest),
         "delamo.models.prompts": SimpleNamespace(digest=lambda prompt_set, name: f"{prompt_set}/{name}"),
         "delamo.stages.answers": SimpleNamespace(collect_answers=collect_answers),
         "delamo.stages.evaluation": SimpleNamespace(evaluate=evaluate),
         "delamo.stages.skills": SimpleNamespace(
             name_skills=name_skills,
-            quote_mistakes=lambda rows: ([Skill(error_id=row.id, skill=row.steps[0], step=0) for row in rows], []),
+            quote_mistakes=lambda rows: ([Skill(val_id=row.id, skill=row.steps[0], step=0) for row in rows], []),
             annotate_pool=annotate_pool,
             prepare_pool=lambda *_, **__: None,
         ),
-        "delamo.stages.tuning": SimpleNamespace(tune=tune),
+        "delamo.tuning.fit": SimpleNamespace(tune=tune),
     }
     monkeypatch.setitem(pipeline.FINDERS, AnswerSwitchConfig, Finder(find=find_mistakes, templates=("mistake_step",)))
     for name, module in stages.items():
@@ -174,11 +174,13 @@ def mistake(case) -> Mistake:
 
 
 @pytest.fixture
-def run(calls, cell_config, tmp_path):
+def run(calls, experiment_config, tmp_path):
     """Run a small cell; returns its run directory."""
 
     def run(*overrides: str) -> Path:
-        return run_cell(cell_config(*SMALL, f"paths.runs={tmp_path}/runs", f"paths.store={tmp_path}/store", *overrides))
+        return run_experiment(
+            experiment_config(*SMALL, f"paths.runs={tmp_path}/runs", f"paths.store={tmp_path}/store", *overrides)
+        )
 
     return run
 
@@ -324,10 +326,10 @@ def test_the_pool_is_annotated_once_for_all_tasks(run, calls):
     assert calls["pool_skills"] == 1 and calls["mistakes"] == 2
 
 
-def test_a_sampled_reply_depends_on_the_seed_and_a_greedy_one_does_not(cell_config, calls, tmp_path):
+def test_a_sampled_reply_depends_on_the_seed_and_a_greedy_one_does_not(experiment_config, calls, tmp_path):
     def digest(*overrides: str) -> str:
-        return plan_cell(
-            open_cell(cell_config(*SMALL, "selector=none", f"paths.store={tmp_path}", *overrides))
+        return plan_experiment(
+            open_experiment(experiment_config(*SMALL, "selector=none", f"paths.store={tmp_path}", *overrides))
         ).evaluation.digest
 
     assert digest("seed=0") == digest("seed=1")
@@ -348,18 +350,18 @@ def test_a_sampled_reply_depends_on_the_seed_and_a_greedy_one_does_not(cell_conf
     ],
 )
 def test_a_stage_depends_on_the_config_that_it_reads_and_on_nothing_else(
-    cell_config, calls, tmp_path, override, changed
+    experiment_config, calls, tmp_path, override, changed
 ):
     def digests(*overrides: str) -> dict[str, str]:
-        plan = plan_cell(open_cell(cell_config(*SMALL, f"paths.store={tmp_path}", *overrides)))
+        plan = plan_experiment(open_experiment(experiment_config(*SMALL, f"paths.store={tmp_path}", *overrides)))
         return {name: step.digest for name, step in plan.steps(with_pretrained=True).items()}
 
     before, after = digests(), digests(override)
     assert [name for name in after if after[name] != before[name]] == changed
 
 
-def test_planning_computes_nothing(cell_config, calls, tmp_path):
-    plan_cell(open_cell(cell_config(*SMALL, f"paths.store={tmp_path}/store")))
+def test_planning_computes_nothing(experiment_config, calls, tmp_path):
+    plan_experiment(open_experiment(experiment_config(*SMALL, f"paths.store={tmp_path}/store")))
     assert set(calls) == {"teacher digest"} and not (tmp_path / "store").exists()
 
 
@@ -406,8 +408,8 @@ def test_a_budget_above_the_pool_is_an_error_before_anything_is_done(run, calls,
     run("budget.num_samples=41", "selector=none")
 
 
-def test_unparsed_answers_are_errors_with_a_flag_or_none(cell_config, calls):
-    samples = open_cell(cell_config(*SMALL)).task.validation
+def test_unparsed_answers_are_errors_with_a_flag_or_none(experiment_config, calls):
+    samples = open_experiment(experiment_config(*SMALL)).task.validation
     answers = [answer(sample, i, tuned=False) for i, sample in enumerate(samples)]
     flags = {case.id: case.unparsed for case in error_cases(samples, answers, include_unparsed=True)}
     assert flags == {samples[1].id: False, samples[3].id: True, samples[5].id: False, samples[7].id: True}
@@ -431,8 +433,8 @@ def test_quarantined_rows_are_kept_and_counted(run, monkeypatch):
     assert len(read_rows(Quarantined, folder / "quarantine.jsonl")) == 1
 
 
-def test_a_failed_run_keeps_its_reason_and_is_run_again(run, calls, monkeypatch, cell_config, tmp_path):
-    tuning = sys.modules["delamo.stages.tuning"]
+def test_a_failed_run_keeps_its_reason_and_is_run_again(run, calls, monkeypatch, experiment_config, tmp_path):
+    tuning = sys.modules["delamo.tuning.fit"]
     good = tuning.tune
     monkeypatch.setattr(tuning, "tune", lambda *a, **o: (_ for _ in ()).throw(RuntimeError("out of memory")))
     with pytest.raises(RuntimeError):
@@ -449,7 +451,7 @@ def test_a_failed_run_keeps_its_reason_and_is_run_again(run, calls, monkeypatch,
     assert not {"mistakes", "pool_skills"} & set(Counter(calls) - before)
 
 
-def test_a_killed_run_is_taken_over(run, tmp_path, cell_config):
+def test_a_killed_run_is_taken_over(run, tmp_path, experiment_config):
     folder = run()
     status = read_status(folder)
     (folder / "status.json").write_text(json.dumps(status | {"state": "running", "ended": None}))
@@ -508,14 +510,14 @@ def test_csv_logger_writes_into_the_run_directory(run):
     assert "test/accuracy" in (folder / "curves/attempt_1/metrics.csv").read_text()
 
 
-def test_two_cells_of_one_process_are_two_wandb_runs(run, cell_config):
+def test_two_cells_of_one_process_are_two_wandb_runs(run, experiment_config):
     folders = [run("logger=wandb", "selector=none", task) for task in TASKS]
     ids = [[path.name for path in (folder / "wandb").glob("offline-run-*")] for folder in folders]
     assert [len(found) for found in ids] == [1, 1] and ids[0] != ids[1]
 
 
-def test_the_folder_is_found_by_the_config_alone(run, cell_config, tmp_path):
-    assert run("selector=none") == run_folder(cell_config(*SMALL, f"paths.runs={tmp_path}/runs", "selector=none"))
+def test_the_folder_is_found_by_the_config_alone(run, experiment_config, tmp_path):
+    assert run("selector=none") == run_folder(experiment_config(*SMALL, f"paths.runs={tmp_path}/runs", "selector=none"))
 
 
 ABLATIONS = {
@@ -527,10 +529,10 @@ ABLATIONS = {
 
 
 @pytest.mark.parametrize("ablation", ABLATIONS)
-def test_an_ablation_leaves_out_what_it_says(calls, cell_config, ablation):
-    plan = plan_cell(open_cell(cell_config(*SMALL, f"ablation={ablation}")))
+def test_an_ablation_leaves_out_what_it_says(calls, experiment_config, ablation):
+    plan = plan_experiment(open_experiment(experiment_config(*SMALL, f"ablation={ablation}")))
     steps = plan.steps(with_pretrained=False)
-    full = plan_cell(open_cell(cell_config(*SMALL))).steps(with_pretrained=False)
+    full = plan_experiment(open_experiment(experiment_config(*SMALL))).steps(with_pretrained=False)
     assert steps.keys() >= ABLATIONS[ablation]
     assert ("answers" in steps) == (ablation not in ("no_error_collection", "no_targeted_tuning"))
     assert ("skills" in steps) == (ablation != "no_targeted_tuning")
@@ -539,12 +541,16 @@ def test_an_ablation_leaves_out_what_it_says(calls, cell_config, ablation):
         assert steps["index"].digest == full["index"].digest  # the pool is annotated once for all of them
 
 
-def test_an_annotation_file_counts_by_its_content(calls, cell_config, tmp_path):
+def test_an_annotation_file_counts_by_its_content(calls, experiment_config, tmp_path):
     file = tmp_path / "steps.jsonl"
     override = ("mistakes=annotated", f"mistakes.path={file}")
 
     def digest():
-        return plan_cell(open_cell(cell_config(*SMALL, *override))).steps(with_pretrained=False)["mistakes"].digest
+        return (
+            plan_experiment(open_experiment(experiment_config(*SMALL, *override)))
+            .steps(with_pretrained=False)["mistakes"]
+            .digest
+        )
 
     file.write_text('{"id": "a", "step": 1}\n')
     first = digest()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from test_cli import delamo
+from support.command import delamo
 
-from delamo.report.collect import finished_runs
+from delamo.runs.read import finished_runs
 
 SELECTORS = {"none", "full_data", "validation_data", "random", "insta", "superfiltering", "error_driven"}
 

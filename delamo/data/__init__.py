@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-from delamo.data_config import (
+from delamo.config.data import (
     CaltechTaskConfig,
     CaptionMatchTaskConfig,
     CocoTaskConfig,
@@ -67,99 +67,99 @@ class Task:
 
 
 def _micro_pool(**fields: Any) -> Pool:
-    from delamo.data.micro import read_pool
+    from delamo.data.readers.micro import read_pool
 
     return read_pool(**fields)
 
 
 def _llava_json_pool(**fields: Any) -> Pool:
-    from delamo.data.llava_json import read_pool
+    from delamo.data.readers.llava_json import read_pool
 
     return read_pool(**fields)
 
 
 def _vision_flan_pool(**fields: Any) -> Pool:
-    from delamo.data.vision_flan import read_pool
+    from delamo.data.readers.vision_flan import read_pool
 
     return read_pool(**fields)
 
 
 def _parquet_pool(**fields: Any) -> Pool:
-    from delamo.data.parquet import read_pool
+    from delamo.data.readers.parquet import read_pool
 
     return read_pool(**fields)
 
 
 def _hf_dataset_pool(columns: Any, **fields: Any) -> Pool:
-    from delamo.data.hf_dataset import read_pool
-    from delamo.data.hf_rows import Columns
+    from delamo.data.readers.hf_dataset import read_pool
+    from delamo.data.readers.hf_rows import Columns
 
     return read_pool(columns=Columns(**dataclasses.asdict(columns)), **fields)
 
 
 def _hf_dataset_task(columns: Any, **fields: Any) -> Task:
-    from delamo.data.hf_dataset import read_task
-    from delamo.data.hf_rows import Columns
+    from delamo.data.readers.hf_dataset import read_task
+    from delamo.data.readers.hf_rows import Columns
 
     return read_task(columns=Columns(**dataclasses.asdict(columns)), **fields)
 
 
 def _vision_flan_task(**fields: Any) -> Task:
-    from delamo.data.vision_flan import read_task
+    from delamo.data.readers.vision_flan import read_task
 
     return read_task(**fields)
 
 
 def _scienceqa_task(**fields: Any) -> Task:
-    from delamo.data.scienceqa import read_task
+    from delamo.data.readers.scienceqa import read_task
 
     return read_task(**fields)
 
 
 def _mmbench_task(**fields: Any) -> Task:
-    from delamo.data.mmbench import read_task
+    from delamo.data.readers.mmbench import read_task
 
     return read_task(**fields)
 
 
 def _coco_task(**fields: Any) -> Task:
-    from delamo.data.coco_classification import read_task
+    from delamo.data.readers.coco_classification import read_task
 
     return read_task(**fields)
 
 
 def _caltech_task(**fields: Any) -> Task:
-    from delamo.data.caltech101_living import read_task
+    from delamo.data.readers.caltech101_living import read_task
 
     return read_task(**fields)
 
 
 def _visual7w_task(**fields: Any) -> Task:
-    from delamo.data.visual7w import read_task
+    from delamo.data.readers.visual7w import read_task
 
     return read_task(**fields)
 
 
 def _caption_match_task(**fields: Any) -> Task:
-    from delamo.data.coco_caption_match import read_task
+    from delamo.data.readers.coco_caption_match import read_task
 
     return read_task(**fields)
 
 
 def _micro_task(**fields: Any) -> Task:
-    from delamo.data.micro import read_task
+    from delamo.data.readers.micro import read_task
 
     return read_task(**fields)
 
 
 def _llava_json_task(**fields: Any) -> Task:
-    from delamo.data.llava_json import read_task
+    from delamo.data.readers.llava_json import read_task
 
     return read_task(**fields)
 
 
 def _nlvr_task(**fields: Any) -> Task:
-    from delamo.data.nlvr import read_task
+    from delamo.data.readers.nlvr import read_task
 
     return read_task(**fields)
 

@@ -17,7 +17,7 @@ from delamo.export import datasets, lmms_eval
 from delamo.export.adapters import write_adapter
 from delamo.export.selection import Selection, read_selection
 from delamo.records import Quarantined
-from delamo.report.collect import Run, finished_runs
+from delamo.runs.read import Run, finished_runs
 from delamo.store import QUARANTINE, write_json, write_rows
 
 FORMATS: dict[str, Callable[[Selection, Path], list[Quarantined]]] = {

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from delamo.export.selection import Selection
-from delamo.report.formats import escape_markdown
+from delamo.report.render.formats import escape_markdown
 
 LICENCE = (
     "This card claims no licence: the samples keep that of the pool, and weights that of their base and of what they were "
@@ -28,7 +28,7 @@ def dataset_card(selection: Selection, *, num_rows: int, pictured: bool) -> str:
         "configs": [{"config_name": "default", "data_files": [{"split": "train", "path": "train/**"}]}],
         "tags": ["data-selection", "delamo"],
     }
-    columns = ["image"] * pictured + ["id", "instruction", "answer", "source", "rank", "score", "skill", "error_id"]
+    columns = ["image"] * pictured + ["id", "instruction", "answer", "source", "rank", "score", "skill", "val_id"]
     lines = [
         f"# {escape_markdown(selection.title)}",
         f"{num_rows} training samples, chosen for a target by what a student gets wrong (or as the selector below says).",

@@ -79,7 +79,7 @@ def _sharegpt_row(chosen: Selected, sample: Sample, image: str | None) -> dict[s
 
 def _hf_row(chosen: Selected, sample: Sample, image: str | None) -> dict[str, Any]:
     text = {"id": sample.id, "instruction": sample.instruction, "answer": sample.answer, "source": sample.source}
-    why = {key: getattr(chosen, key) for key in ("rank", "score", "skill", "error_id", "reason")}
+    why = {key: getattr(chosen, key) for key in ("rank", "score", "skill", "val_id", "reason")}
     return {"file_name": image, **text, **why}
 
 

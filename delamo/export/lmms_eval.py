@@ -15,9 +15,9 @@ from delamo.data.images import ImageError
 from delamo.export.pictures import PictureFolder
 from delamo.export.selection import Selection
 from delamo.models import parsing
-from delamo.models.identity import template
+from delamo.models.hf.identity import template
 from delamo.records import LETTERS, ItemScore, Quarantined, Sample
-from delamo.report import chain
+from delamo.runs import lineage
 from delamo.store import write_json, write_parts, write_text
 
 SCORING = '''
@@ -45,7 +45,7 @@ def process_results(doc, results):
 def write_results(selection: Selection, folder: Path) -> list[Quarantined]:
     """TASK.yaml, delamo_functions.py, test.jsonl, images/, results.json and samples_TASK.jsonl."""
     run, name = selection.run, task_name(selection.run.cell["task"])
-    samples = chain.test_samples(run)
+    samples = lineage.test_samples(run)
     pictures, docs, bad = PictureFolder(folder / "images"), {}, []
     prompt = template(run.config.get("student.prompt", "micro"))
     for score in run.scores:

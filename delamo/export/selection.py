@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from delamo.records import Sample, Selected
-from delamo.report import chain
-from delamo.report.collect import Run
+from delamo.runs import lineage
+from delamo.runs.read import Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +33,8 @@ class Selection:
 def read_selection(run: Run) -> Selection:
     """Read it from the store. Raises FileNotFoundError where a stage's result is gone."""
     rows: dict[str, tuple[Selected, Sample]] = {}
-    for round in chain.rounds(run):
-        samples = chain.selected_samples(run, round)
-        for row in chain.selection(run, round):
+    for round in lineage.rounds(run):
+        samples = lineage.selected_samples(run, round)
+        for row in lineage.selection(run, round):
             rows.setdefault(row.id, (row, samples[row.id]))
     return Selection(run, list(rows.values()))

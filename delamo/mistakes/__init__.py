@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from delamo.config import (
+from delamo.experiment.config import (
     AnnotatedConfig,
     AnswerSwitchConfig,
     MistakesConfig,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from delamo.mistakes.cases import ErrorCase, each_step, quarantined
-from delamo.models.teacher import Teacher
+from delamo.models.teachers.base import Teacher
 from delamo.records import Mistake, Quarantined
 
 

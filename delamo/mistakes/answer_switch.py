@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from delamo.mistakes.cases import ErrorCase, cut, quarantined
 from delamo.models import prompts
 from delamo.models.parsing import same_answer
-from delamo.models.teacher import OptionScores, PrefixPrompt, Refusal, Teacher
+from delamo.models.teachers.base import OptionScores, PrefixPrompt, Refusal, Teacher
 from delamo.records import LETTERS, Mistake, Quarantined
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from delamo.mistakes.cases import ErrorCase, cut, mistake, quarantined
 from delamo.models import prompts
-from delamo.models.teacher import OptionScores, Refusal, Teacher
+from delamo.models.teachers.base import OptionScores, Refusal, Teacher
 from delamo.records import Mistake, Quarantined
 
 YES, NO = 0, 1

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from delamo.mistakes.cases import ErrorCase, cut, quarantined
 from delamo.mistakes.prompt_per_step import judged
 from delamo.models import prompts
-from delamo.models.teacher import Refusal, Teacher
+from delamo.models.teachers.base import Refusal, Teacher
 from delamo.records import Mistake, Quarantined
 
 

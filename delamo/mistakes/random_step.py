@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 
 from delamo.mistakes.cases import ErrorCase, each_step
-from delamo.models.teacher import Teacher
+from delamo.models.teachers.base import Teacher
 from delamo.records import Mistake, Quarantined
 
 

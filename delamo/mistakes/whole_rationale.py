@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from delamo.mistakes.cases import ErrorCase, each_step
-from delamo.models.teacher import Teacher
+from delamo.models.teachers.base import Teacher
 from delamo.records import Mistake, Quarantined
 
 

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from delamo.models.teacher import PrefixPrompt
+from delamo.models.teachers.base import PrefixPrompt
 from delamo.records import LETTERS
 
 TEMPLATES = Path(__file__).parent / "templates"

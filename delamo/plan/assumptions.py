@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
-from delamo.verb_config import GridSweeperConfig
+from delamo.cli.schemas import GridSweeperConfig
 
 
 @dataclass(slots=True, kw_only=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from delamo.graph import Plan, Step
-from delamo.plan.opening import PlannedCell
-from delamo.results import is_planted
+from delamo.plan.offline import PlannedCell
+from delamo.runs.write import is_planted
+from delamo.stages.base import Plan, Step
 
 
 @dataclass(frozen=True, slots=True)

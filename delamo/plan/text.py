@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from delamo.plan.assumptions import Assumptions
-from delamo.plan.hardware import is_measured
-from delamo.plan.outlook import Bill, Outlook, Stage, Tunings, bills, stages, total, tunings
-from delamo.report.formats import Block, Heading, Lines, Table, markdown
+from delamo.plan.resources import is_measured
+from delamo.plan.summary import Bill, Outlook, Stage, Tunings, bills, stages, total, tunings
+from delamo.report.render.formats import Block, Heading, Lines, Table, markdown
 
 GIB = 2**30
 UNKNOWN = "-"

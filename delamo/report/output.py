@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from delamo.report import tables
-from delamo.report.collect import finished_runs
-from delamo.report.results import arrange
+from delamo.report.comparison import arrange
 from delamo.report.variants import RANDOM
+from delamo.runs.read import finished_runs
 from delamo.store import write_text
 
 

@@ -9,22 +9,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from delamo.report import exports, html
-from delamo.report.agreement import skill_blocks
-from delamo.report.blocks.circular import circular_blocks
-from delamo.report.blocks.costs import cost_blocks
-from delamo.report.blocks.leakage import leakage_blocks
-from delamo.report.blocks.noise import definitions, detectable_lines, kept_blocks, variance_blocks
-from delamo.report.blocks.overlap import overlap_blocks
-from delamo.report.blocks.planted import planted_blocks
-from delamo.report.blocks.selection_costs import selection_cost_blocks
-from delamo.report.blocks.unranked import unranked_blocks
-from delamo.report.collect import Collected, Run, finished_runs
-from delamo.report.formats import BEATS, WIDTH, Block, Code, Heading, Lines, Table, fitting, latex, markdown
-from delamo.report.paper import layout_tables
-from delamo.report.results import ALPHA, PRETRAINED_LABEL, Budget, Method, Results, Target, arrange, labels
-from delamo.report.statistics import Interval, mean
+from delamo.metrics.agreement import skill_blocks
+from delamo.metrics.statistics import Interval, mean
+from delamo.paper import render as layout_tables
+from delamo.report.comparison import ALPHA, PRETRAINED_LABEL, Budget, Method, Results, Target, arrange, labels
+from delamo.report.render import exports, html
+from delamo.report.render.formats import BEATS, WIDTH, Block, Code, Heading, Lines, Table, fitting, latex, markdown
+from delamo.report.sections.circular import circular_blocks
+from delamo.report.sections.costs import cost_blocks
+from delamo.report.sections.leakage import leakage_blocks
+from delamo.report.sections.noise import definitions, detectable_lines, kept_blocks, variance_blocks
+from delamo.report.sections.overlap import overlap_blocks
+from delamo.report.sections.planted import planted_blocks
+from delamo.report.sections.selection_costs import selection_cost_blocks
+from delamo.report.sections.unranked import unranked_blocks
 from delamo.report.variants import PRETRAINED, RANDOM, seed_name
+from delamo.runs.read import Collected, Run, finished_runs
 
 FORMATS = ("markdown", "html", "json", "csv", "latex")
 NOTHING = "-"
@@ -340,9 +340,9 @@ def trace_commands(runs: Sequence[Run], root: Path) -> list[str]:
     """A `delamo trace` and a `delamo why` for the first sample that an error brought in; empty where none did."""
     from shlex import quote
 
-    from delamo.report.chain import selection
+    from delamo.runs.lineage import selection
 
     where = f"runs={quote(str(root))}"
     rows = (row for run in runs for row in (selection(run) if "mistakes" in run.stages else ()))
-    first = next((row for row in rows if row.error_id is not None), None)
-    return [f"delamo trace {quote(first.error_id)} {where}", f"delamo why {quote(first.id)} {where}"] if first else []
+    first = next((row for row in rows if row.val_id is not None), None)
+    return [f"delamo trace {quote(first.val_id)} {where}", f"delamo why {quote(first.id)} {where}"] if first else []

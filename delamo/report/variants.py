@@ -11,8 +11,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from delamo.config import SCHEMAS
-from delamo.report.collect import Run
+from delamo.experiment.config import SCHEMAS
+from delamo.runs.read import Run
 
 PRETRAINED, RANDOM = "none", "random"
 TAKE_ALL = ("full_data", "validation_data")

@@ -84,7 +84,7 @@ def merge_lists(
         raise ValueError(f"selector.merge is {merge!r}: choose one of {', '.join(MERGES)}")
     if fill not in ("random", "error"):
         raise ValueError(f"selector.fill is {fill!r}: choose random or error")
-    ordered = sorted(skills, key=lambda skill: (skill.error_id, skill.skill))
+    ordered = sorted(skills, key=lambda skill: (skill.val_id, skill.skill))
     queries = list(dict.fromkeys(skill.skill for skill in ordered))
     # Twice an even share leaves room for samples that other errors took first.
     depth = 2 * num_samples // max(len(queries), 1) + 8
@@ -155,7 +155,7 @@ def _selected(rank: int, skill: Skill, hit: Hit) -> Selected:
         rank=rank,
         score=hit.score,
         skill=skill.skill,
-        error_id=skill.error_id,
+        val_id=skill.val_id,
         matched_terms=hit.terms,
         reason="retrieved",
     )

@@ -22,7 +22,7 @@ VALUES, PROGRESS = "values.npy", "progress.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class SampleVectors:
     """Numbers by sample, in ascending order of id."""
 
     ids: DocIds
@@ -30,7 +30,7 @@ class Rows:
     """(num_samples, width), memory-mapped."""
 
     @classmethod
-    def load(cls, folder: Path) -> Rows:
+    def load(cls, folder: Path) -> SampleVectors:
         """What `fill_rows` wrote."""
         return cls(DocIds.load(folder, mmap=True), np.load(folder / VALUES, mmap_mode="r"))
 
@@ -58,7 +58,7 @@ def fill_rows(
     """Compute the rows of all samples and write them into `folder`; returns the samples without a row.
 
     Args:
-        folder: where `Rows.load` finds them.
+        folder: where `SampleVectors.load` finds them.
         work: keeps count, so that a killed run goes on after its last block.
         samples: in the order of `ids`.
         compute: (len(block), width) of a block of samples, NaN for those that it returns beside.

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from delamo.retrieval.rows import Rows, unit
+from delamo.retrieval.rows import SampleVectors, unit
 
 SCALE = 10**6
 CELLS = 2**22  # numbers of a block held at a time, vectors or similarities
@@ -30,7 +30,7 @@ class Near(NamedTuple):
 
 
 def nearest_rows(
-    pool: Rows, queries: np.ndarray, *, num_rows: int, aggregation: str, allowed: np.ndarray
+    pool: SampleVectors, queries: np.ndarray, *, num_rows: int, aggregation: str, allowed: np.ndarray
 ) -> list[Near]:
     """At most `num_rows` distinct rows, best first.
 
@@ -63,7 +63,7 @@ def nearest_rows(
     return list(map(Near, rows.tolist(), _scores_of(best).tolist(), whose))
 
 
-def _take_turns(pool: Rows, queries: np.ndarray, num_rows: int, left: np.ndarray) -> list[Near]:
+def _take_turns(pool: SampleVectors, queries: np.ndarray, num_rows: int, left: np.ndarray) -> list[Near]:
     """Round-robin. When a list is used up, all are made anew from the rows that are left, twice as deep, as far as memory allows.
 
     Equal queries share a list; alike ones use up each other's, which is why depth grows.
@@ -96,7 +96,7 @@ def _take_turns(pool: Rows, queries: np.ndarray, num_rows: int, left: np.ndarray
     return taken
 
 
-def _top(pool: Rows, queries: np.ndarray, depth: int, allowed: np.ndarray) -> np.ndarray:
+def _top(pool: SampleVectors, queries: np.ndarray, depth: int, allowed: np.ndarray) -> np.ndarray:
     """Keys (M, K <= depth) of each query's nearest rows, best first."""
     best = np.empty((len(queries), 0), np.int64)
     for start, similarity in _similarities(pool, queries):
@@ -105,7 +105,7 @@ def _top(pool: Rows, queries: np.ndarray, depth: int, allowed: np.ndarray) -> np
     return best
 
 
-def _similarities(pool: Rows, queries: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+def _similarities(pool: SampleVectors, queries: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
     """Yield (first row, (M, B) float64), NaN for rows of NaN."""
     for start, rows in pool.blocks(max(CELLS // max(queries.shape), 1)):
         yield start, queries @ unit(rows).T

@@ -15,9 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from delamo.config import register
-from delamo.records import Sample, Selected, Skill
-from delamo.selector_config import (
+from delamo.config.registry import register
+from delamo.config.selectors import (
     SELECTOR_SCHEMAS,
     Bm25TextConfig,
     ErrorDrivenConfig,
@@ -31,6 +30,7 @@ from delamo.selector_config import (
     SuperfilteringConfig,
     ValidationDataConfig,
 )
+from delamo.records import Sample, Selected, Skill
 from delamo.selectors import (
     bm25_text,
     error_driven,
@@ -49,7 +49,7 @@ from delamo.store import file_digest
 if TYPE_CHECKING:
     from delamo.data import Pool
     from delamo.retrieval import Index
-    from delamo.retrieval.rows import Rows
+    from delamo.retrieval.rows import SampleVectors
 
 OF_THE_POOL = ("index", "text_index", "embeddings", "hidden_states", "difficulty")
 """Inputs that are the same for every task."""
@@ -67,19 +67,19 @@ class Inputs:
     """The target task's validation samples."""
     text_index: Callable[[], Index]
     """BM25 over the pool's samples as they are worded."""
-    embeddings: Callable[[], Rows]
+    embeddings: Callable[[], SampleVectors]
     """An encoder's vectors of the pool's questions."""
-    validation_embeddings: Callable[[], Rows]
+    validation_embeddings: Callable[[], SampleVectors]
     """Those of the validation samples' questions."""
-    hidden_states: Callable[[], Rows]
+    hidden_states: Callable[[], SampleVectors]
     """The student's own vectors of the pool's samples."""
-    validation_hidden_states: Callable[[], Rows]
+    validation_hidden_states: Callable[[], SampleVectors]
     """Those of the validation samples."""
-    difficulty: Callable[[], Rows]
-    """Two losses of each pool sample's answer; see `delamo.models.difficulty`."""
-    gradients: Callable[[], Rows]
-    """Adam's directions by each pool sample; see `delamo.models.gradients`."""
-    validation_gradients: Callable[[], Rows]
+    difficulty: Callable[[], SampleVectors]
+    """Two losses of each pool sample's answer; see `delamo.models.scorers.difficulty`."""
+    gradients: Callable[[], SampleVectors]
+    """Adam's directions by each pool sample; see `delamo.models.scorers.gradients`."""
+    validation_gradients: Callable[[], SampleVectors]
     """Gradients of the validation samples with their gold answers."""
 
 

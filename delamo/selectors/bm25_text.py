@@ -42,7 +42,7 @@ def select(
         ValueError: N is below 1 or above the pool (before any stage runs), or the lists run dry under `error`.
     """
     require_budget(num_samples, pool)
-    queries = [Skill(error_id=sample.id, skill=sample.instruction, step=None) for sample in inputs.validation()]
+    queries = [Skill(val_id=sample.id, skill=sample.instruction, step=None) for sample in inputs.validation()]
     options = {"num_samples": num_samples, "merge": merge, "fill": fill, "rng": rng}
     excluded = getattr(pool, "removed", frozenset())
     found = merge_lists(queries, inputs.text_index(), pool.ids(), excluded=excluded, **options)

@@ -11,14 +11,14 @@ from delamo.records import Selected
 
 if TYPE_CHECKING:
     from delamo.data import Pool
-    from delamo.retrieval.rows import Rows
+    from delamo.retrieval.rows import SampleVectors
 
 VERSION = 2  # products in double precision
 
 
 def select_nearest(
     pool: Pool,
-    vectors: Rows,
+    vectors: SampleVectors,
     queries: np.ndarray,
     names: Sequence[str] | None,
     *,
@@ -44,7 +44,7 @@ def select_nearest(
             id=id,
             rank=rank,
             score=round(one.score, 6),
-            error_id=names[one.query] if names and one.query is not None else None,
+            val_id=names[one.query] if names and one.query is not None else None,
             reason="nearest",
         )
         for rank, (id, one) in enumerate(zip(ids, near, strict=True))
@@ -52,7 +52,7 @@ def select_nearest(
     return filled(selected, pool, num_samples, rng)
 
 
-def validation_queries(vectors: Rows) -> tuple[np.ndarray, list[str]]:
+def validation_queries(vectors: SampleVectors) -> tuple[np.ndarray, list[str]]:
     """Vectors of length 1, (M, D), of the validation samples that have one, and whose they are."""
     from delamo.retrieval.rows import unit
 
@@ -61,7 +61,7 @@ def validation_queries(vectors: Rows) -> tuple[np.ndarray, list[str]]:
     return rows[usable], vectors.ids.take(usable)
 
 
-def allowed_rows(pool: Pool, vectors: Rows) -> np.ndarray:
+def allowed_rows(pool: Pool, vectors: SampleVectors) -> np.ndarray:
     """(N,) bool: the rows of `vectors` whose samples the pool still holds.
 
     Raises:

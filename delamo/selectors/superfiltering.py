@@ -16,7 +16,7 @@ from delamo.selectors.nearest import allowed_rows, filled
 
 if TYPE_CHECKING:
     from delamo.data import Pool
-    from delamo.retrieval.rows import Rows
+    from delamo.retrieval.rows import SampleVectors
     from delamo.selectors import Inputs
 
 
@@ -42,8 +42,8 @@ def select(pool: Pool, inputs: Inputs, *, num_samples: int, rng: np.random.Gener
     return filled(selected, pool, num_samples, rng)
 
 
-def difficulties(losses: Rows) -> np.ndarray:
+def difficulties(losses: SampleVectors) -> np.ndarray:
     """(num_samples,) to six digits, so that the size of a batch decides no rank; NaN for what could not be scored."""
-    from delamo.models.difficulty import ifd
+    from delamo.models.scorers.difficulty import ifd
 
     return np.round(ifd(np.asarray(losses.values)), 6)

@@ -49,7 +49,7 @@ def validation_pool(validation: Sequence[Sample], prompt: str) -> Pool:
 
 def training_sample(sample: Sample, prompt: str) -> Sample:
     """A task's sample as a training sample: the student's own question, and the gold answer as evaluation reads it."""
-    from delamo.models.identity import template
+    from delamo.models.hf.identity import template
 
     question = template(prompt).render(question=sample.instruction, options=sample.options, letters=LETTERS)
     gold = f"({LETTERS[sample.gold]})" if sample.options else sample.answer.rstrip(".")

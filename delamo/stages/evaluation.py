@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from delamo.models.asking import ask
-from delamo.models.student import Student
+from delamo.models.students.answers import ask
+from delamo.models.students.local import Student
 from delamo.records import LETTERS, ItemScore, Quarantined, Sample
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from delamo.data import Pool
 from delamo.models import prompts
-from delamo.models.teacher import Refusal, Teacher
+from delamo.models.teachers.base import Refusal, Teacher
 from delamo.records import LETTERS, Mistake, PoolSkills, Quarantined, Sample, Skill
 
 
@@ -43,7 +43,7 @@ def name_skills(
         if isinstance(text, Refusal) or not text:
             bad.append(_quarantined(mistake.id, "skills", text))
         else:
-            skills.append(Skill(error_id=mistake.id, skill=text, step=mistake.step))
+            skills.append(Skill(val_id=mistake.id, skill=text, step=mistake.step))
     return skills, bad
 
 
@@ -55,7 +55,7 @@ def quote_mistakes(mistakes: Sequence[Mistake]) -> tuple[list[Skill], list[Quara
             detail = "the mistake step is the query, and none was found"
             bad.append(Quarantined(id=mistake.id, stage="skills", reason="no mistake step", detail=detail))
         else:
-            quoted.append(Skill(error_id=mistake.id, skill=mistake.steps[mistake.step].strip(), step=mistake.step))
+            quoted.append(Skill(val_id=mistake.id, skill=mistake.steps[mistake.step].strip(), step=mistake.step))
     return quoted, bad
 
 
@@ -68,7 +68,7 @@ def name_needed_skills(
     ]
     rows, bad = annotate_pool(as_pool, teacher, max_new_tokens=max_new_tokens)
     renamed = [dataclasses.replace(row, stage="skills") for row in bad]
-    return [Skill(error_id=row.id, skill="; ".join(row.skills), step=None) for row in rows], renamed
+    return [Skill(val_id=row.id, skill="; ".join(row.skills), step=None) for row in rows], renamed
 
 
 def _with_options(sample: Sample) -> str:

@@ -16,13 +16,13 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from delamo.choices import WandbMode
-from delamo.compose import to_plain
-from delamo.config import CellConfig
+from delamo.config.choices import WandbMode
+from delamo.config.compose import as_dict
+from delamo.experiment.config import ExperimentConfig
 from delamo.records import ItemScore, Mistake, Sample, Selected, from_json
-from delamo.report import chain
-from delamo.report.collect import METRICS, STATUS, Run
 from delamo.report.variants import NO_BUDGET
+from delamo.runs import lineage
+from delamo.runs.read import METRICS, STATUS, Run
 from delamo.store import write_json
 from delamo.tracking.wandb_runs import MAX_ROWS, accuracy_key, open_run
 
@@ -52,9 +52,9 @@ Row = Sequence[Any]
 
 
 @contextlib.contextmanager
-def cell_run(config: CellConfig, folder: Path, attempt: int) -> Iterator[wandb.Run]:
+def cell_run(config: ExperimentConfig, folder: Path, attempt: int) -> Iterator[wandb.Run]:
     """The W&B run of one attempt at a cell, grouped by its sweep, tagged with its choices."""
-    recorded = {key: value for key, value in to_plain(config).items() if key not in NOT_RECORDED}
+    recorded = {key: value for key, value in as_dict(config).items() if key not in NOT_RECORDED}
     with open_run(
         config.logger,
         folder,
@@ -68,7 +68,7 @@ def cell_run(config: CellConfig, folder: Path, attempt: int) -> Iterator[wandb.R
         yield run
 
 
-def sweep_name(config: CellConfig) -> str:
+def sweep_name(config: ExperimentConfig) -> str:
     """The experiment that Hydra composed, or the folder of runs where there is none."""
     from hydra.core.hydra_config import HydraConfig
 
@@ -76,7 +76,7 @@ def sweep_name(config: CellConfig) -> str:
     return Path(config.paths.runs).resolve().name if chosen in (None, "none") else chosen
 
 
-def log_results(run: wandb.Run, config: CellConfig, folder: Path) -> None:
+def log_results(run: wandb.Run, config: ExperimentConfig, folder: Path) -> None:
     """Log a run directory that is complete.
 
     W&B that cannot take it does not undo a finished cell: stderr says so, and the next `delamo run` of the cell tries again.
@@ -102,7 +102,7 @@ def log_results(run: wandb.Run, config: CellConfig, folder: Path) -> None:
     write_json(folder / MARKER, {"logged": [*elsewhere, entry]})
 
 
-def log_finished(config: CellConfig, folder: Path, attempt: int) -> None:
+def log_finished(config: ExperimentConfig, folder: Path, attempt: int) -> None:
     """Log a cell that was found finished, unless this result of it has been logged to the same project: one that is offline so far
     is not there yet.
     """
@@ -120,7 +120,7 @@ def _logged(folder: Path) -> list[dict[str, Any]]:
     return json.loads(path.read_text(encoding="utf-8"))["logged"] if path.is_file() else []
 
 
-def _where(config: CellConfig) -> dict[str, str | None]:
+def _where(config: ExperimentConfig) -> dict[str, str | None]:
     return {"project": config.logger.project, "entity": config.logger.entity, "mode": config.logger.mode.name}
 
 
@@ -161,7 +161,7 @@ def tables_of(run: Run) -> dict[str, tuple[Sequence[str], list[Row]]]:
 
 def _items(run: Run) -> Iterator[Row]:
     """The test items, with what the untuned student said where that is known."""
-    samples, before = chain.test_samples(run), {score.id: score for score in chain.scores_before(run)}
+    samples, before = lineage.test_samples(run), {score.id: score for score in lineage.scores_before(run)}
     for score in run.scores:
         sample, was = samples.get(score.id), before.get(score.id)
         flip = None if was is None else _flip(was, score)
@@ -186,25 +186,25 @@ def _flip(before: ItemScore, after: ItemScore) -> str:
 
 def _selection(run: Run) -> Iterator[Row]:
     """What was selected in rank order, each with the error, mistake step and skill that brought it in."""
-    validation = chain.validation_samples(run)
-    for number, r in enumerate(chain.rounds(run), start=1):
-        mistakes, folder = chain.mistakes(run, r), Path(run.stages[f"selection{r}"]["path"])
+    validation = lineage.validation_samples(run)
+    for number, r in enumerate(lineage.rounds(run), start=1):
+        mistakes, folder = lineage.mistakes(run, r), Path(run.stages[f"selection{r}"]["path"])
         chosen = _first(Selected, folder / "selection.jsonl")
         samples = _first(Sample, folder / "selected_samples.jsonl")
         for row, sample in zip(chosen, samples, strict=True):
-            error = validation.get(row.error_id or "")
+            error = validation.get(row.val_id or "")
             yield (
                 *(number, row.rank, row.id, sample.instruction, row.score, row.reason, ", ".join(row.matched_terms)),
-                *(row.skill, row.error_id, error and error.instruction, _step_text(mistakes.get(row.error_id or ""))),
+                *(row.skill, row.val_id, error and error.instruction, _step_text(mistakes.get(row.val_id or ""))),
             )
 
 
 def _errors(run: Run) -> Iterator[Row]:
     """The validation samples that went on to mistake identification, and what became of each."""
-    validation, after = chain.validation_samples(run), chain.answers_after(run)
-    for number, r in enumerate(chain.rounds(run), start=1):
-        mistakes, skills, answers = chain.mistakes(run, r), chain.skills(run, r), chain.answers(run, r)
-        brought = Counter(row.error_id for row in chain.selection(run, r)) if mistakes else {}
+    validation, after = lineage.validation_samples(run), lineage.answers_after(run)
+    for number, r in enumerate(lineage.rounds(run), start=1):
+        mistakes, skills, answers = lineage.mistakes(run, r), lineage.skills(run, r), lineage.answers(run, r)
+        brought = Counter(row.val_id for row in lineage.selection(run, r)) if mistakes else {}
         for id, mistake in mistakes.items():
             sample, skill, answer = validation[id], skills.get(id), answers.get(id)
             yield (
@@ -232,7 +232,7 @@ def _first(cls: type[T], path: Path) -> Iterable[T]:
             yield from_json(cls, line)
 
 
-def _artifacts(run: Run, config: CellConfig) -> Iterator[wandb.Artifact]:
+def _artifacts(run: Run, config: ExperimentConfig) -> Iterator[wandb.Artifact]:
     """The selection, the results, and the adapter as a reference: checksums and sizes go along, its weights stay here."""
     import wandb
 
@@ -242,7 +242,7 @@ def _artifacts(run: Run, config: CellConfig) -> Iterator[wandb.Artifact]:
         if (run.path / name).is_file():
             results.add_file(str(run.path / name), policy="immutable")
     yield results
-    if (run.path / "selection.jsonl").is_file() and chain.rounds(run):
+    if (run.path / "selection.jsonl").is_file() and lineage.rounds(run):
         metadata = {**run.cell, **run.metrics["selection"]}
         selection = wandb.Artifact(f"selection-{digest}", type="selection", metadata=metadata)
         selection.add_file(str(run.path / "selection.jsonl"), policy="immutable")
@@ -250,7 +250,7 @@ def _artifacts(run: Run, config: CellConfig) -> Iterator[wandb.Artifact]:
     adapter = run.path / "adapter"
     if adapter.is_dir():
         model = wandb.Artifact(
-            f"adapter-{digest}", type="model", metadata={**run.cell, "base": to_plain(config.student)}
+            f"adapter-{digest}", type="model", metadata={**run.cell, "base": as_dict(config.student)}
         )
         model.add_reference(adapter.resolve().as_uri())
         yield model

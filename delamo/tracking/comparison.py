@@ -13,15 +13,17 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from delamo.config import LoggerConfig, NoLoggerConfig, WandbLoggerConfig
-from delamo.report import exports, plots
-from delamo.report.collect import Collected, finished_runs
-from delamo.report.formats import Block, Heading, Table, markdown
-from delamo.report.paper import layout_tables, layouts
-from delamo.report.paper.numbers import paper_table
-from delamo.report.results import Results, arrange
+from delamo.experiment.config import LoggerConfig, NoLoggerConfig, WandbLoggerConfig
+from delamo.paper import layout
+from delamo.paper import render as layout_tables
+from delamo.paper.numbers import paper_table
+from delamo.report import plots
+from delamo.report.comparison import Results, arrange
+from delamo.report.render import exports
+from delamo.report.render.formats import Block, Heading, Table, markdown
 from delamo.report.tables import blocks, text
 from delamo.report.variants import RANDOM
+from delamo.runs.read import Collected, finished_runs
 from delamo.store import slug
 from delamo.tracking.wandb_runs import MAX_ROWS, curve_key, open_run
 
@@ -74,7 +76,7 @@ def _layout(found: Collected, table: str | None, against: str | None) -> list[Bl
     if table is None:
         return []
     layout_tables.check(table, against)
-    laid_out = layouts.lay_out(found, paper_table(table))
+    laid_out = layout.lay_out(found, paper_table(table))
     return [block for one in laid_out for block in layout_tables.blocks(one, beside=against is not None)]
 
 

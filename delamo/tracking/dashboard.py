@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from delamo.report.collect import Run, finished_runs
-from delamo.report.results import Results, arrange
+from delamo.report.comparison import Results, arrange
 from delamo.report.variants import NO_BUDGET, RANDOM
+from delamo.runs.read import Run, finished_runs
 from delamo.store import write_text
 from delamo.tracking.comparison import RESULTS, X, curves, plot_keys, tables_of
 from delamo.tracking.wandb_runs import accuracy_key

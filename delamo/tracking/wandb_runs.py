@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from delamo.keys import flatten, refuse_keys
+from delamo.config.secrets import flatten, refuse_keys
 from delamo.store import slug
 
 if TYPE_CHECKING:
     import wandb
 
-    from delamo.config import WandbLoggerConfig
+    from delamo.experiment.config import WandbLoggerConfig
 
 MAX_ROWS = 10_000
 """Of a table: what W&B's browser shows of one. The artifact beside it has all rows."""

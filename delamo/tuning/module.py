@@ -13,9 +13,9 @@ import pytorch_lightning as pl
 import torch
 from tqdm import tqdm
 
-from delamo.models.anatomy import is_projector
-from delamo.models.examples import Collator
-from delamo.models.scoring import scored_logits
+from delamo.models.hf.collator import Collator
+from delamo.models.hf.components import is_projector
+from delamo.models.scorers.losses import scored_logits
 from delamo.records import Sample
 from delamo.tuning.batches import ResumableLoader, share
 from delamo.tuning.recipe import Recipe

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """How to tune: the fields of `delamo.config.TuningConfig`, which says what each means."""
+    """How to tune: the fields of `delamo.experiment.config.TuningConfig`, which says what each means."""
 
     method: str = "lora"
     lora_rank: int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from delamo.models.anatomy import base_of
+from delamo.models.hf.components import base_of
 
 
 def shard(model: Any, mesh: Any) -> None:

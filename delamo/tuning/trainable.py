@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from delamo.models.adapter import (
+from delamo.models.hf.adapter import (
     check_adapter,
     check_keys,
     full_parameters,
@@ -16,7 +16,7 @@ from delamo.models.adapter import (
     name_base,
     save_full,
 )
-from delamo.models.anatomy import language_linears, projectors
+from delamo.models.hf.components import language_linears, projectors
 from delamo.tuning.recipe import Recipe
 
 

@@ -18,7 +18,7 @@ from itertools import accumulate
 from random import Random
 
 from delamo.data.microworld.catalogue import FAMILIES, TARGETS, Family
-from delamo.data.microworld.questions import KINDS, Draft, Kind
+from delamo.data.microworld.questions import KINDS, Kind, QuestionDraft
 from delamo.data.microworld.scene import Scene
 
 LETTERS = "ABCDEFGHIJ"
@@ -31,7 +31,7 @@ class Example:
     """A scene, one question about it, and the worked answer."""
 
     kind: Kind
-    draft: Draft
+    draft: QuestionDraft
     family: str
     options: tuple[str, ...]
     """Shuffled; empty when the question is open."""
@@ -97,7 +97,7 @@ def _draw(rng: Random, kind_name: str, family: str, multiple_choice: bool) -> Ex
     return Example(kind, draft, family, draw_options(rng, draft) if multiple_choice else ())
 
 
-def draw_options(rng: Random, draft: Draft) -> tuple[str, ...]:
+def draw_options(rng: Random, draft: QuestionDraft) -> tuple[str, ...]:
     """A closed set of answers (big, small) whole and in its own order; of a larger one the answer among others, shuffled."""
     domain = tuple(dict.fromkeys(draft.domain))
     if len(domain) <= draft.max_options:

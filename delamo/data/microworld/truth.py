@@ -1,6 +1,6 @@
 """The planted truth: which skills a sample needs, and which sentences of a rationale are false in its scene.
 
-For metrics only. `delamo.report.planted` is the one module that imports this one, and a test holds it so: a teacher, a
+For metrics only. `delamo.metrics.planted` is the one module that imports this one, and a test holds it so: a teacher, a
 selector or a student that could read it would be cheating.
 """
 

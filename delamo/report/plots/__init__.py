@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from delamo.report.results import Results
+from delamo.report.comparison import Results
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

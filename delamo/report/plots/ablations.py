@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from delamo.report import statistics
+from delamo.metrics import statistics
+from delamo.metrics.statistics import Comparison
+from delamo.report.comparison import BOOTSTRAP_SEED, Budget, Method, Results, Target
 from delamo.report.names import short
 from delamo.report.order import LAST
 from delamo.report.plots.style import COLOURS, INK, MUTED, by_budget, caption, grid, lines_of, num_lines
-from delamo.report.results import BOOTSTRAP_SEED, Budget, Method, Results, Target
-from delamo.report.statistics import Comparison
 from delamo.report.variants import PRETRAINED, RANDOM
 
 NOTE = (

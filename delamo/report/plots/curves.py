@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator
 
+from delamo.report.comparison import Budget, Method, Results
 from delamo.report.names import is_ablation, short
 from delamo.report.order import target_place
 from delamo.report.plots.style import Look, caption, grid, has_level, legend, lines_of, looks, named, num_lines
-from delamo.report.results import Budget, Method, Results
 
 INTERVALS = "Bars: 95 % Wilson interval for the test items of one run; a mean over seeds has the same, so that seeds do not narrow it."
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from delamo.report.overlap import DEFINITION
+from delamo.metrics.overlap import DEFINITION
+from delamo.report.comparison import Budget, Results
 from delamo.report.plots.style import LABEL_CHARACTERS, caption, grid
-from delamo.report.results import Budget, Results
 
 LIGHT, DARK = "#ffffff", "#000000"
 

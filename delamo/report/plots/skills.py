@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from delamo.report.comparison import Budget, Method, Results, Target
 from delamo.report.names import short
 from delamo.report.plots.style import (
     INK,
@@ -23,7 +24,6 @@ from delamo.report.plots.style import (
     looks,
     named,
 )
-from delamo.report.results import Budget, Method, Results, Target
 
 NOTE = (
     "Test accuracy after tuning minus before, in points, over the items that count for a skill (n in brackets). Shaded: skills that the "

@@ -15,9 +15,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from delamo.report.comparison import Budget, Method, Results, Target
 from delamo.report.names import short
 from delamo.report.order import method_place
-from delamo.report.results import Budget, Method, Results, Target
 from delamo.report.variants import NO_BUDGET, PRETRAINED
 
 INK = "#1b1e23"

@@ -1,6 +1,6 @@
 """The kinds of question: how each is worded, which skills it needs, and the worked answer.
 
-A kind draws a scene that fits, then a `Draft`: the words to fill into its wordings, the reasoning sentences, the
+A kind draws a scene that fits, then a `QuestionDraft`: the words to fill into its wordings, the reasoning sentences, the
 answer and the wrong options. Every worked answer has the same shape, so that a rationale can be cut and checked:
 
     The top left has a big red hollow framed circle. [one sentence a cell]
@@ -11,7 +11,9 @@ answer and the wrong options. Every worked answer has the same shape, so that a 
 """
 
 # The order of these imports is the order of `KINDS`.
-from delamo.data.microworld.questions import attributes, numbers, counting, relations, captions  # isort: skip
-from delamo.data.microworld.questions.kinds import KINDS, SKILLS, Draft, Kind
+from delamo.data.microworld.questions import attributes, counting, numbers, relations
 
-__all__ = ["KINDS", "SKILLS", "Draft", "Kind", "attributes", "captions", "counting", "numbers", "relations"]
+from delamo.data.microworld.questions import captions  # isort: skip
+from delamo.data.microworld.questions.kinds import KINDS, SKILLS, Kind, QuestionDraft
+
+__all__ = ["KINDS", "SKILLS", "QuestionDraft", "Kind", "attributes", "captions", "counting", "numbers", "relations"]

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from random import Random
 
-from delamo.data.microworld.questions.kinds import Draft, draw_scene, kind, with_changed
+from delamo.data.microworld.questions.kinds import QuestionDraft, draw_scene, kind, with_changed
 from delamo.data.microworld.scene import COLOURS, FILLS, FRAMES, PLACES, SHAPES, SIZES
 
 
-def _attribute(rng: Random, attribute: str, domain: tuple[str, ...], digits: tuple[int, int] = (0, 1)) -> Draft:
+def _attribute(rng: Random, attribute: str, domain: tuple[str, ...], digits: tuple[int, int] = (0, 1)) -> QuestionDraft:
     scene, things = draw_scene(rng, (1, 3), digits)
     thing = rng.choice([t for t in things if t.noun != "digit" or attribute in ("colour", "size", "frame")])
     value = getattr(thing, attribute)
-    return Draft(scene, {"x": thing.noun}, (f"The {thing.noun} is {value}.",), value, domain)
+    return QuestionDraft(scene, {"x": thing.noun}, (f"The {thing.noun} is {value}.",), value, domain)
 
 
 @kind(
@@ -21,7 +21,7 @@ def _attribute(rng: Random, attribute: str, domain: tuple[str, ...], digits: tup
     ("What colour is the {x}?", "Which colour does the {x} have?"),
     ("Name the paint of the {x}.", "In which hue does the {x} appear?"),
 )
-def _colour_of(rng: Random) -> Draft:
+def _colour_of(rng: Random) -> QuestionDraft:
     return _attribute(rng, "colour", COLOURS)
 
 
@@ -31,7 +31,7 @@ def _colour_of(rng: Random) -> Draft:
     ("Is the {x} big or small?", "What size is the {x}?"),
     ("Judge how much room the {x} takes up.", "Estimate the extent of the {x}."),
 )
-def _size_of(rng: Random) -> Draft:
+def _size_of(rng: Random) -> QuestionDraft:
     return _attribute(rng, "size", SIZES)
 
 
@@ -41,7 +41,7 @@ def _size_of(rng: Random) -> Draft:
     ("Is the {x} solid or hollow?", "What fill does the {x} have?"),
     ("Was the {x} painted in or only outlined?", "Inspect the interior of the {x}."),
 )
-def _fill_of(rng: Random) -> Draft:
+def _fill_of(rng: Random) -> QuestionDraft:
     return _attribute(rng, "fill", FILLS)
 
 
@@ -51,7 +51,7 @@ def _fill_of(rng: Random) -> Draft:
     ("Is the {x} framed or bare?", "Does the {x} have a frame?"),
     ("Check whether a border runs around the {x}.", "Does the {x} stand inside a box?"),
 )
-def _frame_of(rng: Random) -> Draft:
+def _frame_of(rng: Random) -> QuestionDraft:
     return _attribute(rng, "frame", FRAMES)
 
 
@@ -61,12 +61,12 @@ def _frame_of(rng: Random) -> Draft:
     ("What is in the {place}?", "Which object is in the {place}?"),
     ("Identify the item at the {place}.", "Tell which form occupies the {place}."),
 )
-def _shape_at(rng: Random) -> Draft:
+def _shape_at(rng: Random) -> QuestionDraft:
     scene, things = draw_scene(rng, (1, 3))
     thing = rng.choice(things)
     place = scene.place(thing)
     domain = (*SHAPES, "digit")
-    return Draft(scene, {"place": place}, (f"The {place} holds a {thing.noun}.",), thing.noun, domain, 6)
+    return QuestionDraft(scene, {"place": place}, (f"The {place} holds a {thing.noun}.",), thing.noun, domain, 6)
 
 
 @kind(
@@ -75,14 +75,14 @@ def _shape_at(rng: Random) -> Draft:
     ("Which object is {colour}?", "What is the {colour} object?"),
     ("Identify the item with {colour} paint.", "Which form wears the {colour} hue?"),
 )
-def _shape_of_colour(rng: Random) -> Draft:
+def _shape_of_colour(rng: Random) -> QuestionDraft:
     scene, things = draw_scene(rng, (2, 3))
     thing = rng.choice(things)
     for other, colour in zip(things, rng.sample(COLOURS, len(things)), strict=True):
         scene, changed = with_changed(scene, other, colour=colour)
         thing = changed if other is thing else thing
     reasoning = (f"The {thing.colour} object is the {thing.noun}.",)
-    return Draft(scene, {"colour": thing.colour}, reasoning, thing.noun, (*SHAPES, "digit"), 6)
+    return QuestionDraft(scene, {"colour": thing.colour}, reasoning, thing.noun, (*SHAPES, "digit"), 6)
 
 
 @kind(
@@ -91,11 +91,11 @@ def _shape_of_colour(rng: Random) -> Draft:
     ("Where is the {x}?", "In which place is the {x}?"),
     ("Locate the {x}.", "Point out the spot of the {x}."),
 )
-def _place_of(rng: Random) -> Draft:
+def _place_of(rng: Random) -> QuestionDraft:
     scene, things = draw_scene(rng, (1, 3))
     thing = rng.choice(things)
     place = scene.place(thing)
-    return Draft(scene, {"x": thing.noun}, (f"The {thing.noun} is in the {place}.",), place, PLACES)
+    return QuestionDraft(scene, {"x": thing.noun}, (f"The {thing.noun} is in the {place}.",), place, PLACES)
 
 
 @kind(
@@ -104,7 +104,7 @@ def _place_of(rng: Random) -> Draft:
     ("Where is the hollow object?",),
     ("Locate the item that is only outlined.", "Point out the spot of the hollow item."),
 )
-def _place_of_hollow(rng: Random) -> Draft:
+def _place_of_hollow(rng: Random) -> QuestionDraft:
     scene, things = draw_scene(rng, (2, 3), (0, 0))
     chosen = rng.choice(things)
     for thing in things:
@@ -112,7 +112,7 @@ def _place_of_hollow(rng: Random) -> Draft:
         chosen = changed if thing is chosen else chosen
     place = scene.place(chosen)
     reasoning = (f"The hollow object is the {chosen.noun}.", f"The {chosen.noun} is in the {place}.")
-    return Draft(scene, {"x": "object"}, reasoning, place, PLACES)
+    return QuestionDraft(scene, {"x": "object"}, reasoning, place, PLACES)
 
 
 @kind(
@@ -121,11 +121,11 @@ def _place_of_hollow(rng: Random) -> Draft:
     ("What colour is the framed object?",),
     ("Name the paint of the item with a border.", "In which hue does the boxed item appear?"),
 )
-def _colour_of_framed(rng: Random) -> Draft:
+def _colour_of_framed(rng: Random) -> QuestionDraft:
     scene, things = draw_scene(rng, (2, 3), (0, 0))
     chosen = rng.choice(things)
     for thing in things:
         scene, changed = with_changed(scene, thing, frame="framed" if thing is chosen else "bare")
         chosen = changed if thing is chosen else chosen
     reasoning = (f"The framed object is the {chosen.noun}.", f"The {chosen.noun} is {chosen.colour}.")
-    return Draft(scene, {"x": "object"}, reasoning, chosen.colour, COLOURS)
+    return QuestionDraft(scene, {"x": "object"}, reasoning, chosen.colour, COLOURS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from delamo.data.microworld.questions.kinds import Draft, draw_scene, kind, row_of
+from delamo.data.microworld.questions.kinds import QuestionDraft, draw_scene, kind, row_of
 from delamo.data.microworld.questions.numbers import parity_word
 from delamo.data.microworld.scene import Scene
 
@@ -15,9 +15,9 @@ from delamo.data.microworld.scene import Scene
     ("Describe the picture.", "What does the picture show?"),
     ("Write a caption.", "Put the picture into words."),
 )
-def _describe(rng: Random) -> Draft:
+def _describe(rng: Random) -> QuestionDraft:
     scene, _ = draw_scene(rng, (1, 3), (0, 2))
-    return Draft(scene, {"x": "object"}, tuple(_facts(rng, scene)), "")
+    return QuestionDraft(scene, {"x": "object"}, tuple(_facts(rng, scene)), "")
 
 
 def _facts(rng: Random, scene: Scene, num_facts: int = 4) -> list[str]:

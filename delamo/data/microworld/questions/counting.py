@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from random import Random
 
-from delamo.data.microworld.questions.kinds import Draft, draw_scene, kind, listed, with_changed
+from delamo.data.microworld.questions.kinds import QuestionDraft, draw_scene, kind, listed, with_changed
 from delamo.data.microworld.scene import COLOURS, DIGITS, FILLS, FRAMES, SIZES
 
 
-def _count(rng: Random, attribute: str, value: str) -> Draft:
+def _count(rng: Random, attribute: str, value: str) -> QuestionDraft:
     scene, things = draw_scene(rng, (1, 4), (0, 1))
     for thing in things:
         if getattr(thing, attribute) is not None and rng.random() < 0.4:
             scene, _ = with_changed(scene, thing, **{attribute: value})
     found = [thing for thing in scene.things() if getattr(thing, attribute) == value]
     reasoning = (f"The {value} objects are {listed(found)}.", f"There are {len(found)} {value} objects.")
-    return Draft(scene, {"value": value}, reasoning, str(len(found)), DIGITS[:5])
+    return QuestionDraft(scene, {"value": value}, reasoning, str(len(found)), DIGITS[:5])
 
 
 @kind(
@@ -24,11 +24,11 @@ def _count(rng: Random, attribute: str, value: str) -> Draft:
     ("How many objects are there?", "What is the number of objects?"),
     ("Give the total of items on display.", "Tally everything in the picture."),
 )
-def _count_all(rng: Random) -> Draft:
+def _count_all(rng: Random) -> QuestionDraft:
     scene, things = draw_scene(rng, (1, 4), (0, 1))
     found = scene.things()
     reasoning = (f"The objects are {listed(found)}.", f"There are {len(found)} objects.")
-    return Draft(scene, {}, reasoning, str(len(things)), DIGITS[1:6])
+    return QuestionDraft(scene, {}, reasoning, str(len(things)), DIGITS[1:6])
 
 
 @kind(
@@ -37,7 +37,7 @@ def _count_all(rng: Random) -> Draft:
     ("How many {value} objects are there?", "What is the number of {value} objects?"),
     ("Give the total of items with {value} paint.", "Tally everything in {value} hue."),
 )
-def _count_colour(rng: Random) -> Draft:
+def _count_colour(rng: Random) -> QuestionDraft:
     return _count(rng, "colour", rng.choice(COLOURS))
 
 
@@ -47,7 +47,7 @@ def _count_colour(rng: Random) -> Draft:
     ("How many {value} objects are there?",),
     ("Give the total of items of {value} extent.", "Tally everything that is {value}."),
 )
-def _count_size(rng: Random) -> Draft:
+def _count_size(rng: Random) -> QuestionDraft:
     return _count(rng, "size", rng.choice(SIZES))
 
 
@@ -57,7 +57,7 @@ def _count_size(rng: Random) -> Draft:
     ("How many {value} objects are there?",),
     ("Give the total of items with a {value} interior.", "Tally everything that is {value}."),
 )
-def _count_fill(rng: Random) -> Draft:
+def _count_fill(rng: Random) -> QuestionDraft:
     return _count(rng, "fill", rng.choice(FILLS))
 
 
@@ -67,5 +67,5 @@ def _count_fill(rng: Random) -> Draft:
     ("How many {value} objects are there?",),
     ("Give the total of items that are {value}.", "Tally every {value} item."),
 )
-def _count_frame(rng: Random) -> Draft:
+def _count_frame(rng: Random) -> QuestionDraft:
     return _count(rng, "frame", rng.choice(FRAMES))

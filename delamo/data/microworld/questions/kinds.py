@@ -29,7 +29,7 @@ SKILLS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
+class QuestionDraft:
     """One concrete question of a kind."""
 
     scene: Scene
@@ -53,7 +53,7 @@ class Kind:
     """Wordings as the targets use them."""
     other: tuple[str, ...]
     """Wordings as the pool's own families use them."""
-    draw: Callable[[Random], Draft] = field(repr=False)
+    draw: Callable[[Random], QuestionDraft] = field(repr=False)
 
 
 KINDS: dict[str, Kind] = {}
@@ -62,7 +62,7 @@ KINDS: dict[str, Kind] = {}
 def kind(name: str, skills: str, plain: tuple[str, ...], other: tuple[str, ...]):
     """Register the function below as the drawer of a kind."""
 
-    def register(draw: Callable[[Random], Draft]) -> Callable[[Random], Draft]:
+    def register(draw: Callable[[Random], QuestionDraft]) -> Callable[[Random], QuestionDraft]:
         KINDS[name] = Kind(name, tuple(skills.split()), plain, other, draw)
         return draw
 

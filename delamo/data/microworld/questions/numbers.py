@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from delamo.data.microworld.questions.kinds import Draft, draw_scene, kind
+from delamo.data.microworld.questions.kinds import QuestionDraft, draw_scene, kind
 from delamo.data.microworld.scene import DIGITS, Scene, Thing
 
 
@@ -14,10 +14,10 @@ from delamo.data.microworld.scene import DIGITS, Scene, Thing
     ("Which digit is shown?", "What number is shown?"),
     ("Transcribe the handwritten numeral.", "Write down the figure that appears."),
 )
-def _digit_value(rng: Random) -> Draft:
+def _digit_value(rng: Random) -> QuestionDraft:
     scene, things = draw_scene(rng, (0, 2), (1, 1))
     value = things[-1].digit or ""
-    return Draft(scene, {"x": "digit"}, (f"The digit is {value}.",), value, DIGITS, 5)
+    return QuestionDraft(scene, {"x": "digit"}, (f"The digit is {value}.",), value, DIGITS, 5)
 
 
 def parity_word(value: str | None) -> str:
@@ -30,12 +30,12 @@ def parity_word(value: str | None) -> str:
     ("Is the digit odd or even?", "Is the number odd or even?"),
     ("State the parity of the numeral.", "Can the figure be split into two equal halves?"),
 )
-def _parity_of(rng: Random) -> Draft:
+def _parity_of(rng: Random) -> QuestionDraft:
     scene, things = draw_scene(rng, (0, 2), (1, 1))
     value = things[-1].digit
     parity = parity_word(value)
     reasoning = (f"The digit is {value}.", f"{value} is {parity}.")
-    return Draft(scene, {"x": "digit"}, reasoning, parity, ("odd", "even"))
+    return QuestionDraft(scene, {"x": "digit"}, reasoning, parity, ("odd", "even"))
 
 
 def _two_digits(rng: Random) -> tuple[Scene, list[Thing], str, str]:
@@ -51,11 +51,11 @@ def _two_digits(rng: Random) -> tuple[Scene, list[Thing], str, str]:
     ("Which digit is larger?", "What is the larger number?"),
     ("Pick the numeral of greater value.", "Of both figures, state the higher one."),
 )
-def _compare_numbers(rng: Random) -> Draft:
+def _compare_numbers(rng: Random) -> QuestionDraft:
     scene, digits, small, large = _two_digits(rng)
     reasoning = (f"The digits are {digits[0].digit} and {digits[1].digit}.", f"{large} is larger than {small}.")
     others = rng.sample([d for d in DIGITS if d not in (small, large)], 1)
-    return Draft(scene, {"x": "digit"}, reasoning, large, tuple(sorted((large, small, *others))), 3)
+    return QuestionDraft(scene, {"x": "digit"}, reasoning, large, tuple(sorted((large, small, *others))), 3)
 
 
 @kind(
@@ -64,7 +64,7 @@ def _compare_numbers(rng: Random) -> Draft:
     ("Is the larger digit odd or even?",),
     ("State the parity of the higher numeral.", "Can the greater figure be split into two equal halves?"),
 )
-def _parity_of_larger(rng: Random) -> Draft:
+def _parity_of_larger(rng: Random) -> QuestionDraft:
     scene, digits, small, large = _two_digits(rng)
     parity = parity_word(large)
     reasoning = (
@@ -72,4 +72,4 @@ def _parity_of_larger(rng: Random) -> Draft:
         f"{large} is larger than {small}.",
         f"{large} is {parity}.",
     )
-    return Draft(scene, {"x": "digit"}, reasoning, parity, ("odd", "even"))
+    return QuestionDraft(scene, {"x": "digit"}, reasoning, parity, ("odd", "even"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from delamo.data.microworld.questions.kinds import Draft, column_of, draw_scene, kind, row_of, with_changed
+from delamo.data.microworld.questions.kinds import QuestionDraft, column_of, draw_scene, kind, row_of, with_changed
 from delamo.data.microworld.scene import COLOURS, SHAPES, SIZES, Scene, Thing, arrange, draw_things
 
 
@@ -23,10 +23,12 @@ def _pair(rng: Random, axis: int) -> tuple[Scene, Thing, Thing]:
     ("Is the {x} left or right of the {y}?", "On which side of the {y} is the {x}?"),
     ("Seen from the {y}, towards which side does the {x} lie?", "Give the sideways position of the {x} from the {y}."),
 )
-def _horizontal(rng: Random) -> Draft:
+def _horizontal(rng: Random) -> QuestionDraft:
     scene, first, second = _pair(rng, axis=0)
     reasoning = tuple(f"The {t.noun} is in the {column_of(scene, t)} column." for t in (first, second))
-    return Draft(scene, {"x": first.noun, "y": second.noun}, reasoning, column_of(scene, first), ("left", "right"))
+    return QuestionDraft(
+        scene, {"x": first.noun, "y": second.noun}, reasoning, column_of(scene, first), ("left", "right")
+    )
 
 
 @kind(
@@ -35,11 +37,11 @@ def _horizontal(rng: Random) -> Draft:
     ("Is the {x} above or below the {y}?", "Is the {x} higher up than the {y} or below it?"),
     ("Judge the height of the {x} against the {y}.", "Give the vertical position of the {x} from the {y}."),
 )
-def _vertical(rng: Random) -> Draft:
+def _vertical(rng: Random) -> QuestionDraft:
     scene, first, second = _pair(rng, axis=1)
     reasoning = tuple(f"The {t.noun} is in the {row_of(scene, t)} row." for t in (first, second))
     answer = "above" if row_of(scene, first) == "top" else "below"
-    return Draft(scene, {"x": first.noun, "y": second.noun}, reasoning, answer, ("above", "below"))
+    return QuestionDraft(scene, {"x": first.noun, "y": second.noun}, reasoning, answer, ("above", "below"))
 
 
 @kind(
@@ -48,7 +50,7 @@ def _vertical(rng: Random) -> Draft:
     ("What is right below the {x}?",),
     ("Identify the item under the {x}.", "Which form stands beneath the {x}?"),
 )
-def _shape_below(rng: Random) -> Draft:
+def _shape_below(rng: Random) -> QuestionDraft:
     things = draw_things(rng, rng.randint(2, 4), 0)
     upper = rng.randrange(2)
     rest = rng.sample([p for p in range(4) if p not in (upper, upper + 2)], len(things) - 2)
@@ -59,10 +61,10 @@ def _shape_below(rng: Random) -> Draft:
         f"Below it is the {scene.place(below)}.",
         f"The {scene.place(below)} holds a {below.noun}.",
     )
-    return Draft(scene, {"x": above.noun}, reasoning, below.noun, SHAPES, 5)
+    return QuestionDraft(scene, {"x": above.noun}, reasoning, below.noun, SHAPES, 5)
 
 
-def _comparison(rng: Random, attribute: str, domain: tuple[str, ...]) -> Draft:
+def _comparison(rng: Random, attribute: str, domain: tuple[str, ...]) -> QuestionDraft:
     scene, things = draw_scene(rng, (2, 3))
     first, second = rng.sample(things, 2)
     if rng.random() < 0.5:
@@ -70,7 +72,7 @@ def _comparison(rng: Random, attribute: str, domain: tuple[str, ...]) -> Draft:
     values = [getattr(thing, attribute) for thing in (first, second)]
     reasoning = tuple(f"The {t.noun} is {v}." for t, v in zip((first, second), values, strict=True))
     answer = "same" if values[0] == values[1] else "different"
-    return Draft(scene, {"x": first.noun, "y": second.noun}, reasoning, answer, ("same", "different"))
+    return QuestionDraft(scene, {"x": first.noun, "y": second.noun}, reasoning, answer, ("same", "different"))
 
 
 @kind(
@@ -79,7 +81,7 @@ def _comparison(rng: Random, attribute: str, domain: tuple[str, ...]) -> Draft:
     ("Is the colour of the {x} and the {y} the same or different?", "Are the {x} and the {y} the same colour?"),
     ("Check whether the {x} matches the {y} in hue.", "Do the {x} and the {y} share one paint?"),
 )
-def _same_colour(rng: Random) -> Draft:
+def _same_colour(rng: Random) -> QuestionDraft:
     return _comparison(rng, "colour", COLOURS)
 
 
@@ -89,7 +91,7 @@ def _same_colour(rng: Random) -> Draft:
     ("Is the size of the {x} and the {y} the same or different?",),
     ("Check whether the {x} matches the {y} in extent.", "Do the {x} and the {y} take up as much room?"),
 )
-def _same_size(rng: Random) -> Draft:
+def _same_size(rng: Random) -> QuestionDraft:
     return _comparison(rng, "size", SIZES)
 
 
@@ -99,7 +101,7 @@ def _same_size(rng: Random) -> Draft:
     ("Which object has another colour than the rest?", "Which object is the odd one out by colour?"),
     ("Find the item whose hue breaks the pattern.", "Spot the form that does not share the paint."),
 )
-def _odd_one_out(rng: Random) -> Draft:
+def _odd_one_out(rng: Random) -> QuestionDraft:
     scene, things = draw_scene(rng, (3, 4), (0, 0))
     odd = rng.choice(things)
     common, other = rng.sample(COLOURS, 2)
@@ -107,7 +109,7 @@ def _odd_one_out(rng: Random) -> Draft:
         scene, changed = with_changed(scene, thing, colour=other if thing is odd else common)
         odd = changed if thing is odd else odd
     reasoning = tuple(f"The {thing.noun} is {thing.colour}." for thing in scene.things())
-    return Draft(scene, {"x": "object"}, reasoning, odd.noun, tuple(t.noun for t in scene.things()))
+    return QuestionDraft(scene, {"x": "object"}, reasoning, odd.noun, tuple(t.noun for t in scene.things()))
 
 
 def _bigger(rng: Random) -> tuple[Scene, Thing, Thing, tuple[str, ...], Thing]:
@@ -126,10 +128,10 @@ def _bigger(rng: Random) -> tuple[Scene, Thing, Thing, tuple[str, ...], Thing]:
     ("Which is bigger, the {x} or the {y}?", "What is bigger, the {x} or the {y}?"),
     ("Pick the item of greater extent: the {x} or the {y}.", "Who takes up more room, the {x} or the {y}?"),
 )
-def _compare_sizes(rng: Random) -> Draft:
+def _compare_sizes(rng: Random) -> QuestionDraft:
     scene, first, second, reasoning, bigger = _bigger(rng)
     words = {"x": first.noun, "y": second.noun}
-    return Draft(scene, words, reasoning, bigger.noun, (first.noun, second.noun))
+    return QuestionDraft(scene, words, reasoning, bigger.noun, (first.noun, second.noun))
 
 
 @kind(
@@ -138,7 +140,7 @@ def _compare_sizes(rng: Random) -> Draft:
     ("What colour is the bigger one of the {x} and the {y}?",),
     ("Name the paint of whichever has the greater extent, the {x} or the {y}.",),
 )
-def _colour_of_bigger(rng: Random) -> Draft:
+def _colour_of_bigger(rng: Random) -> QuestionDraft:
     scene, first, second, reasoning, bigger = _bigger(rng)
     reasoning = (*reasoning, f"The {bigger.noun} is bigger.", f"The {bigger.noun} is {bigger.colour}.")
-    return Draft(scene, {"x": first.noun, "y": second.noun}, reasoning, bigger.colour, COLOURS)
+    return QuestionDraft(scene, {"x": first.noun, "y": second.noun}, reasoning, bigger.colour, COLOURS)

@@ -1,0 +1,125 @@
+"""From YAML to typed objects: where `conf/` lies, the composed config checked, and which of its fields decide a result."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Mapping
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigKeyError, MissingMandatoryValue
+
+from delamo.cli.schemas import ReportConfig
+from delamo.experiment.config import ExperimentConfig
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def conf_dir() -> Path:
+    """Where the YAML files are: inside the installed package, or beside it in a checkout.
+
+    Raises:
+        FileNotFoundError: the installation carries no `conf`.
+    """
+    for folder in (_PACKAGE / "conf", _PACKAGE.parent / "conf"):
+        if (folder / "config.yaml").is_file():
+            return folder
+    raise FileNotFoundError(
+        f"no conf/config.yaml in {_PACKAGE} or beside it: the installation is incomplete, reinstall delamo"
+    )
+
+
+def read_experiment(config: DictConfig) -> ExperimentConfig:
+    """The composed config as typed objects.
+
+    Raises:
+        ConfigKeyError: a key that the schema does not have; Hydra lets `+key=value` through.
+        MissingMandatoryValue: a `???` that was not filled in.
+        ValueError: a number out of range.
+    """
+    _check_keys(config, "")
+    cell = OmegaConf.to_object(config)
+    for key, value, least in (
+        ("iterations", cell.iterations, 1),
+        ("budget.num_samples", cell.budget.num_samples, 1),
+        ("seed", cell.seed, 0),
+    ):
+        if value < least:
+            raise ValueError(f"{key} is {value}: choose at least {least}")
+    return cell
+
+
+def check_ablation(choices: Mapping[str, str | None]) -> None:
+    """What an ablation leaves out it says as the choice of another group, which the command line goes before.
+
+    Args:
+        choices: of the groups, as Hydra composed them.
+
+    Raises:
+        ValueError: another choice has undone the ablation: the cell would be the whole method under its name.
+    """
+    name = choices.get("ablation")
+    path = conf_dir() / "ablation" / f"{name}.yaml"
+    node = OmegaConf.load(path) if path.is_file() else OmegaConf.create()
+    for entry in node.get("defaults", ()):
+        for key, value in entry.items():
+            group = key.removeprefix("override").strip().removeprefix("/")
+            if choices.get(group) != value:
+                raise ValueError(
+                    f"ablation={name} is {group}={value}, and {group}={choices.get(group)} undoes it: leave out one"
+                )
+
+
+def read_report(config: DictConfig) -> ReportConfig:
+    """Likewise for `delamo report`. Raises ConfigKeyError for an unknown key."""
+    _check_keys(config, "")
+    return OmegaConf.to_object(config)
+
+
+def read_verb(config: DictConfig) -> Any:
+    """Likewise for the other verbs, each by the schema of its own."""
+    _check_keys(config, "")
+    return OmegaConf.to_object(config)
+
+
+def identity_of(node: Any) -> dict[str, Any]:
+    """The schema's name and the fields of `node` that decide a result, as JSON values."""
+    kept = {f.name: _plain(getattr(node, f.name)) for f in dataclasses.fields(node) if f.metadata.get("identity", True)}
+    return {"schema": type(node).__name__, **kept}
+
+
+def arguments(node: Any) -> dict[str, Any]:
+    """The fields of `node` without its name, as keyword arguments for the code that the schema stands for (enums by value)."""
+    fields = (f for f in dataclasses.fields(node) if f.name != "name" and not f.metadata.get("of_input"))
+    pairs = ((f.name, getattr(node, f.name)) for f in fields)
+    return {name: value.value if isinstance(value, Enum) else value for name, value in pairs}
+
+
+def as_dict(node: Any) -> dict[str, Any]:
+    """All fields of `node`, as JSON and YAML values."""
+    pairs = ((f.name, getattr(node, f.name)) for f in dataclasses.fields(node))
+    return {name: as_dict(value) if dataclasses.is_dataclass(value) else _plain(value) for name, value in pairs}
+
+
+def _check_keys(node: DictConfig, prefix: str) -> None:
+    known = [f.name for f in dataclasses.fields(OmegaConf.get_type(node))]
+    for key in node:
+        if key not in known:
+            close = difflib.get_close_matches(str(key), known, n=1)
+            hint = f"did you mean {prefix}{close[0]}?" if close else f"there are {', '.join(known)}"
+            raise ConfigKeyError(f"{prefix}{key} is no config key: {hint}")
+        if OmegaConf.is_interpolation(node, key):
+            continue
+        if OmegaConf.is_missing(node, key):
+            raise MissingMandatoryValue(f"{prefix}{key} has no value: give one, as in {prefix}{key}=...")
+        if OmegaConf.is_dict(node[key]):
+            _check_keys(node[key], f"{prefix}{key}.")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Enum):
+        return value.name
+    return identity_of(value) if dataclasses.is_dataclass(value) else value

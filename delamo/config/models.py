@@ -1,0 +1,129 @@
+"""The schemas of the groups `student` and `teacher`; see `delamo.experiment.config`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from omegaconf import MISSING
+
+from delamo.config.choices import Api, Attention, Dtype, Engine, PromptSet, Readout, TeacherMode
+from delamo.config.fields import not_in_identity
+
+
+@dataclass(slots=True, kw_only=True)
+class StudentConfig:
+    """The model that answers and is tuned."""
+
+    name: str = not_in_identity()
+
+
+@dataclass(slots=True, kw_only=True)
+class HuggingFaceStudentConfig(StudentConfig):
+    """Any `AutoModelForImageTextToText`: a hub id, a folder, or `package:NAME` for shipped weights."""
+
+    path: str = MISSING
+    revision: str | None = MISSING
+    dtype: Dtype = MISSING
+    attn: Attention = MISSING
+    device: str = not_in_identity()
+    prompt: PromptSet = MISSING
+    max_image_pixels: int | None = MISSING
+    """Larger pictures are made smaller first, for models that read pictures at their own size; null leaves them."""
+    max_new_tokens: int = MISSING
+    temperature: float = MISSING
+    """0 is greedy."""
+    engine: Engine = MISSING
+    """Of answers and evaluation; tuning is always done here."""
+    api_base: str | None = not_in_identity()
+    """The server's, for `engine=vllm`, as in http://localhost:8000/v1."""
+    api_key_env: str | None = not_in_identity()
+    """Name of the environment variable that holds the server's key; null where it wants none."""
+    concurrency: int = not_in_identity()
+    """Requests to the server at a time."""
+    timeout_s: float = not_in_identity()
+    """Seconds that one request may take."""
+    batch_size: int = not_in_identity()
+    shard_size: int = not_in_identity()
+    """Answers that a kill can lose at most."""
+
+
+@dataclass(slots=True, kw_only=True)
+class TeacherConfig:
+    """The model that judges partial rationales, names missing skills and annotates the pool."""
+
+    name: str = not_in_identity()
+    prompts: PromptSet = MISSING
+    sees_images: bool = MISSING
+    """Whether the picture goes along to skill analysis and pool annotation; never to mistake identification."""
+    skill_max_new_tokens: int = MISSING
+    pool_skills_max_new_tokens: int = MISSING
+    shard_size: int = not_in_identity()
+    """Pool samples whose annotation a kill can lose at most."""
+
+
+@dataclass(slots=True, kw_only=True)
+class LocalTeacherConfig(TeacherConfig):
+    """A model on this machine: a language model, or one for images and text where it has to see."""
+
+    path: str = MISSING
+    revision: str | None = MISSING
+    dtype: Dtype = MISSING
+    chat_template: bool = MISSING
+    """Whether a prompt becomes a user's turn, its last line the start of the reply; false sends the bare text."""
+    device: str = not_in_identity()
+    """`auto`, a name of torch's, or `split`: layers over all GPUs, for a model that fits on none."""
+    batch_size: int = not_in_identity()
+
+
+@dataclass(slots=True, kw_only=True)
+class LiteLLMTeacherConfig(TeacherConfig):
+    """A model behind an API. Keys come from the environment variable that `api_key_env` names, never from config."""
+
+    model: str = MISSING
+    """As litellm names it: PROVIDER/MODEL."""
+    revision: str | None = MISSING
+    """Of served weights, where only you know it: part of the key that a reply is kept under."""
+    api: Api = MISSING
+    api_base: str | None = MISSING
+    api_key_env: str | None = not_in_identity()
+    reasoning_effort: str | None = MISSING
+    image_detail: str | None = MISSING
+    """OpenAI's `low`, `high` or `auto`; null leaves it out."""
+    max_image_pixels: int | None = MISSING
+    """Larger pictures are made smaller before they are sent."""
+    readout: Readout = MISSING
+    top_logprobs: int = MISSING
+    num_samples: int = MISSING
+    """Draws for each prefix of a rationale, with `readout=samples`."""
+    sample_temperature: float = MISSING
+    answer_max_tokens: int = MISSING
+    """Tokens of a reply among which the option letter is looked for."""
+    mode: TeacherMode = not_in_identity()  # noqa: RUF009
+    tokens_per_image: int = not_in_identity()
+    """For the estimate and the cap; see the service's price list."""
+    max_usd: float | None = not_in_identity()
+    """What all runs over the same transcripts may spend together."""
+    input_usd_per_million: float | None = not_in_identity()
+    """null looks the price up in litellm's table."""
+    output_usd_per_million: float | None = not_in_identity()
+    concurrency: int = not_in_identity()
+    requests_per_minute: float | None = not_in_identity()
+    tokens_per_minute: float | None = not_in_identity()
+    max_attempts: int = not_in_identity()
+    timeout_s: float = not_in_identity()
+
+
+@dataclass(slots=True, kw_only=True)
+class ReplayTeacherConfig(TeacherConfig):
+    """Recorded replies and no service: what was not recorded is an error."""
+
+    transcripts: str = MISSING
+    """A folder below `store/transcripts`."""
+
+
+MODEL_SCHEMAS: dict[str, type] = {
+    "student/huggingface": HuggingFaceStudentConfig,
+    "teacher/local": LocalTeacherConfig,
+    "teacher/litellm": LiteLLMTeacherConfig,
+    "teacher/replay": ReplayTeacherConfig,
+}

@@ -1,0 +1,1 @@
+"""One file for each published format that a task or a pool is read from."""

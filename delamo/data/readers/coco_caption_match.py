@@ -1,0 +1,83 @@
+"""COCO captions as a task: does this caption belong to this picture?
+
+Format: `captions_SPLIT.json` with `images` (id, file_name) and `annotations` (id, image_id, caption). Half of the questions show the
+picture's own caption, half that of another picture; which, and which phrasing, is drawn from the caption's id.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from delamo.data import Task
+from delamo.data.image_paths import ImageRoot
+from delamo.data.quarantine import BadRow, quarantined, text_field
+from delamo.data.readers.json_lists import read_lists
+from delamo.data.readers.splits import Pictured, as_task, draw_both
+from delamo.records import Quarantined, Sample
+
+OPTIONS = ("yes", "no")
+PHRASINGS = (
+    'Does the caption "{caption}" describe the picture?',
+    'Is "{caption}" a caption of this picture?',
+    'Do the picture and the text "{caption}" match?',
+    'Would "{caption}" be a right description of what is shown?',
+    'Is this picture what the sentence "{caption}" is about?',
+)
+
+
+def read_task(
+    *, annotation: str | Path, image_root: str | Path, num_val_samples: int, num_test_samples: int, seed: int = 0
+) -> Task:
+    """One question for each picture, from its first caption or from another picture's; disjoint parts are drawn from `seed`.
+
+    Raises:
+        FileNotFoundError, NotADirectoryError: a path that does not exist.
+        ValueError: not this format, or fewer usable pictures than asked for.
+    """
+    path = Path(annotation)
+    tables = read_lists(path, "images", "annotations", example="captions_val2017.json of COCO")
+    first: dict[Any, str] = {}
+    for row in sorted(tables["annotations"], key=lambda row: row["id"]):
+        first.setdefault(row["image_id"], row.get("caption"))
+    images = ImageRoot(Path(image_root), "task.image_root")
+    rows: list[Quarantined] = []
+    found: dict[str, Pictured] = {}
+    ids = sorted(first)
+    for number, picture in enumerate(tables["images"], 1):
+        try:
+            pictured = _question(picture, first, ids, images)
+            if pictured[0].id in found:
+                raise BadRow("duplicate id", "id", picture["id"], "the first one is used")
+            found[pictured[0].id] = pictured
+        except BadRow as bad:
+            rows.append(quarantined(bad, id=f"coco-{picture.get('id')}", stage="task", file=path, record=number))
+    key = f"task.num_val_samples + task.num_test_samples, {path}"
+    return as_task("coco_caption_match", draw_both(found, num_val_samples, num_test_samples, seed, key, rows), rows)
+
+
+def _question(picture: dict[str, Any], first: dict[Any, str], ids: list[Any], images: ImageRoot) -> Pictured:
+    id = picture.get("id")
+    file = images.locate(text_field(picture.get("file_name"), "file_name", missing="image missing"))
+    own = text_field(first.get(id), "caption", missing="no text")
+    rng = Random(f"coco_caption_match/{id}")
+    caption = own
+    if rng.random() < 0.5:
+        others = [
+            first[other] for other in rng.sample(ids, min(8, len(ids))) if first[other] and first[other].strip() != own
+        ]
+        if not others:
+            raise BadRow("no options", "caption", own, "no other picture has another caption")
+        caption = others[0].strip()
+    gold = int(caption != own)
+    sample = Sample(
+        id=f"coco-{id}",
+        instruction=rng.choice(PHRASINGS).format(caption=caption.rstrip(".")),
+        answer=OPTIONS[gold],
+        options=OPTIONS,
+        gold=gold,
+        image=file.path,
+        source="coco_caption_match",
+    )
+    return sample, file.name, file.size

@@ -1,0 +1,239 @@
+"""Rows of a `datasets` split as questions and as examples, by a map of columns; see `delamo.data.readers.hf_dataset`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from delamo.data.arrow_table import ArrowTable, picture_in
+from delamo.data.image_paths import ImageRoot
+from delamo.data.quarantine import BadRow, text_field
+from delamo.data.readers.hf_loading import Loaded
+from delamo.data.readers.llava_json import IMAGE_TOKEN, as_task_sample, find_gold, read_turns
+from delamo.data.readers.splits import Pictured
+from delamo.records import LETTERS, Sample
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Columns:
+    """Which column holds what; None where none does."""
+
+    id: str | None = None
+    """None numbers the rows: SPLIT-000000012."""
+    instruction: str | None = None
+    answer: str | None = None
+    image: str | None = None
+    options: str | None = None
+    """A list of texts."""
+    option_columns: Sequence[str] = ()
+    """One column an option, in place of `options`; empty ones at the end are none."""
+    gold: str | None = None
+    """An index from 0, a letter, or an option's text; a class label where there are no options is asked for among all classes."""
+    conversations: str | None = None
+    """A list of one user's turn and one reply, as {from, value} or as {role, content}, in place of instruction and answer."""
+    source: str | None = None
+
+    def named(self) -> dict[str, str]:
+        """Field -> column, of those that are set."""
+        single = {name: getattr(self, name) for name in self.__slots__ if name != "option_columns"}
+        several = {f"option_columns[{i}]": name for i, name in enumerate(self.option_columns)}
+        return {field: column for field, column in (single | several).items() if column}
+
+
+class Rows:
+    """One split, read by its columns."""
+
+    def __init__(
+        self, loaded: Loaded, columns: Columns, question: str | None, roots: list[ImageRoot], key: str
+    ) -> None:
+        """Raises ValueError where the columns do not fit the data set or leave something out; `key` is `pool` or `task`."""
+        self.name, self._loaded = loaded.name, loaded
+        self._columns, self._question, self._roots = columns, question, roots
+        self.table = ArrowTable(loaded.files)
+        if len(self.table) != loaded.num_rows:
+            raise ValueError(
+                f"{loaded.name} has {loaded.num_rows} rows, its Arrow files {len(self.table)}: name a whole split, and save a "
+                "filtered data set anew (save_to_disk)"
+            )
+        _check_columns(columns, question, loaded, key)
+        self._top = {column: _top_of(column, loaded.columns) for column in columns.named().values()}
+        self._classes = {column: loaded.classes.get(column) for column in self._top}
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def id(self, row: int) -> str:
+        """The id of a row, whatever else is wrong with it. Raises BadRow."""
+        if self._columns.id is None:
+            return f"{self._loaded.split}-{row:09d}"
+        value = self._value(row, self._columns.id)
+        if isinstance(value, int) and not isinstance(value, bool):
+            return str(value)
+        return text_field(value, self._columns.id, missing="no id")
+
+    def question(self, row: int) -> Pictured:
+        """A row with its options apart, as a task has it. Raises BadRow."""
+        sample, name, size = self._read(row)
+        return (sample if sample.options else as_task_sample(sample)), name, size
+
+    def example(self, row: int) -> Pictured:
+        """A row as a turn and a reply, as a pool has it. Raises BadRow."""
+        sample, name, size = self._read(row)
+        return (_inline(sample, bool(self._columns.answer)) if sample.options else sample), name, size
+
+    def _read(self, row: int) -> Pictured:
+        instruction, answer = self._turns(row)
+        tokens = instruction.count(IMAGE_TOKEN)
+        locator, name, size = self._picture(row)
+        if tokens > 1:
+            raise BadRow("several images", "instruction", instruction, f"{tokens} image tokens, one picture a sample")
+        if tokens and locator is None:
+            raise BadRow("image missing", self._columns.image or "image", None, f"the text has an {IMAGE_TOKEN} token")
+        sample = Sample(
+            id=self.id(row),
+            instruction=text_field(instruction.replace(IMAGE_TOKEN, ""), "instruction", missing="no text"),
+            answer=answer or "",
+            image=locator,
+            source=self._text(row, self._columns.source, "no text") if self._columns.source else "",
+        )
+        options = self._options(row)
+        if options:
+            gold = self._gold(row, options, answer)
+            sample = replace(sample, options=options, gold=gold, answer=answer or options[gold])
+        elif not answer:
+            raise BadRow("no answer", self._columns.answer or "answer", answer)
+        return sample, name, size
+
+    def _turns(self, row: int) -> tuple[str, str | None]:
+        """(question, reply or None where only options tell it)."""
+        columns = self._columns
+        if columns.conversations:
+            return read_turns(_as_turns(self._value(row, columns.conversations)))
+        question = self._text(row, columns.instruction, "no text") if columns.instruction else self._question
+        return question or "", self._text(row, columns.answer, "no answer") if columns.answer else None
+
+    def _options(self, row: int) -> tuple[str, ...]:
+        columns = self._columns
+        if columns.options:
+            values = self._value(row, columns.options)
+            if values is None:
+                return ()
+            if not isinstance(values, list):
+                raise BadRow("not a list", columns.options, values, "expected a list of texts")
+        elif columns.option_columns:
+            values = [self._value(row, column) for column in columns.option_columns]
+            while values and values[-1] in (None, ""):
+                values.pop()
+        else:
+            values = (self._classes.get(columns.gold) or []) if columns.gold else []
+        if not values:
+            return ()
+        options = tuple(text_field(_plain(v), f"option {i}", missing="empty option") for i, v in enumerate(values))
+        if not 2 <= len(options) <= len(LETTERS):
+            raise BadRow("number of options", "options", len(options), f"expected 2 to {len(LETTERS)}")
+        if len({option.casefold() for option in options}) < len(options):
+            raise BadRow("duplicate options", "options", list(options))
+        return options
+
+    def _gold(self, row: int, options: Sequence[str], answer: str | None) -> int:
+        key = self._columns.gold or self._columns.answer or "answer"
+        value = self._value(row, self._columns.gold) if self._columns.gold else answer
+        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(options):
+            return value
+        found = find_gold(value.strip(), options) if isinstance(value, str) and value.strip() else None
+        if found is None:
+            raise BadRow("gold not among options", key, value, f"options {list(options)}")
+        return found
+
+    def _picture(self, row: int) -> tuple[str | None, str, int]:
+        """(locator, name, bytes); None, "" and 0 without one."""
+        if not self._columns.image:
+            return None, "", 0
+        column = self._top[self._columns.image]
+        found = picture_in(self.table.scalar(row, column))
+        if found is None:
+            return None, "", 0
+        if isinstance(found, str):
+            file = _locate(found, self._roots)
+            return file.path, file.name, file.size
+        return self.table.locator(row, column), "", found.size
+
+    def _text(self, row: int, column: str, missing: str) -> str:
+        value = _plain(self._value(row, column))
+        classes = self._classes.get(column)
+        if classes and isinstance(self._value(row, column), int):
+            value = classes[int(value)] if 0 <= int(value) < len(classes) else None
+        return text_field(value, column, missing=missing)
+
+    def _value(self, row: int, column: str) -> Any:
+        top = self._top[column]
+        value = self.table.scalar(row, top).as_py()
+        for part in column[len(top) + 1 :].split(".") if column != top else ():
+            value = value.get(part) if isinstance(value, dict) else None
+        return value
+
+
+def _inline(sample: Sample, has_answer: bool) -> Sample:
+    """Options into the text, as Vision-Flan words them; the gold one as the answer, unless a column has one."""
+    letters = LETTERS.lower()
+    listed = " ".join(f"({letter}) {option}" for letter, option in zip(letters, sample.options, strict=False))
+    answer = sample.answer if has_answer else f"({letters[sample.gold]}) {sample.options[sample.gold]}"
+    text = f"{sample.instruction}\nOptions: {listed}"
+    return replace(sample, instruction=text, answer=answer, options=(), gold=None)
+
+
+def _as_turns(turns: Any) -> Any:
+    """{role, content} as {from, value}; content is text, or parts of type text and image."""
+    if not isinstance(turns, list) or not all(isinstance(turn, dict) and "role" in turn for turn in turns):
+        return turns
+    return [{"from": turn["role"], "value": _content(turn.get("content"))} for turn in turns]
+
+
+def _content(content: Any) -> Any:
+    if not isinstance(content, list) or not all(isinstance(part, dict) for part in content):
+        return content
+    texts = [IMAGE_TOKEN if part.get("type") == "image" else part.get("text") or "" for part in content]
+    return "\n".join(text for text in texts if text)
+
+
+def _plain(value: Any) -> Any:
+    """A whole number, common where answers are counts, as its digits."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _top_of(column: str, columns: Sequence[str]) -> str:
+    """The data set's column that a name leads into."""
+    return column if column in columns else column.partition(".")[0]
+
+
+def _check_columns(columns: Columns, question: str | None, loaded: Loaded, key: str) -> None:
+    for field, column in columns.named().items():
+        if _top_of(column, loaded.columns) not in loaded.columns:
+            raise ValueError(f"{key}.columns.{field} is {column!r}: {loaded.name} has columns {loaded.columns}")
+    asked = [bool(columns.conversations), bool(columns.instruction), bool(question)]
+    if sum(asked) != 1:
+        raise ValueError(
+            f"{key}: set one of columns.conversations, columns.instruction and question; {loaded.name} has columns "
+            f"{loaded.columns}"
+        )
+    if not (columns.conversations or columns.answer or columns.gold):
+        raise ValueError(f"{key}: set columns.answer or columns.gold; {loaded.name} has columns {loaded.columns}")
+    if columns.options and columns.option_columns:
+        raise ValueError(f"{key}: set columns.options or columns.option_columns, not both")
+
+
+def _locate(name: str, roots: Sequence[ImageRoot]) -> Any:
+    """A named picture in the first root that it lies in; an absolute name, which `datasets` writes, must lead into one."""
+    problem = BadRow("image outside root", "image", name, "no folder to look in: set image_root")
+    if re.match(r"[a-z0-9+]+://", name):
+        raise BadRow("image is a URL", "image", name, "pictures are read from files only")
+    for root in roots:
+        try:
+            inside = Path(name).is_absolute() and Path(name).is_relative_to(root.root)
+            return root.locate(str(Path(name).relative_to(root.root)) if inside else name)
+        except BadRow as bad:
+            problem = bad
+    raise problem

@@ -1,0 +1,101 @@
+"""Cornell NLVR as a task: is a human-written statement about a picture of three boxes true or false?
+
+Format: `ROOT/dev/dev.json` and `ROOT/test/test.json`, JSON lines with `sentence`, `label`, `identifier`, `directory`; the
+picture of identifier `n-m` is `ROOT/dev/images/DIRECTORY/dev-n-m-0.png` (each pair has six renderings; the published
+subset keeps number 0). The public dev split is the validation set. Source: Suhr et al., ACL 2017.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from delamo.data import Task
+from delamo.data.identity import ContentDigest
+from delamo.data.image_paths import ImageFile, ImageRoot
+from delamo.data.quarantine import BadRow, quarantined, text_field
+from delamo.data.readers.json_records import Record, read_records
+from delamo.data.readers.subsets import take
+from delamo.records import Quarantined, Sample
+
+OPTIONS = ("true", "false")
+QUESTION = "Is this statement about the picture true or false? {statement}"
+
+
+def read_task(
+    *,
+    root: str | Path,
+    validation: str = "dev",
+    test: str = "test",
+    num_val_samples: int | None = None,
+    num_test_samples: int | None = None,
+    seed: int = 0,
+) -> Task:
+    """The task of two splits, each a folder of `root`; a subset is drawn from `seed`, None takes all.
+
+    Raises:
+        FileNotFoundError, NotADirectoryError: `root` does not hold the two splits.
+        ValueError: a split has no usable statement, or fewer than asked for, or both splits are the same.
+    """
+    if validation == test:
+        raise ValueError(f"task.validation and task.test are both {test!r}: choose two splits")
+    rows: list[Quarantined] = []
+    digest = ContentDigest()
+    samples = {}
+    for part, split, count, key in (
+        ("validation", validation, num_val_samples, "task.num_val_samples"),
+        ("test", test, num_test_samples, "task.num_test_samples"),
+    ):
+        before = len(rows)
+        found = _read_split(Path(root), split, rows)
+        chosen = take(found, count, seed, f"{key}, {Path(root) / split}", rows[before:])
+        for sample, image in chosen:
+            digest.add(sample, part=part, image_name=image.name, image_size=image.size)
+        samples[part] = [sample for sample, _ in chosen]
+    for row in rows:
+        digest.add_quarantined(row)
+    return Task(name="nlvr", digest=digest.hexdigest(), quarantined=rows, **samples)
+
+
+def _read_split(root: Path, split: str, rows: list[Quarantined]) -> dict[str, tuple[Sample, ImageFile]]:
+    path = root / split / f"{split}.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"task.root is {root}: no {split}/{split}.json in it (clone lil-lab/nlvr, folder nlvr)")
+    images = ImageRoot(root / split / "images", "task.root's images")
+    found: dict[str, tuple[Sample, ImageFile]] = {}
+    for record in read_records(path):
+        try:
+            sample, image = _read_statement(record, split, images)
+            if sample.id in found:
+                raise BadRow("duplicate id", "identifier", sample.id, "the first record with it is used")
+            found[sample.id] = (sample, image)
+        except BadRow as bad:
+            name = record.value.get("identifier") if isinstance(record.value, dict) else None
+            id = f"{split}-{name}" if isinstance(name, str) else None
+            rows.append(quarantined(bad, id=id, stage="task", file=path, record=record.number))
+    return found
+
+
+def _read_statement(record: Record, split: str, images: ImageRoot) -> tuple[Sample, ImageFile]:
+    if record.error:
+        raise BadRow("not JSON", "line", record.value, record.error)
+    if not isinstance(record.value, dict):
+        raise BadRow("not a record", "line", record.value)
+    value: dict[str, Any] = record.value
+    identifier = text_field(value.get("identifier"), "identifier", missing="no id")
+    statement = text_field(value.get("sentence"), "sentence", missing="no text")
+    label = text_field(value.get("label"), "label", missing="no answer")
+    if label not in OPTIONS:
+        raise BadRow("gold not among options", "label", label, f"options {list(OPTIONS)}")
+    folder = text_field(value.get("directory"), "directory", missing="image missing")
+    image = images.locate(f"{folder}/{split}-{identifier}-0.png")
+    sample = Sample(
+        id=f"{split}-{identifier}",
+        instruction=QUESTION.format(statement=statement),
+        answer=label,
+        options=OPTIONS,
+        gold=OPTIONS.index(label),
+        image=image.path,
+        source="nlvr",
+    )
+    return sample, image

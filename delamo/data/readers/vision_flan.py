@@ -1,0 +1,132 @@
+"""Vision-Flan (Xu et al. 2024) as a pool, and one of its tasks held out as a target.
+
+Format: LLaVA's JSON with a `task_name` in every record; the full set has 187 tasks and 1,664,261 records, the 191-task set
+186,103, and both hold their pictures beside the annotation file. An `id` is not unique in it, so a sample's id here is the
+record's own and eight digits of its content's sha256, whatever order the file is in. Names with letters outside ASCII are found
+as unzip may have written them (`#U00e9` for `é`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from delamo.data import Task
+from delamo.data.image_paths import ImageFile, ImageRoot
+from delamo.data.quarantine import BadRow, quarantined
+from delamo.data.readers.json_records import read_records
+from delamo.data.readers.llava_json import (
+    LlavaJsonPool,
+    as_task_sample,
+    existing,
+    id_or_none,
+    nothing_readable,
+    progress,
+    read_sample,
+)
+from delamo.data.readers.splits import Pictured, as_task, draw_both
+from delamo.records import Quarantined, Sample
+
+log = logging.getLogger(__name__)
+
+
+class VisionFlanPool(LlavaJsonPool):
+    """All records but those of the tasks that are held out; `held_out` counts these by task."""
+
+    def __init__(self, annotation: Path, image_root: Path, exclude_tasks: frozenset[str]) -> None:
+        self._exclude_tasks = exclude_tasks
+        self.held_out: Counter[str] = Counter()
+        super().__init__(annotation, image_root)
+        for name, number in sorted(self.held_out.items()):
+            log.info("pool %s: %d records of the held-out task %s are left out", annotation, number, name)
+
+    def _sample(self, value: Any) -> tuple[Sample, ImageFile | None]:
+        return _identified(value, self._images)
+
+    def _is_held_out(self, sample: Sample) -> bool:
+        self.held_out.update([sample.source] if sample.source in self._exclude_tasks else [])
+        return sample.source in self._exclude_tasks
+
+
+def read_pool(
+    *, annotation: str | Path, image_root: str | Path | None = None, exclude_tasks: Sequence[str | None] = ()
+) -> VisionFlanPool:
+    """The pool of an annotation file, without the tasks that serve as targets (None among their names is skipped).
+
+    Raises:
+        FileNotFoundError, NotADirectoryError: a path that does not exist.
+        ValueError: not JSON, or nothing usable.
+    """
+    path = existing(annotation, "pool.annotation")
+    root = Path(image_root) if image_root else path.parent
+    return VisionFlanPool(path, root, frozenset(name for name in exclude_tasks if name))
+
+
+def read_task(
+    *,
+    annotation: str | Path,
+    task_name: str,
+    image_root: str | Path | None = None,
+    num_val_samples: int,
+    num_test_samples: int,
+    seed: int = 0,
+) -> Task:
+    """One task of the file as a target: disjoint validation and test samples drawn from `seed` (paper: 1K and 1K).
+
+    A record with the question and the picture of an earlier one is quarantined (`repeated`), so that no test sample is seen in
+    validation.
+
+    Raises:
+        FileNotFoundError, NotADirectoryError: a path that does not exist.
+        ValueError: no record of that task, or fewer usable ones than asked for.
+    """
+    path = existing(annotation, "task.annotation")
+    images = ImageRoot(Path(image_root) if image_root else path.parent, "task.image_root")
+    rows: list[Quarantined] = []
+    found, names = _read_records_of(path, task_name, images, rows)
+    if not found and not rows:
+        known = ", ".join(sorted(names)[:8])
+        raise ValueError(f"task.task_name is {task_name!r}: {path} has no record of it; it has {known}, ...")
+    if not found:
+        raise nothing_readable(path, rows)
+    key = f"task.num_val_samples + task.num_test_samples, {path}, task {task_name}"
+    return as_task(
+        f"vision_flan/{task_name}", draw_both(found, num_val_samples, num_test_samples, seed, key, rows), rows
+    )
+
+
+def _read_records_of(
+    path: Path, task_name: str, images: ImageRoot, rows: list[Quarantined]
+) -> tuple[dict[str, Pictured], set[str]]:
+    """Usable questions of one task by id, and all task names that the file holds; what is unusable goes to `rows`."""
+    found: dict[str, Pictured] = {}
+    names: set[str] = set()
+    seen: set[tuple[str, str | None]] = set()
+    for record in progress(read_records(path), f"reading {path.name}"):
+        name = record.value.get("task_name") if isinstance(record.value, dict) else None
+        names.update([name] if isinstance(name, str) else [])
+        if name != task_name:
+            continue
+        try:
+            sample, image = _identified(record.value, images)
+            sample = as_task_sample(sample)
+            if (sample.instruction, sample.image) in seen:
+                raise BadRow("repeated", "id", sample.id, "the first record with its question and picture is used")
+            seen.add((sample.instruction, sample.image))
+            found[sample.id] = (sample, image.name if image else "", image.size if image else 0)
+        except BadRow as bad:
+            rows.append(quarantined(bad, id=id_or_none(record), stage="task", file=path, record=record.number))
+    return found, names
+
+
+def _identified(value: Any, images: ImageRoot) -> tuple[Sample, ImageFile | None]:
+    """A record under an id that its content makes unique."""
+    sample, image = read_sample(value, images)
+    content = "\0".join((sample.source, sample.instruction, sample.answer, image.name if image else ""))
+    digits = hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return dataclasses.replace(sample, id=f"{sample.id}#{digits}"), image

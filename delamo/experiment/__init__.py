@@ -1,0 +1,1 @@
+"""One experiment: its config, and its data and models, opened on demand."""

@@ -1,0 +1,134 @@
+"""What is asked and what comes back, and the key under which a reply is kept."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from delamo.models.api.images import picture_digest
+from delamo.store import digest_of
+
+SCHEMA = 1  # of keys; raise it when a request of the same fields is sent in another way
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """What all requests of one teacher have in common; every field can change an answer."""
+
+    model: str
+    revision: str | None = None
+    """Of the served weights, where only the user knows it."""
+    api: str = "chat"
+    """`chat` sends the prompt as a user's message, `completions` sends the very text."""
+    api_base: str | None = None
+    reasoning_effort: str | None = None
+    image_detail: str | None = None
+    max_image_pixels: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The model as the service calls it: without litellm's provider."""
+        return self.model.partition("/")[2] or self.model
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return dataclasses.asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One call."""
+
+    text: str
+    image: str | None = None
+    """Locator of a picture that goes along."""
+    max_tokens: int
+    temperature: float = 0.0
+    top_logprobs: int | None = None
+    """Most probable tokens to list for each token of the reply; None asks for no log-probabilities."""
+    token_ids: tuple[int, ...] = ()
+    """Tokens whose log-probabilities the reply must hold, whatever their rank (vLLM)."""
+    stop: tuple[str, ...] = ()
+    sample: int = 0
+    """Number of a draw, where one prompt is asked several times at a temperature."""
+
+    @property
+    def wants_logprobs(self) -> bool:
+        return self.top_logprobs is not None
+
+    def to_dict(self, service: Service) -> dict[str, Any]:
+        """All that can change the answer, as JSON values; a picture by the digest of its bytes. Raises ImageError."""
+        fields = dataclasses.asdict(self) | {"image": picture_digest(self.image) if self.image else None}
+        return {"schema": SCHEMA, "service": service.to_dict(), **fields}
+
+    def key(self, service: Service) -> str:
+        """sha256 of the canonical JSON of `to_dict`. Raises ImageError."""
+        return digest_of(self.to_dict(service))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """A complete reply."""
+
+    text: str
+    finish: str
+    positions: tuple[tuple[tuple[str, float], ...], ...] = ()
+    """For each token of the reply the (token, log-probability) pairs that were listed; empty where none were asked for."""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A reply that came, was perhaps paid for, and must not be used."""
+
+    reason: str
+    detail: str
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+def read_reply(body: dict[str, Any], request: Request) -> Reply | Rejected:
+    """An OpenAI-style response, of chat or completions, live or out of a batch file.
+
+    Good is: one choice, a proper end, text, and where they were asked for log-probabilities for each of its tokens.
+    """
+    usage = body.get("usage") or {}
+    tokens = {key: int(usage.get(key) or 0) for key in ("prompt_tokens", "completion_tokens")}
+    choices = body.get("choices") or []
+    if len(choices) != 1:
+        return Rejected("no reply", f"{len(choices)} choices", **tokens)
+    choice = choices[0]
+    text = _text(choice)
+    finish = choice.get("finish_reason")
+    may_be_cut = (
+        request.wants_logprobs or request.sample > 0
+    )  # these are asked for a few tokens and read from the start
+    if finish == "content_filter":
+        return Rejected("content filter", "finish_reason is content_filter", **tokens)
+    if finish != "stop" and not (finish == "length" and may_be_cut):
+        return Rejected("reply cut off", f"finish_reason is {finish}", **tokens)
+    if not text.strip() and not request.wants_logprobs:  # an end of text has log-probabilities too
+        return Rejected("empty reply", f"the text is {text!r}", **tokens)
+    positions = _positions(choice) if request.wants_logprobs else ()
+    if request.wants_logprobs and (not positions or not all(positions)):
+        return Rejected("no log-probabilities", "the service returned none, or not for every token", **tokens)
+    return Reply(text=text, finish=finish, positions=positions, **tokens)
+
+
+def _text(choice: dict[str, Any]) -> str:
+    message = choice.get("message")
+    return (choice.get("text") if message is None else message.get("content")) or ""
+
+
+def _positions(choice: dict[str, Any]) -> tuple[tuple[tuple[str, float], ...], ...]:
+    found = choice.get("logprobs") or {}
+    if found.get("content") is not None:  # chat
+        return tuple(
+            tuple((top["token"], float(top["logprob"])) for top in entry.get("top_logprobs") or ())
+            for entry in found["content"]
+        )
+    return tuple(
+        tuple((token, float(value)) for token, value in (row or {}).items()) for row in found.get("top_logprobs") or ()
+    )

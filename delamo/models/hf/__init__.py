@@ -1,0 +1,1 @@
+"""What students and local teachers share of transformers: loading, processors, templates, batches, decoding, adapters."""

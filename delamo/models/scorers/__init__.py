@@ -1,0 +1,1 @@
+"""Models that score or embed samples for a selector: sentence encoder, IFD scorer, hidden states, gradients."""

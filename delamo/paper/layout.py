@@ -1,0 +1,238 @@
+"""Runs in the layout of one of the paper's tables: numbers only; `layout_tables` prints them.
+
+At the microworld's scale the targets, budgets and models are others: which stands in the place of which, `conf/scale` says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from delamo.metrics import statistics
+from delamo.metrics.statistics import Comparison
+from delamo.paper import matching, presets
+from delamo.paper.measures import BOOTSTRAP_SEED, MEASURES, Asked, NotRecordedError, Value
+from delamo.paper.numbers import ACCURACY, LOST, MICRO, PAPER, Column, Head, PaperTable, Row, resolved
+from delamo.report import variants
+from delamo.report.comparison import ALPHA
+from delamo.report.variants import PRETRAINED, RANDOM
+from delamo.runs.read import Collected, Run
+
+NOT_RUN, NO_COUNTERPART, NOT_RECORDED = "not run", "no counterpart", "not recorded"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One cell of the table."""
+
+    row: int
+    column: int
+    paper: float | str | None
+    """In the column's unit; None where the paper prints none, `LOST` where our copy lacks it."""
+    choices: Mapping[str, Any] | None
+    """The overrides that make the cell; None where the scale has no counterpart."""
+    runs: tuple[Run, ...] = ()
+    value: Value | None = None
+    missing: str | None = None
+    """Why there is no value: `NOT_RUN`, `NO_COUNTERPART`, `NOT_RECORDED`; None also where none is asked for."""
+    detail: str | None = None
+    """What was not recorded."""
+    versus_random: Comparison | None = None
+    p_holm: float | None = None
+
+    @property
+    def beats_random(self) -> bool:
+        """Ahead, p after Holm below 0.05, and the interval over items and runs above zero."""
+        found, p = self.versus_random, self.p_holm
+        return found is not None and p is not None and p < ALPHA and found.interval.low > 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """One table at one scale."""
+
+    table: PaperTable
+    scale: str
+    entries: list[list[Entry]]
+    """[row][column]"""
+    deviations: dict[str, Any]
+    """Settings of the runs that are not the preset's."""
+    left_out: list[Run]
+    """Runs of these cells with other settings than those shown."""
+    superseded: list[Run]
+    """Runs of these cells that a newer run replaces."""
+    num_unfinished: int
+
+    @property
+    def is_micro(self) -> bool:
+        """Whether the runs are of the microworld."""
+        return self.scale == MICRO
+
+    @property
+    def asked(self) -> list[Entry]:
+        """The entries that a run of their own should fill."""
+        some = [entry for row in self.entries for entry in row if is_asked(self.table, entry)]
+        return [entry for entry in some if not self.table.rows[entry.row].of]
+
+
+def lay_out(found: Collected, table: PaperTable) -> list[Layout]:
+    """The table from these runs, once for each scale that has any.
+
+    Raises:
+        ValueError: no run belongs to a cell of it.
+    """
+    layouts = [at_scale(found, table, scale) for scale in (PAPER, MICRO)]
+    some = [one for one in layouts if any(entry.runs for row in one.entries for entry in row)]
+    if not some:
+        raise ValueError(
+            f"table is {table.name}: none of the {len(found.runs)} finished runs under {found.root} is one of its cells; "
+            f"`delamo run -m experiment={table.name} scale=micro` makes them (a smoke grid, "
+            "fast=true, has budgets of its own: `delamo report` without table)"
+        )
+    return some
+
+
+def is_asked(table: PaperTable, entry: Entry) -> bool:
+    """Whether there should be a number: the paper prints one, or the row is one of ours."""
+    return entry.paper is not None or table.rows[entry.row].form is not None or bool(table.rows[entry.row].of)
+
+
+def column_name(column: Column, scale: str) -> str:
+    """The head of a column: the paper's, or in the microworld the target's own name."""
+    if scale == PAPER:
+        return column.name
+    if column.ours:
+        return column.ours
+    task = (resolved(column.cell, scale) or {}).get("task")
+    return task.removeprefix("micro/") if task else column.name
+
+
+def labels(layout: Layout, row: int) -> list[str]:
+    """What names a row of ours, one for each head."""
+    table = layout.table
+    if not layout.is_micro:
+        return list(table.rows[row].labels)
+    entries = layout.entries[row]
+    pairs = zip(table.heads, table.rows[row].labels, strict=True)
+    return [_label(head, said, entries[-1]) for head, said in pairs]
+
+
+def _label(head: Head, said: str, entry: Entry) -> str:
+    """The paper's word, or our value of the key that it stands for."""
+    if head.key is None or said in ("-", "0"):
+        return said
+    if entry.choices is None:
+        return f"({said})"
+    if head.key == "budget" and "budget" not in entry.choices:
+        counts = {run.metrics["selection"]["num_samples"] for run in entry.runs}
+        return f"{counts.pop():,}" if len(counts) == 1 else "-"
+    key = {"budget": "budget.num_samples"}.get(head.key, head.key)
+    value = presets.value(entry.choices, MICRO, key if "." in key else f"{key}.name")
+    if isinstance(value, int | float):
+        return f"{value:,}" if isinstance(value, int) else f"{value:g}"
+    return str(value).removeprefix("micro/")
+
+
+def at_scale(found: Collected, table: PaperTable, scale: str) -> Layout:
+    """The table from the runs that belong to its cells at one scale; there may be none."""
+    places = [(row, column) for row in range(len(table.rows)) for column in range(len(table.columns))]
+    chosen = {place: table.choices(*place, scale) for place in places}
+    wanted = {place: choices for place, choices in chosen.items() if choices and not table.rows[place[0]].of}
+    matched = matching.find(wanted, found.runs, scale)
+    entries = [
+        [_entry(table, row, column, chosen[row, column], matched, found.runs) for column in range(len(table.columns))]
+        for row in range(len(table.rows))
+    ]
+    entries = _summaries(table, _judged(table, entries, found.runs))
+    return Layout(
+        table=table,
+        scale=scale,
+        entries=entries,
+        deviations=matched.deviations,
+        left_out=matched.left_out,
+        superseded=matched.superseded,
+        num_unfinished=len(found.unfinished),
+    )
+
+
+def _entry(
+    table: PaperTable,
+    row: int,
+    column: int,
+    choices: Mapping[str, Any] | None,
+    matched: matching.Found,
+    all_runs: Sequence[Run],
+) -> Entry:
+    runs = tuple(matched.runs.get((row, column), ()))
+    entry = Entry(row=row, column=column, paper=table.rows[row].values[column], choices=choices, runs=runs)
+    if not is_asked(table, entry) or table.rows[row].of:
+        return entry
+    if choices is None:
+        return replace(entry, missing=NO_COUNTERPART)
+    if not runs:
+        return replace(entry, missing=NOT_RUN)
+    try:
+        asked = Asked(runs=runs, untuned=_peers(runs[0], PRETRAINED, all_runs), form=table.rows[row].form)
+        return replace(entry, value=MEASURES[table.columns[column].measure](asked))
+    except ValueError as why:
+        known = isinstance(why, NotRecordedError)
+        return replace(entry, missing=NOT_RECORDED, detail=str(why) if known else f"{runs[0].path}: {why}")
+
+
+def _peers(run: Run, selector: str, runs: Sequence[Run]) -> list[Run]:
+    """The runs of another selector to compare a run with: same target, student and settings, one for each seed."""
+    same = [
+        other
+        for other in runs
+        if other.cell["selector"] == selector
+        and all(other.cell[role] == run.cell[role] for role in ("task", "student"))
+        and (selector == PRETRAINED or other.cell["budget"] == run.cell["budget"])
+        and variants.same_setting(run, other)
+    ]
+    return variants.newest(same)[0]
+
+
+def _judged(table: PaperTable, entries: list[list[Entry]], runs: Sequence[Run]) -> list[list[Entry]]:
+    """Accuracies that have a budget against random's at the same one, with Holm's correction over the table."""
+    compared = [[_compared(table, entry, runs) for entry in row] for row in entries]
+    judged = [entry for row in compared for entry in row if entry.versus_random]
+    adjusted = statistics.holm([entry.versus_random.p for entry in judged])
+    p_holm = {(entry.row, entry.column): p for entry, p in zip(judged, adjusted, strict=True)}
+    return [[replace(entry, p_holm=p_holm.get((entry.row, entry.column))) for entry in row] for row in compared]
+
+
+def _compared(table: PaperTable, entry: Entry, runs: Sequence[Run]) -> Entry:
+    import numpy as np
+
+    judged = table.columns[entry.column].measure == ACCURACY and entry.choices and "budget" in entry.choices
+    if not judged or entry.value is None or entry.choices["selector"] in (PRETRAINED, RANDOM):
+        return entry
+    random = _peers(entry.runs[0], RANDOM, runs)
+    if not random:
+        return entry
+    both = [run.outcomes for run in entry.runs], [run.outcomes for run in random]
+    return replace(entry, versus_random=statistics.compare(*both, rng=np.random.default_rng(BOOTSTRAP_SEED)))
+
+
+def _summaries(table: PaperTable, entries: list[list[Entry]]) -> list[list[Entry]]:
+    """Fill the rows that are mean and standard deviation of others."""
+    return [
+        [_summary(row, [entries[other][entry.column] for other in row.of], entry) for entry in found]
+        if row.of
+        else found
+        for row, found in zip(table.rows, entries, strict=True)
+    ]
+
+
+def _summary(row: Row, parts: Sequence[Entry], entry: Entry) -> Entry:
+    theirs = [part.paper for part in parts]
+    paper = statistics.over_seeds(theirs).mean if not {None, LOST}.intersection(theirs) else None
+    found = [part.value for part in parts]
+    if None in found:
+        return replace(entry, paper=paper, missing=NOT_RUN)
+    summary = statistics.over_seeds([value.mean for value in found])
+    runs = tuple(run for part in parts for run in part.runs)
+    return replace(
+        entry, paper=paper, runs=runs, value=Value(mean=summary.mean, sd=summary.sd, n=found[0].n, num_runs=len(runs))
+    )

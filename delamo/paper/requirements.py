@@ -1,0 +1,162 @@
+"""What a cell at the paper's scale needs that is not here: weights, data, a key or a server, a GPU. Looked for on disk; nothing is asked over a network."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from delamo.config.selectors import SELECTOR_SCHEMAS
+from delamo.metrics.statistics import mean
+from delamo.paper import presets
+from delamo.paper.numbers import PAPER, paper_table
+from delamo.report import variants
+from delamo.selectors import SELECTORS
+
+NUM_GPUS = 8  # paper, appendix H: 8 x A100-40GB
+NUM_RANDOM_RUNS = 3  # paper, section 4.1
+TUNING_COLUMN = "Fine-tuning (s)"
+FULL_DATA = "1,552K"
+GPU = "GPU"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Need:
+    """One thing that is missing."""
+
+    kind: str
+    """In one word, for a table: student, pool, data, teacher, scorer, steps, selector, GPU."""
+    what: str
+    """Which, and where it was looked for."""
+
+
+def missing(choices: Mapping[str, Any]) -> tuple[Need, ...]:
+    """What is not here of what the cell needs, in a fixed order.
+
+    Args:
+        choices: the overrides that make the cell.
+    """
+    selector = choices["selector"]
+    if not presets.exists("selector", selector):
+        return (Need("selector", f"selector={selector}, which this version does not have"),)
+    values = presets.values(choices, PAPER)
+    unused = variants.UNUSED.get(selector, ())
+    found = [_weights("student", values["student.path"]), *_data(values)]
+    if "pool." not in unused and not _is_file(values.get("pool.annotation")):
+        found.append(Need("pool", f"{values['pool.name']}: no {values.get('pool.annotation')}"))
+    if "teacher." not in unused:
+        found.append(_teacher(values))
+    if "mistakes.path" in values and "mistakes." not in unused and not _is_file(values["mistakes.path"]):
+        found.append(
+            Need("steps", f"annotated mistake steps: no {values['mistakes.path']}; the authors' were not released")
+        )
+    found += [_weights("scorer", values[key]) for key in ("selector.encoder", "selector.scorer") if values.get(key)]
+    if not has_gpu():
+        found.append(Need(GPU, "a GPU: nvidia-smi is not found (the paper: 8 x A100-40GB)"))
+    return tuple(dict.fromkeys(need for need in found if need))
+
+
+def gpu_hours(choices: Mapping[str, Any]) -> float:
+    """GPU-hours of one tuning by the paper's own timings (Table 6), in proportion to the samples; answering is not in them.
+
+    100K samples took 4,041 to 4,647 s on eight A100-40GB, the whole pool 72,410 s.
+    """
+    seconds = _tuning_seconds()
+    if choices["selector"] == "full_data":
+        return seconds[FULL_DATA] * NUM_GPUS / 3600
+    if choices["selector"] == variants.PRETRAINED:
+        return 0.0
+    return seconds["100K"] * _num_samples(choices) / 100_000 * NUM_GPUS / 3600
+
+
+def tunings(choices: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    """What tells a cell's tunings from others: none for an untouched student, one for each seed of random selection.
+
+    A method that does not look at the target is tuned once for all of them, as long as the audit removes nothing from the pool.
+    """
+    selector = choices["selector"]
+    if selector == variants.PRETRAINED:
+        return []
+    unused = variants.UNUSED.get(selector, ())
+    own = {key: value for key, value in essential(choices).items() if not f"{key}.".startswith(tuple(unused))}
+    if not SELECTORS[SELECTOR_SCHEMAS[f"selector/{selector}"]].looks_at_the_task:
+        own = {key: value for key, value in own.items() if key != "task" and not key.startswith("task.")}
+    seeds = [own.get("seed", 0)] if "seed" in own or selector != variants.RANDOM else range(NUM_RANDOM_RUNS)
+    return [tuple(sorted({**own, "seed": seed}.items(), key=repr)) for seed in seeds]
+
+
+def essential(choices: Mapping[str, Any]) -> dict[str, Any]:
+    """The overrides that say something other than the scale's defaults; the task and the selector always stand."""
+    groups = presets.groups(PAPER)
+    kept = {}
+    for key, value in choices.items():
+        others = {other: chosen for other, chosen in choices.items() if other != key}
+        default = presets.value(others, PAPER, key) if "." in key else groups.get(key)
+        if key in ("task", "selector") or value != default:
+            kept[key] = value
+    return kept
+
+
+@lru_cache(maxsize=1)
+def has_gpu() -> bool:
+    """Whether there seems to be one; torch is not asked, which takes seconds."""
+    return shutil.which("nvidia-smi") is not None
+
+
+def _num_samples(choices: Mapping[str, Any]) -> int:
+    if choices["selector"] == "validation_data":
+        return presets.value(choices, PAPER, "task.num_val_samples")
+    return presets.value(choices, PAPER, "budget.num_samples")
+
+
+@lru_cache(maxsize=1)
+def _tuning_seconds() -> dict[str, float]:
+    """Samples as the paper writes them -> seconds, the mean where it gives several."""
+    table = paper_table("table6")
+    place = [column.name for column in table.columns].index(TUNING_COLUMN)
+    taken: dict[str, list[float]] = {}
+    for row in table.rows:
+        if row.values[place] is not None:
+            taken.setdefault(row.labels[-1], []).append(row.values[place])
+    return {samples: mean(seconds) for samples, seconds in taken.items()}
+
+
+def _data(values: Mapping[str, Any]) -> list[Need | None]:
+    """The target's files: `annotation`, `root` and the like."""
+    keys = [key for key in ("task.annotation", "task.root", "task.validation", "task.test") if values.get(key)]
+    gone = [values[key] for key in keys if not Path(values[key]).exists()]
+    return [Need("data", f"{values['task.name']}: no {', '.join(gone)}")] if gone else []
+
+
+def _teacher(values: Mapping[str, Any]) -> Need | None:
+    """A key in the environment, a server, or local weights."""
+    name, key = values["teacher.name"], values.get("teacher.api_key_env")
+    if key:
+        return None if key in os.environ else Need("teacher", f"{name}: no API key in the environment variable {key}")
+    if values.get("teacher.api_base"):
+        return Need("teacher", f"{name}: a server at {values['teacher.api_base']} (whether it runs was not asked)")
+    return _weights("teacher", values["teacher.path"]) if values.get("teacher.path") else None
+
+
+def _weights(kind: str, path: str) -> Need | None:
+    return None if _has_weights(path) else Need(kind, f"the weights of {path}: neither a folder nor in the hub's cache")
+
+
+@lru_cache(maxsize=32)
+def _has_weights(path: str) -> bool:
+    if path.startswith("package:") or Path(path).exists():
+        return True
+    if path and any(metadata.distributions(name=path)):  # models that travel in packages of their own
+        return True
+    from huggingface_hub import try_to_load_from_cache
+
+    return isinstance(try_to_load_from_cache(path, "config.json"), str)
+
+
+def _is_file(path: Any) -> bool:
+    return bool(path) and Path(path).is_file()

@@ -1,0 +1,172 @@
+"""Opens a cell without computing anything: data that is there is read, what is not there is known by its config."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from delamo.config.compose import identity_of
+from delamo.config.data import PoolConfig, TaskConfig
+from delamo.data import Pool, Task
+from delamo.experiment.config import ExperimentConfig
+from delamo.experiment.experiment import Experiment, check_budget, read_pool, read_task
+from delamo.pipeline import audit_step, leave_out, plan_experiment
+from delamo.plan.assumptions import Assumptions
+from delamo.records import Quarantined, Sample
+from delamo.stages.base import Graph, Plan
+from delamo.store import Store, digest_of
+
+MISSING_DATA = (FileNotFoundError, NotADirectoryError, ImportError)
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadPool:
+    """Stands for samples that are not here: an identity that follows from the config, and a size, 0 where it is not known."""
+
+    name: str
+    digest: str
+    size: int
+    quarantined: Sequence[Quarantined] = ()
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __iter__(self) -> Iterator[Sample]:
+        return iter(())
+
+    def get(self, id: str) -> Sample:
+        """Raises KeyError: nothing was read."""
+        raise KeyError(f"{id!r}: pool {self.name} was not read")
+
+    def ids(self) -> Sequence[str]:
+        """None, of however many there are."""
+        return ()
+
+
+@dataclass
+class PlannedCell(Experiment):
+    """A cell of which parts may not be here."""
+
+    num_validation: int = 0
+    """0 where it is not known, likewise `num_test`."""
+    num_test: int = 0
+    missing: list[str] = field(default_factory=list)
+    """What was not read, and why."""
+    leaky: bool = False
+    """Whether to plan as if the audit removed something else for each task."""
+
+    @property
+    def selectable(self) -> Pool:
+        """As the real cell's; validation samples that were not read stand for the pool that is made of them."""
+        if self.selector.own_pool and isinstance(self.pool_of_task, UnreadPool):
+            return self.pool_of_task
+        if self.leaky and not self.selector.own_pool:
+            digest = digest_of(["leaks", self.pool.digest, self.task.digest])
+            return UnreadPool(self.pool.name, digest, len(self.pool))
+        return super().selectable
+
+    @cached_property
+    def pool_of_task(self) -> Pool | None:
+        """The validation samples as a pool, where they were not read."""
+        unread = not self.task.validation
+        return (
+            UnreadPool("validation", digest_of(["validation", self.task.digest]), self.num_validation)
+            if unread
+            else None
+        )
+
+    @cached_property
+    def samples_digests(self) -> dict[str, str]:
+        """Of the config, where the samples were not read."""
+        if self.task.validation or self.task.test:
+            return super().samples_digests
+        return {split: digest_of([split, self.task.digest]) for split in ("validation", "test")}
+
+    @cached_property
+    def teacher_digest(self) -> str:
+        """Of the config, where the teacher's recorded replies are not here."""
+        try:
+            return super().teacher_digest
+        except MISSING_DATA as error:
+            self.missing.append(str(error))
+            return digest_of(["unread", identity_of(self.config.teacher)])
+
+    def content_digest(self, file: Path) -> str:
+        """Of the name, where the file is not here."""
+        try:
+            return super().content_digest(file)
+        except MISSING_DATA:
+            self.missing.append(f"{file}: no such file")
+            return digest_of(["unread", str(file)])
+
+
+@dataclass(slots=True)
+class Opener:
+    """Opens the cells of a grid."""
+
+    assume: Assumptions
+
+    def open(self, config: ExperimentConfig, *, leaky: bool = False) -> tuple[PlannedCell, Plan]:
+        """The cell and its graph; no step is computed.
+
+        Args:
+            leaky: plan as if the audit removed samples for each task, so that tasks share no selection.
+
+        Raises:
+            ValueError: data that is here and cannot be used, or a budget above the pool.
+        """
+        task, why_task = _tried(read_task, config.task)
+        pool, why_pool = _tried(read_pool, config.pool)
+        cell = PlannedCell(
+            config,
+            Graph(Store(Path(config.paths.store))),
+            task or self._unread_task(config.task),
+            pool or self._unread_pool(config.pool),
+            num_validation=len(task.validation) if task else _size(config.task, "num_val_samples"),
+            num_test=len(task.test) if task else self._num_test(config.task),
+            missing=[why for why in (why_task, why_pool) if why],
+        )
+        if len(cell.pool):
+            check_budget(cell)
+        audit = audit_step(cell)
+        if audit and audit.stage.done:
+            leave_out(cell, audit)
+        elif audit:
+            cell.leaky = leaky
+        plan = plan_experiment(cell)
+        plan.audit = audit
+        return cell, plan
+
+    def _unread_task(self, config: TaskConfig) -> Task:
+        return Task(name=config.name, validation=(), test=(), digest=unread_digest(config))
+
+    def _unread_pool(self, config: PoolConfig) -> UnreadPool:
+        return UnreadPool(config.name, unread_digest(config), self.assume.pool_sizes.get(config.name, 0))
+
+    def _num_test(self, config: TaskConfig) -> int:
+        return _size(config, "num_test_samples") or self.assume.test_sizes.get(config.name, 0)
+
+
+def _tried(read: Callable[[Any], Any], config: TaskConfig | PoolConfig) -> tuple[Any, str | None]:
+    """(what `read` gives or None, why there is none)."""
+    try:
+        return read(config), None
+    except MISSING_DATA as error:
+        return None, str(error)
+
+
+def unread_digest(config: TaskConfig | PoolConfig) -> str:
+    """Identity of data by its config. Lists are sets: tasks that are excluded twice, or by null, are excluded."""
+    fields = {name: _as_set(value) if isinstance(value, list) else value for name, value in identity_of(config).items()}
+    return digest_of(["unread", fields])
+
+
+def _as_set(values: list[Any]) -> list[Any]:
+    return sorted({value for value in values if value is not None})
+
+
+def _size(config: TaskConfig, key: str) -> int:
+    return getattr(config, key, None) or 0

@@ -1,0 +1,64 @@
+"""GPU-hours by the paper's own timings, and disk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+
+from delamo.config.choices import TuningMethod
+from delamo.experiment.config import TuningConfig
+from delamo.plan.assumptions import Assumptions, LanguageModel
+from delamo.plan.counting import Work, num_items, num_selected
+
+BYTES_PER_WEIGHT = 4  # of an adapter: what is trained has 32 bits
+
+
+def tuning_gpu_hours(work: Work, assume: Assumptions) -> float | None:
+    """Of one tuning, by the paper's Table 6; None for embedded weights, which its GPUs would not notice, and an unknown pool."""
+    num_samples = num_items(work)
+    if work.cell.config.student.path.startswith("package:") or num_samples is None:
+        return None
+    seconds = tuning_seconds(num_samples * work.cell.config.tuning.epochs, assume.tuning_seconds)
+    return seconds * assume.tuning_gpus / 3600
+
+
+def tuning_seconds(num_samples: float, measured: Mapping[int, float]) -> float:
+    """Between two measured points on the line through them; below the first and above the last, in proportion to it."""
+    points = sorted(measured.items())
+    if num_samples <= points[0][0]:
+        return num_samples * points[0][1] / points[0][0]
+    for (n, seconds), (more, longer) in pairwise(points):
+        if num_samples <= more:
+            return seconds + (num_samples - n) * (longer - seconds) / (more - n)
+    return num_samples * points[-1][1] / points[-1][0]
+
+
+def is_measured(num_samples: float, measured: Mapping[int, float]) -> bool:
+    """Whether the paper timed a tuning on so many samples."""
+    return num_samples in measured
+
+
+def disk_bytes(work: Work, assume: Assumptions) -> float | None:
+    """Of one result, where no manifest says it; None where nothing is known."""
+    if work.stage == "tuning":
+        model = assume.language_models.get(work.cell.config.student.name)
+        known = model is not None and work.cell.config.tuning.method is not TuningMethod.full
+        return BYTES_PER_WEIGHT * trained_weights(model, work.cell.config.tuning) if known else None
+    items = num_selected(work.step, work.cell) if work.stage == "selection" else num_items(work)
+    each = assume.bytes_per_item.get(work.stage.removeprefix("validation_"))
+    if work.stage in ("gradients", "validation_gradients"):
+        selector = work.cell.config.selector
+        each = selector.projection_dim * selector.warmup_epochs * 2  # 16 bits
+    return None if items is None or each is None else items * each
+
+
+def trained_weights(model: LanguageModel, tuning: TuningConfig) -> int:
+    """Of LoRA on all linear maps of a language model's attention and MLP: rank x (inputs + outputs) for each map.
+
+    Source: LoRA (Hu et al. 2021), section 4.1; the projector is trained whole where it has a learning rate.
+    """
+    hidden, key_value, inner = model.hidden, model.key_value, model.intermediate
+    attention = 2 * (hidden + hidden) + 2 * (hidden + key_value)
+    mlp = 3 * (hidden + inner)
+    projector = model.projector if tuning.projector_learning_rate is not None else 0
+    return model.num_layers * tuning.lora_rank * (attention + mlp) + projector

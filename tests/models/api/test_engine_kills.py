@@ -1,0 +1,70 @@
+"""Killed at random moments, again and again: no accepted reply is lost, and none but those on the wire is paid for twice."""
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+from delamo.models.api.requests import Reply, Request, Service
+from delamo.models.api.transcripts import LOG, Transcripts
+
+CALLS, AT_ONCE, KILLS = 300, 8, 12
+AT_MOST = 24  # replies of a process that will be killed: so there is always something left for the next one
+WORKER = """
+import asyncio, sys
+from pathlib import Path
+from delamo.models.api.budget import Budget, Prices
+from delamo.models.api.client import Engine
+from delamo.models.api.requests import Request, Service
+from delamo.models.api.transcripts import Transcripts
+
+folder, bill = Path(sys.argv[1]), open(sys.argv[2], "a", buffering=1)
+calls, at_once, at_most = map(int, sys.argv[3:])
+
+class Paid:
+    sent = 0
+
+    async def send(self, request):
+        bill.write(request.text + "\\n")
+        self.sent += 1
+        await asyncio.sleep(0.02 if self.sent <= at_most else 3600)
+        choice = {"finish_reason": "stop", "message": {"content": "reply to " + request.text}}
+        return {"choices": [choice], "usage": {"prompt_tokens": 1, "completion_tokens": 1}}
+
+service, transcripts = Service(model="m"), Transcripts(folder)
+engine = Engine(service, transcripts, Paid(), Budget(Prices(1, 1), None, lambda: 0.0), concurrency=at_once)
+print("open", flush=True)
+engine.ask([Request(text=str(i), max_tokens=9) for i in range(calls)], label="ask")
+"""
+
+
+def start(tmp_path, at_most):
+    """A process that asks for all replies, and waits for ever after `at_most` of them."""
+    arguments = [tmp_path / "t", tmp_path / "bill", CALLS, AT_ONCE, at_most]
+    command = [sys.executable, "-c", WORKER, *map(str, arguments)]
+    worker = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[3])
+    assert worker.stdout.readline() == "open\n"
+    return worker
+
+
+def test_kills_lose_nothing_and_cost_what_was_on_the_wire(tmp_path):
+    rng = random.Random(0)
+    for _ in range(KILLS):
+        worker = start(tmp_path, AT_MOST)
+        time.sleep(rng.uniform(0.0, 0.12))
+        worker.send_signal(signal.SIGKILL)
+        assert worker.wait() == -signal.SIGKILL
+    assert 0 < Transcripts(tmp_path / "t").num_replies() <= KILLS * AT_MOST < CALLS
+    assert start(tmp_path, CALLS).wait() == 0
+    bill = Counter((tmp_path / "bill").read_text().split())
+    assert set(bill) == {str(i) for i in range(CALLS)}
+    assert sum(bill.values()) - CALLS <= KILLS * AT_ONCE
+    transcripts = Transcripts(tmp_path / "t")
+    assert transcripts.num_replies() == CALLS == len((tmp_path / "t" / LOG).read_bytes().splitlines())
+    for i in range(CALLS):
+        reply = transcripts.get(Request(text=str(i), max_tokens=9).key(Service(model="m")))
+        assert isinstance(reply, Reply) and reply.text == f"reply to {i}"
+    assert transcripts.paid == 2 * CALLS

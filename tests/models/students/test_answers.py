@@ -1,0 +1,84 @@
+"""From replies to answers and outcomes: nothing is lost on the way, and unparsed is not wrong."""
+
+from dataclasses import replace
+
+import pytest
+
+from delamo.models.hf.chat import SampleError
+from delamo.models.students.answers import ask, read_reply
+from delamo.models.students.local import Reply
+from delamo.records import Sample
+from delamo.stages.answers import collect_answers
+from delamo.stages.evaluation import evaluate
+
+CHOICE = Sample(id="c", instruction="Big or small?", answer="small", options=("big", "small"), gold=1)
+OPEN = Sample(id="o", instruction="What is it?", answer="A sink.")
+DECODING = {"max_new_tokens": 5, "batch_size": 2}
+
+
+class Scripted:
+    """A student of given replies, in an order of its own."""
+
+    def __init__(self, replies):
+        self.given = replies
+
+    def replies(self, samples, **decoding):
+        self.decoding = decoding
+        yield from sorted(enumerate(self.given[sample.id] for sample in samples), reverse=True)
+
+
+def rows(*texts):
+    samples = [replace(CHOICE, id=f"c{number}") for number in range(len(texts))]
+    given = [SampleError("too long", "9 tokens") if text is None else Reply(text, 4, False) for text in texts]
+    return samples, Scripted(dict(zip([sample.id for sample in samples], given, strict=True)))
+
+
+@pytest.mark.parametrize(
+    ("sample", "text", "prediction", "correct"),
+    [
+        (CHOICE, "It is tiny. The final answer is (B).", "B", True),
+        (CHOICE, "It fills the picture. The final answer is (A).", "A", False),
+        (CHOICE, "I cannot tell.", None, None),
+        (CHOICE, "The final answer is (C).", None, None),
+        (OPEN, "There is a tap. The final answer is sink.", "sink", True),
+        (OPEN, "The final answer is a stove.", "a stove", False),
+        (OPEN, "A sink.", None, None),
+    ],
+)
+def test_a_reply_is_right_wrong_or_unparsed(sample, text, prediction, correct):
+    answer = read_reply(sample, Reply(text, 7, True))
+    assert (answer.prediction, answer.correct) == (prediction, correct)
+    assert (answer.text, answer.num_tokens, answer.truncated) == (text, 7, True)
+
+
+def test_the_rationale_ends_where_the_answer_begins():
+    assert read_reply(CHOICE, Reply("It is tiny. The final answer is (B).", 7, False)).rationale == "It is tiny."
+
+
+def test_answers_come_in_order_and_the_rest_is_quarantined():
+    samples, student = rows("The final answer is (B).", None, "Hm.", "The final answer is (A).")
+    answers, bad = collect_answers(student, samples, temperature=0.7, seed=3, **DECODING)
+    assert [(answer.id, answer.correct) for answer in answers] == [("c0", True), ("c2", None), ("c3", False)]
+    assert [(row.id, row.stage, row.reason, row.detail) for row in bad] == [("c1", "answers", "too long", "9 tokens")]
+    assert student.decoding == {"temperature": 0.7, "seed": 3, **DECODING}
+
+
+def test_what_cannot_be_asked_is_listed_in_order_too():
+    _, bad = collect_answers(rows(None, "Hm.", None)[1], rows(None, "Hm.", None)[0], **DECODING)
+    assert [row.id for row in bad] == ["c0", "c2"]
+
+
+def test_an_outcome_carries_its_gold_answer():
+    samples, student = rows("The final answer is (B).", None, "Hm.")
+    items, bad = evaluate(student, samples, **DECODING)
+    assert [(item.gold, item.prediction, item.parsed, item.correct) for item in items] == [
+        ("B", "B", True, True),
+        ("B", None, False, None),
+    ]
+    assert [row.stage for row in bad] == ["evaluation"]
+    (item,), _ = evaluate(Scripted({"o": Reply("The final answer is a sink", 3, False)}), [OPEN], **DECODING)
+    assert (item.gold, item.correct) == ("A sink.", True)
+
+
+def test_nobody_asked_gives_nobody_answering():
+    assert ask(Scripted({}), [], stage="answers", **DECODING) == ([], [])

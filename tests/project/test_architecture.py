@@ -1,0 +1,192 @@
+"""Arrows point one way, and some things are nowhere in the code."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "delamo"
+# A module may import from its own layer's package and from those below; docs/architecture.md has the same list.
+LAYERS = {
+    name: number
+    for number, names in enumerate(
+        [
+            ("cli",),
+            ("api",),
+            ("plan",),
+            ("pipeline",),
+            ("tracking", "export"),
+            ("paper",),
+            ("report",),
+            ("runs",),
+            ("experiment",),
+            ("selectors",),
+            ("stages",),
+            ("mistakes", "tuning"),
+            ("retrieval", "metrics"),
+            ("models",),
+            ("data",),
+            ("store",),
+            ("config",),
+            ("records",),
+            ("__init__",),
+        ]
+    )
+    for name in names
+}
+STAGE_BASE = "delamo.stages.base"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+SOURCES = [*MODULES, *sorted((ROOT / "scripts").glob("*.py"))]
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+NAMES = {name_of(path) for path in MODULES}
+
+
+@cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
+def imports(path: Path, *, types: bool = False, late: bool = True) -> Iterator[str]:
+    """Modules of the package that `path` imports; `types`: those under TYPE_CHECKING too, `late`: those in functions too."""
+    skipped: set[int] = set()
+    for node in ast.walk(tree(path)):
+        if (is_type_checking(node) and not types) or (isinstance(node, ast.FunctionDef) and not late):
+            skipped |= {id(inner) for inner in ast.walk(node)}
+    for node in ast.walk(tree(path)):
+        if id(node) in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.split(".")[0] == "delamo")
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            if (node.module or "").split(".")[0] == "delamo":
+                found = [f"{node.module}.{alias.name}" for alias in node.names]
+                yield from (name if name in NAMES else node.module for name in found)
+
+
+def is_type_checking(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+
+
+def layer(name: str) -> str:
+    return [*name.split("."), "__init__"][1]
+
+
+def test_every_module_has_a_layer():
+    assert {layer(name) for name in NAMES} <= set(LAYERS)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_arrows_point_one_way(path):
+    here = layer(name_of(path))
+    for target in imports(path):
+        there = layer(target)
+        downwards = LAYERS[there] > LAYERS[here] or there == here
+        assert downwards, f"{name_of(path)} imports {target}"
+
+
+def test_stages_do_not_import_one_another():
+    for path in (PACKAGE / "stages").glob("*.py"):
+        for target in imports(path):
+            allowed = not target.startswith("delamo.stages") or target == STAGE_BASE
+            assert allowed, f"{path.name} imports {target}"
+
+
+def test_readers_know_no_model_and_models_no_stage():
+    for folder, forbidden in (("data", "delamo.models"), ("retrieval", "delamo.models"), ("models", "delamo.stages")):
+        for path in (PACKAGE / folder).rglob("*.py"):
+            assert not [target for target in imports(path) if target.startswith(forbidden)], path
+
+
+def test_there_is_no_cycle():
+    # Of imports that run when a module is imported: a registry may import what it names when it is asked.
+    graph = {name_of(path): set(imports(path, late=False)) - {name_of(path)} for path in MODULES}
+    done: set[str] = set()
+
+    def visit(name: str, trail: tuple[str, ...]) -> None:
+        assert name not in trail, " -> ".join([*trail, name])
+        if name not in done:
+            for target in sorted(graph.get(name, ())):
+                visit(target, (*trail, name))
+            done.add(name)
+
+    for name in sorted(graph):
+        visit(name, ())
+
+
+def test_planted_truth_is_visible_to_the_metrics_alone():
+    readers = {name_of(path) for path in MODULES if "delamo.data.microworld.truth" in imports(path, types=True)}
+    assert readers <= {"delamo.metrics.planted"}
+    named = [name_of(path) for path in MODULES if re.search(r"microworld[./]truth|\btruth\.py", code_of(path))]
+    assert set(named) <= {"delamo.metrics.planted"}
+
+
+def code_of(path: Path) -> str:
+    """The source without docstrings and comments."""
+    copy = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(copy):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            node.value.value = ""
+    return ast.unparse(copy)
+
+
+@pytest.mark.parametrize("module", ["pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"])
+def test_nothing_is_pickled(module):
+    for path in SOURCES:
+        for node in ast.walk(tree(path)):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert module not in [name.split(".")[0] for name in names], path
+
+
+def test_no_code_from_models_and_no_weights_that_execute():
+    for path in SOURCES:
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.keyword) and isinstance(node.value, ast.Constant):
+                assert (node.arg, node.value.value) not in (
+                    ("weights_only", False),
+                    ("trust_remote_code", True),
+                    ("allow_pickle", True),
+                    ("shell", True),
+                ), f"{path}:{node.value.lineno}"
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load":
+                assert "weights_only" in [keyword.arg for keyword in node.keywords], f"{path}:{node.lineno}"
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("eval", "exec", "os.system"):
+                raise AssertionError(f"{path}:{node.lineno} calls {ast.unparse(node.func)}")
+
+
+def test_no_exception_is_swallowed():
+    for path in SOURCES:
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.ExceptHandler):
+                assert node.type is not None, f"{path}:{node.lineno}: bare except"
+                assert not all(isinstance(child, ast.Pass) for child in node.body), f"{path}:{node.lineno}: swallowed"
+
+
+def test_there_is_no_utils_module():
+    assert not [path for path in MODULES if path.stem in ("utils", "util", "helpers", "common", "misc")]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_files_and_functions_stay_readable(path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 600  # 400 is the aim
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert node.end_lineno - node.lineno < 60, f"{path}:{node.lineno} {node.name}"
+
+
+@pytest.mark.parametrize("name", ["delamo", "delamo.data", "delamo.models", "delamo.stages", "delamo.report"])
+def test_every_folder_of_code_is_a_package(name):
+    assert (ROOT / name.replace(".", "/") / "__init__.py").is_file()

@@ -1,0 +1,1 @@
+"""What several test files use: fake services, tiny models, made-up runs."""
