@@ -85,10 +85,20 @@ def read_verb(config: DictConfig) -> Any:
     return OmegaConf.to_object(config)
 
 
-def identity_of(node: Any) -> dict[str, Any]:
-    """The schema's name and the fields of `node` that decide a result, as JSON values."""
-    kept = {f.name: _plain(getattr(node, f.name)) for f in dataclasses.fields(node) if f.metadata.get("identity", True)}
-    return {"schema": type(node).__name__, **kept}
+def identity_of(node: Any, *parts: str) -> dict[str, Any]:
+    """Return what decides a result, as JSON values: the schema's name and every field that is part of the identity.
+
+    Args:
+        node: a config node.
+        parts: names of parts; only their fields are returned, without the schema's name, and without those at the value
+            that a stage's identity leaves out (`delamo.config.fields.identity_field`).
+    """
+    fields = [f for f in dataclasses.fields(node) if f.metadata.get("identity", True)]
+    if not parts:
+        return {"schema": type(node).__name__, **{f.name: _plain(getattr(node, f.name)) for f in fields}}
+    chosen = [f for f in fields if f.metadata.get("part") in parts]
+    present = [f for f in chosen if "omit" not in f.metadata or getattr(node, f.name) != f.metadata["omit"]]
+    return {f.name: _plain(getattr(node, f.name)) for f in present}
 
 
 def arguments(node: Any) -> dict[str, Any]:

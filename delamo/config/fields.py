@@ -1,4 +1,4 @@
-"""Kinds of config fields: which of them decide a stage's result, and which of them a selector is given."""
+"""Kinds of config fields: which of them decide a stage's result, and of what part they are."""
 
 from __future__ import annotations
 
@@ -6,6 +6,21 @@ import dataclasses
 from typing import Any
 
 from omegaconf import MISSING
+
+_NEVER = object()
+
+
+def identity_field(part: str, *, omit: Any = _NEVER) -> Any:
+    """Declare a field that decides the results of some stages: of those that depend on this part of the config.
+
+    Args:
+        part: names the part, as in `identity_of(student, "numerics")`.
+        omit: a value at which a stage's identity leaves the field out, so that results from before the field existed are found.
+    """
+    metadata: dict[str, Any] = {"part": part}
+    if omit is not _NEVER:
+        metadata["omit"] = omit
+    return dataclasses.field(default=MISSING, metadata=metadata)
 
 
 def not_in_identity() -> Any:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from omegaconf import MISSING
 
 from delamo.config.choices import Api, Attention, Dtype, Engine, PromptSet, Readout, TeacherMode
-from delamo.config.fields import not_in_identity
+from delamo.config.fields import identity_field, not_in_identity
 
 
 @dataclass(slots=True, kw_only=True)
@@ -21,18 +21,18 @@ class StudentConfig:
 class HuggingFaceStudentConfig(StudentConfig):
     """Any `AutoModelForImageTextToText`: a hub id, a folder, or `package:NAME` for shipped weights."""
 
-    path: str = MISSING
-    revision: str | None = MISSING
-    dtype: Dtype = MISSING
-    attn: Attention = MISSING
+    path: str = identity_field("weights")
+    revision: str | None = identity_field("weights")
+    dtype: Dtype = identity_field("numerics")
+    attn: Attention = identity_field("numerics")
     device: str = not_in_identity()
-    prompt: PromptSet = MISSING
-    max_image_pixels: int | None = MISSING
+    prompt: PromptSet = identity_field("weights")
+    max_image_pixels: int | None = identity_field("images", omit=None)
     """Larger pictures are made smaller first, for models that read pictures at their own size; null leaves them."""
-    max_new_tokens: int = MISSING
-    temperature: float = MISSING
+    max_new_tokens: int = identity_field("decoding")
+    temperature: float = identity_field("decoding")
     """0 is greedy."""
-    engine: Engine = MISSING
+    engine: Engine = identity_field("serving", omit=Engine.transformers)
     """Of answers and evaluation; tuning is always done here."""
     api_base: str | None = not_in_identity()
     """The server's, for `engine=vllm`, as in http://localhost:8000/v1."""
