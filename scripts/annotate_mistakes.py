@@ -37,7 +37,7 @@ from typing import Any
 
 from delamo.metrics.agreement import step_agreement
 from delamo.mistakes.annotated import read as read_gold
-from delamo.mistakes.cases import ErrorCase, cut
+from delamo.mistakes.base import ErrorCase, cut
 from delamo.pipeline import error_cases
 from delamo.records import LETTERS, Sample
 from delamo.report.render.formats import Table, markdown

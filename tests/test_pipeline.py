@@ -14,7 +14,7 @@ import pytest
 
 from delamo import pipeline
 from delamo.data.microworld.catalogue import TARGETS
-from delamo.experiment.config import AnswerSwitchConfig
+from delamo.mistakes.answer_switch import AnswerSwitchConfig
 from delamo.experiment.experiment import open_experiment, samples_digest
 from delamo.mistakes import Finder
 from delamo.models.usage import Spent

@@ -14,11 +14,11 @@ import numpy as np
 from tqdm import tqdm
 
 from delamo.cli.schemas import CheckConfig
-from delamo.config.models import HuggingFaceStudentConfig
 from delamo.data import Pool, Task
 from delamo.data.images import ImageError, open_image
 from delamo.data.quarantine import count_reasons
 from delamo.experiment.experiment import read_pool, read_task
+from delamo.models.students.config import HuggingFaceStudentConfig
 from delamo.records import Quarantined, Sample
 from delamo.report.render.formats import Block, Heading, Lines, Table, markdown
 

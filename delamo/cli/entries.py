@@ -15,9 +15,11 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+import delamo.cli.schemas  # noqa: F401 -- registers the schemas of the verbs
+import delamo.experiment.config  # noqa: F401 -- registers the schemas of an experiment
 from delamo.cli.echo import show
 from delamo.cli.sweeper import GridSweeper, register
-from delamo.config.compose import as_dict, check_ablation, conf_dir, read_experiment, read_report, read_verb
+from delamo.config.compose import as_dict, check_ablation, conf_dir, read_experiment, read_verb
 from delamo.config.plugins import load_plugins
 from delamo.config.secrets import flatten, refuse_keys
 from delamo.experiment.config import ExperimentConfig, NoLoggerConfig
@@ -46,7 +48,7 @@ def main(config: DictConfig) -> None:
 def report(config: DictConfig) -> None:
     """Print or write the report on the finished runs below a folder."""
     with plain_errors():
-        asked = read_report(config)
+        asked = read_verb(config)
         from delamo.report.output import write
 
         out, plots = (Path(path) if path else None for path in (asked.out, asked.plots))

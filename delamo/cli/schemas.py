@@ -10,8 +10,9 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
 from delamo.config.data import PoolConfig, TaskConfig
-from delamo.config.models import StudentConfig
-from delamo.experiment.config import LoggerConfig, TuningConfig, register
+from delamo.experiment.config import LoggerConfig, register
+from delamo.models.students.config import StudentConfig
+from delamo.tuning.config import TuningConfig
 
 
 @dataclass(slots=True, kw_only=True)

@@ -51,13 +51,6 @@ class TeacherMode(Enum):
     batch = "batch"
 
 
-class Window(Enum):
-    """How many steps after the first must keep the margin: lambda, or lambda - 1 as printed in the paper."""
-
-    inclusive = "inclusive"
-    literal = "literal"
-
-
 class Merge(Enum):
     """How the errors' ranked lists become one selection."""
 
@@ -80,14 +73,6 @@ class Aggregation(Enum):
     round_robin = "round_robin"
 
 
-class Pooling(Enum):
-    """How a sample's token vectors become one: their mean, the last, or the mean with weights that grow with the place."""
-
-    mean = "mean"
-    last = "last"
-    weighted = "weighted"
-
-
 class Backend(Enum):
     """A BM25 implementation."""
 
@@ -100,53 +85,3 @@ class Engine(Enum):
 
     transformers = "transformers"
     vllm = "vllm"
-
-
-class TuningMethod(Enum):
-    """What is trained: an adapter, an adapter over 4-bit weights, or language model and projector themselves."""
-
-    lora = "lora"
-    qlora = "qlora"
-    full = "full"
-
-
-class Strategy(Enum):
-    """Several processes under torchrun: weights whole on each (ddp, which auto means) or in shards (fsdp)."""
-
-    auto = "auto"
-    ddp = "ddp"
-    fsdp = "fsdp"
-
-
-class Precision(Enum):
-    """Arithmetic of tuning."""
-
-    fp32 = "32"
-    bf16 = "bf16"
-
-
-# Where iteration 2 and later start: the last adapter with the new selection, or the base with the union (a keyword as a name
-# needs the functional form).
-IterateFrom = Enum("IterateFrom", {"continue": "continue", "restart": "restart"})
-
-
-class WandbMode(Enum):
-    """Where Weights & Biases keeps a run."""
-
-    offline = "offline"
-    online = "online"
-    disabled = "disabled"
-
-
-class SkillSource(Enum):
-    """Which validation samples give the queries: the errors, or all of them."""
-
-    errors = "errors"
-    all_samples = "all_samples"
-
-
-class Query(Enum):
-    """What the pool is searched with: the skill that the teacher names, or the mistake step as it stands."""
-
-    skill = "skill"
-    mistake_step = "mistake_step"

@@ -12,9 +12,6 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, MissingMandatoryValue
 
-from delamo.cli.schemas import ReportConfig
-from delamo.experiment.config import ExperimentConfig
-
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -32,7 +29,7 @@ def conf_dir() -> Path:
     )
 
 
-def read_experiment(config: DictConfig) -> ExperimentConfig:
+def read_experiment(config: DictConfig) -> Any:
     """The composed config as typed objects.
 
     Raises:
@@ -73,14 +70,8 @@ def check_ablation(choices: Mapping[str, str | None]) -> None:
                 )
 
 
-def read_report(config: DictConfig) -> ReportConfig:
-    """Likewise for `delamo report`. Raises ConfigKeyError for an unknown key."""
-    _check_keys(config, "")
-    return OmegaConf.to_object(config)
-
-
 def read_verb(config: DictConfig) -> Any:
-    """Likewise for the other verbs, each by the schema of its own."""
+    """Turn the composed config of a verb into typed objects. Raises ConfigKeyError for an unknown key."""
     _check_keys(config, "")
     return OmegaConf.to_object(config)
 

@@ -38,6 +38,9 @@ class Pool(Protocol):
     digest: str
     """Identity of the content: the same data in another folder or another order has the same digest."""
 
+    removed: frozenset[str]
+    """Ids that an audit removed; empty but for `Candidates`."""
+
     @property
     def quarantined(self) -> Sequence[Quarantined]:
         """Rows of the source that cannot be used; `len(pool) + len(pool.quarantined)` rows were read."""
@@ -64,6 +67,8 @@ class Task:
     digest: str
     """Identity of the content: the chosen subset and the rows held back."""
     quarantined: Sequence[Quarantined] = ()
+    circular: bool = False
+    """Whether every test item is asked in each rotation of its options."""
 
 
 def _micro_pool(**fields: Any) -> Pool:

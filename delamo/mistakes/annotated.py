@@ -4,23 +4,33 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from delamo.mistakes.cases import ErrorCase, each_step, quarantined
+from omegaconf import MISSING
+
+from delamo.mistakes.base import ErrorCase, Finder, MistakesConfig, each_step, quarantined
 from delamo.models.teachers.base import Teacher
 from delamo.records import Mistake, Quarantined
 
 
-def find(cases: Sequence[ErrorCase], teacher: Teacher | None, *, path: str) -> tuple[list[Mistake], list[Quarantined]]:
+@dataclass(slots=True, kw_only=True)
+class AnnotatedConfig(MistakesConfig):
+    """Steps from a file, annotated by people, say (paper, Table 8)."""
+
+    path: str = MISSING
+    """JSON lines, each {"id": ..., "step": ...}; steps count from 0, and -1 or null stands for no wrong step (appendix C.1)."""
+
+
+def find(
+    cases: Sequence[ErrorCase], teacher: Teacher | None, config: AnnotatedConfig
+) -> tuple[list[Mistake], list[Quarantined]]:
     """Look every case up; one that the file does not have, or whose step the rationale does not have, is set aside.
 
-    Args:
-        path: JSON lines, each {"id": ..., "step": ...}; steps count from 0, and -1 or null stands for no wrong step (paper,
-            appendix C.1).
-
     Raises:
-        ValueError: a line that is no such object.
+        ValueError: a line of the file is no such object.
     """
+    path = config.path
     steps_by_id = read(Path(path))
 
     def look_up(case: ErrorCase, steps: tuple[str, ...]) -> int | None | Quarantined:
@@ -35,13 +45,20 @@ def find(cases: Sequence[ErrorCase], teacher: Teacher | None, *, path: str) -> t
 
 
 def read(path: Path) -> dict[str, int | None]:
-    """0-based steps by id; None for no wrong step."""
-    found: dict[str, int | None] = {}
+    """Read 0-based steps by id; None for no wrong step.
+
+    Raises:
+        ValueError: a line is no {"id": ..., "step": ...}.
+    """
+    steps: dict[str, int | None] = {}
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         try:
             row = json.loads(line)
             step = row["step"]
-            found[row["id"]] = None if step is None or int(step) < 0 else int(step)
+            steps[row["id"]] = None if step is None or int(step) < 0 else int(step)
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f'{path}:{number}: no {{"id": ..., "step": ...}}: {line[:80]!r}') from error
-    return found
+    return steps
+
+
+FINDER = Finder(name="annotated", config=AnnotatedConfig, find=find, files=("path",))

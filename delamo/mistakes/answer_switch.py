@@ -9,12 +9,41 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 
-from delamo.mistakes.cases import ErrorCase, cut, quarantined
+from omegaconf import MISSING
+
+from delamo.mistakes.base import ErrorCase, Finder, MistakesConfig, cut, quarantined
 from delamo.models import prompts
 from delamo.models.parsing import same_answer
 from delamo.models.teachers.base import OptionScores, PrefixPrompt, Refusal, Teacher
 from delamo.records import LETTERS, Mistake, Quarantined
+
+
+class Window(Enum):
+    """How many steps after the first must keep the margin: lambda, or lambda - 1 as printed in the paper."""
+
+    inclusive = "inclusive"
+    literal = "literal"
+
+
+@dataclass(slots=True, kw_only=True)
+class AnswerSwitchConfig(MistakesConfig):
+    """The first step from which the teacher prefers the wrong answer and stays with it (paper, section 3.3)."""
+
+    delta: float = MISSING
+    """Probability by which the wrong answer must lead (paper: 0.2)."""
+    persistence: int = MISSING
+    """The paper's lambda: over how many further steps the lead must hold (12), cut at the last step."""
+    window: Window = MISSING
+    """`inclusive` checks steps i .. i + lambda; `literal` checks j = 0 .. lambda - 1 as printed, which is empty at lambda = 0 and
+    then takes the first step whatever the probabilities."""
+    prior: float = MISSING
+    """Probability of the gold answer that the prompt states."""
+    fallback: bool = MISSING
+    """Whether, where no step qualifies, the one with the largest lead is taken and marked (the paper is silent)."""
+    seed: int = MISSING
+    """Decides which letter the gold answer gets in a two-option question made from an open one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,64 +56,52 @@ class _Question:
 
 
 def find(
-    cases: Sequence[ErrorCase],
-    teacher: Teacher,
-    *,
-    delta: float = 0.2,
-    persistence: int = 12,
-    window: str = "inclusive",
-    prior: float = 0.6,
-    fallback: bool = True,
-    seed: int = 0,
+    cases: Sequence[ErrorCase], teacher: Teacher, config: AnswerSwitchConfig
 ) -> tuple[list[Mistake], list[Quarantined]]:
-    """Find the mistake step of every case; in order.
-
-    Args:
-        delta: probability by which the wrong answer must lead (paper: 0.2).
-        persistence: the paper's lambda, over how many further steps the lead must hold (12), cut at the last step.
-        window: `inclusive` checks steps i .. i + lambda; `literal` checks j = 0 .. lambda - 1 as printed, which is empty
-            at lambda = 0 and then takes the first step whatever the probabilities.
-        prior: probability of the gold answer that the prompt states.
-        fallback: where no step qualifies take the one with the largest lead and mark it (the paper is silent).
-        seed: decides the order of the two options that an open question becomes.
-    """
+    """Find the mistake step of every case; in order."""
     good, bad = cut(cases)
-    asked: list[tuple[ErrorCase, _Question, tuple[str, ...], PrefixPrompt]] = []
+    judged: list[tuple[ErrorCase, _Question, tuple[str, ...]]] = []
+    requests: list[PrefixPrompt] = []
     for case, steps in good:
-        question = _question(case, seed)
+        question = _question(case, config.seed)
         if isinstance(question, Quarantined):
             bad.append(question)
             continue
-        words = {
-            "question": case.question,
-            "options": question.options,
-            "gold": question.gold,
-            "prior": prior,
-            "steps": steps,
-        }
-        asked.append((case, question, steps, prompts.mistake_step(teacher.prompts, **words)))
-    found: list[Mistake] = []
-    results = teacher.option_probabilities([prompt for *_, prompt in asked])
-    for (case, question, steps, _), result in zip(asked, results, strict=True):
-        if isinstance(result, Refusal):
-            bad.append(quarantined(case, result.reason, result.detail))
+        judged.append((case, question, steps))
+        requests.append(
+            prompts.mistake_step(
+                teacher.prompts,
+                question=case.question,
+                options=question.options,
+                gold=question.gold,
+                prior=config.prior,
+                steps=steps,
+            )
+        )
+    mistakes: list[Mistake] = []
+    for (case, question, steps), scores in zip(judged, teacher.option_probabilities(requests), strict=True):
+        if isinstance(scores, Refusal):
+            bad.append(quarantined(case, scores.reason, scores.detail))
         else:
-            gaps = lead_of_wrong(result, question.gold, question.wrong)
-            step, fell_back = mistake_step(gaps, delta, persistence, window, fallback)
-            found.append(_mistake(case, question, steps, result, step, fell_back))
-    return found, bad
+            gaps = lead_of_wrong(scores, question.gold, question.wrong)
+            step, fell_back = mistake_step(gaps, config.delta, config.persistence, config.window, config.fallback)
+            mistakes.append(_mistake(case, question, steps, scores, step, fell_back))
+    return mistakes, bad
 
 
 def mistake_step(
-    gaps: Sequence[float], delta: float, persistence: int, window: str, fallback: bool
+    gaps: Sequence[float], delta: float, persistence: int, window: Window, fallback: bool
 ) -> tuple[int | None, bool]:
-    """(0-based step, whether it is a fallback) from the leads P(wrong) - P(gold) after 0 .. n steps.
+    """Find the mistake step from the leads P(wrong) - P(gold) after 0 .. n steps.
+
+    Returns:
+        (0-based step or None, whether it is a fallback).
 
     A step is blamed, never the bare question: where the wrong answer leads before any step, the first step is the earliest
     that can be found.
     """
     num_steps = len(gaps) - 1
-    length = persistence + 1 if window == "inclusive" else persistence
+    length = persistence + 1 if window is Window.inclusive else persistence
     for i in range(1, num_steps + 1):
         if all(gap >= delta for gap in gaps[i : min(i + length, num_steps + 1)]):
             return i - 1, False
@@ -94,7 +111,7 @@ def mistake_step(
 
 
 def lead_of_wrong(scores: OptionScores, gold: int, wrong: int | None) -> list[float]:
-    """P(wrong) - P(gold) after 0 .. n steps; for an unparsed answer the strongest other option stands for the wrong one."""
+    """Compute P(wrong) - P(gold) after 0 .. n steps; for an unparsed answer the strongest other option is the wrong one."""
     leads = []
     for row in scores.probabilities:
         other = row[wrong] if wrong is not None else max(p for i, p in enumerate(row) if i != gold)
@@ -139,3 +156,6 @@ def _mistake(
         fallback=fell_back,
         unparsed=case.unparsed,
     )
+
+
+FINDER = Finder(name="answer_switch", config=AnswerSwitchConfig, find=find, templates=("mistake_step",))

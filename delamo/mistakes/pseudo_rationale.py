@@ -3,30 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from delamo.mistakes.cases import ErrorCase, cut, quarantined
+from omegaconf import MISSING
+
+from delamo.mistakes.base import ErrorCase, Finder, MistakesConfig, cut, quarantined
 from delamo.mistakes.prompt_per_step import judged
 from delamo.models import prompts
 from delamo.models.teachers.base import Refusal, Teacher
 from delamo.records import Mistake, Quarantined
 
 
-def find(
-    cases: Sequence[ErrorCase], teacher: Teacher, *, reference_max_new_tokens: int = 256, fallback: bool = True
-) -> tuple[list[Mistake], list[Quarantined]]:
-    """Find the mistake step of every case; in order.
+@dataclass(slots=True, kw_only=True)
+class PseudoRationaleConfig(MistakesConfig):
+    """The first step that departs from a reference rationale of the teacher's own (paper, Table 7)."""
 
-    Args:
-        reference_max_new_tokens: length of the reference, which the teacher writes from the question and the gold answer.
-        fallback: where every step agrees take the one most in doubt and mark it.
-    """
+    reference_max_new_tokens: int = MISSING
+    """Length of the reference, which the teacher writes from the question and the gold answer."""
+    fallback: bool = MISSING
+    """Whether, where every step agrees, the one most in doubt is taken and marked."""
+
+
+def find(
+    cases: Sequence[ErrorCase], teacher: Teacher, config: PseudoRationaleConfig
+) -> tuple[list[Mistake], list[Quarantined]]:
+    """Find the mistake step of every case; in order."""
     good, bad = cut(cases)
-    asked = [
+    requests = [
         prompts.reference(teacher.prompts, question=case.question, options=case.options, answer=case.answer)
         for case, _ in good
     ]
-    references = teacher.complete(asked, max_new_tokens=reference_max_new_tokens)
-    compared, asked = [], []
+    references = teacher.complete(requests, max_new_tokens=config.reference_max_new_tokens)
+    compared, comparisons = [], []
     for (case, steps), reference in zip(good, references, strict=True):
         if isinstance(reference, Refusal):
             bad.append(quarantined(case, reference.reason, reference.detail))
@@ -35,6 +43,11 @@ def find(
         else:
             words = {"question": case.question, "options": case.options, "steps": steps, "reference": reference.strip()}
             compared.append((case, steps))
-            asked.append(prompts.compare_step(teacher.prompts, **words))
-    found, refused = judged(compared, teacher.option_probabilities(asked), fallback=fallback)
-    return found, bad + refused
+            comparisons.append(prompts.compare_step(teacher.prompts, **words))
+    mistakes, refused = judged(compared, teacher.option_probabilities(comparisons), fallback=config.fallback)
+    return mistakes, bad + refused
+
+
+FINDER = Finder(
+    name="pseudo_rationale", config=PseudoRationaleConfig, find=find, templates=("reference", "compare_step")
+)

@@ -11,12 +11,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from delamo.config.selectors import SELECTOR_SCHEMAS
 from delamo.metrics.statistics import mean
 from delamo.paper import presets
 from delamo.paper.numbers import PAPER, paper_table
 from delamo.report import variants
-from delamo.selectors import SELECTORS
+from delamo.selectors import selector_named
 
 NUM_GPUS = 8  # paper, appendix H: 8 x A100-40GB
 NUM_RANDOM_RUNS = 3  # paper, section 4.1
@@ -84,7 +83,7 @@ def tunings(choices: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         return []
     unused = variants.UNUSED.get(selector, ())
     own = {key: value for key, value in essential(choices).items() if not f"{key}.".startswith(tuple(unused))}
-    if not SELECTORS[SELECTOR_SCHEMAS[f"selector/{selector}"]].looks_at_the_task:
+    if not selector_named(selector).looks_at_the_task:
         own = {key: value for key, value in own.items() if key != "task" and not key.startswith("task.")}
     seeds = [own.get("seed", 0)] if "seed" in own or selector != variants.RANDOM else range(NUM_RANDOM_RUNS)
     return [tuple(sorted({**own, "seed": seed}.items(), key=repr)) for seed in seeds]

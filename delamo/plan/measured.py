@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from delamo.plan.counting import Asked, Work, num_items
+from delamo.plan.counting import StageWork, TeacherUsage, num_items
 from delamo.store import MANIFEST
 
 ALIKE = ("student", "teacher", "tuning", "selector", "scorer", "encoder", "near", "query", "mistakes", "prompts")
@@ -37,15 +37,15 @@ class Recorded:
 
     _kinds: dict[tuple[Path, str], list[Taken]] = field(default_factory=dict)
 
-    def seconds(self, work: Work) -> float | None:
+    def seconds(self, work: StageWork) -> float | None:
         """What a stage that is still to be done will take by them; None where there is nothing to go by."""
         return self._scaled(work, lambda taken: taken.seconds)
 
-    def disk_bytes(self, work: Work) -> float | None:
+    def disk_bytes(self, work: StageWork) -> float | None:
         """Likewise what it will leave on disk."""
         return self._scaled(work, lambda taken: taken.disk_bytes)
 
-    def asked(self, work: Work, *, num_asked: float) -> Asked | None:
+    def asked(self, work: StageWork, *, num_asked: float) -> TeacherUsage | None:
         """What the teacher will be asked about so many samples; None where there is nothing to go by.
 
         A result that took replies from the transcripts does not count: what they once took is not in its manifest.
@@ -55,13 +55,13 @@ class Recorded:
         if not samples:
             return None
         keys = ("calls", "prompt_tokens", "completion_tokens")
-        return Asked(*(sum(taken.spent[key] for taken in found) for key in keys)).times(num_asked / samples)
+        return TeacherUsage(*(sum(taken.spent[key] for taken in found) for key in keys)).times(num_asked / samples)
 
-    def _alike(self, work: Work) -> list[Taken]:
-        reads = work.step.stage.identity["reads"]
+    def _alike(self, work: StageWork) -> list[Taken]:
+        reads = work.stage.stored.identity["reads"]
         return [taken for taken in self._of_kind(work) if taken.items and taken.alike(reads)]
 
-    def _scaled(self, work: Work, amount: Any) -> float | None:
+    def _scaled(self, work: StageWork, amount: Any) -> float | None:
         found = self._alike(work)
         if not found:
             return None
@@ -69,8 +69,8 @@ class Recorded:
         mean = sum(map(amount, found)) / sum(taken.items for taken in found)
         return mean * items if items else sum(map(amount, found)) / len(found)
 
-    def _of_kind(self, work: Work) -> list[Taken]:
-        stage = work.step.stage
+    def _of_kind(self, work: StageWork) -> list[Taken]:
+        stage = work.stage.stored
         if (stage.root, stage.kind) not in self._kinds:
             paths = sorted((stage.root / stage.kind).glob(f"*/{MANIFEST}"))
             self._kinds[stage.root, stage.kind] = [taken for path in paths if (taken := _read(path))]

@@ -1,4 +1,4 @@
-"""Opens a cell without computing anything: data that is there is read, what is not there is known by its config."""
+"""Open an experiment without computing anything: data that is there is read, what is not there is known by its config."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from delamo.config.data import PoolConfig, TaskConfig
 from delamo.data import Pool, Task
 from delamo.experiment.config import ExperimentConfig
 from delamo.experiment.experiment import Experiment, check_budget, read_pool, read_task
-from delamo.pipeline import audit_step, leave_out, plan_experiment
+from delamo.experiment.models import Models
+from delamo.pipeline import Plan, find_candidates, plan_audit, plan_experiment
 from delamo.plan.assumptions import Assumptions
 from delamo.records import Quarantined, Sample
-from delamo.stages.base import Graph, Plan
+from delamo.stages.audit import AuditPool
 from delamo.store import Store, digest_of
 
 MISSING_DATA = (FileNotFoundError, NotADirectoryError, ImportError)
@@ -30,6 +31,7 @@ class UnreadPool:
     digest: str
     size: int
     quarantined: Sequence[Quarantined] = ()
+    removed: frozenset[str] = frozenset()
 
     def __len__(self) -> int:
         return self.size
@@ -47,47 +49,25 @@ class UnreadPool:
 
 
 @dataclass
-class PlannedCell(Experiment):
-    """A cell of which parts may not be here."""
+class OfflineExperiment(Experiment):
+    """An experiment of which parts may not be here."""
 
     num_validation: int = 0
-    """0 where it is not known, likewise `num_test`."""
+    """0 where it is not known, as in `num_test`."""
     num_test: int = 0
     missing: list[str] = field(default_factory=list)
     """What was not read, and why."""
-    leaky: bool = False
-    """Whether to plan as if the audit removed something else for each task."""
-
-    @property
-    def selectable(self) -> Pool:
-        """As the real cell's; validation samples that were not read stand for the pool that is made of them."""
-        if self.selector.own_pool and isinstance(self.pool_of_task, UnreadPool):
-            return self.pool_of_task
-        if self.leaky and not self.selector.own_pool:
-            digest = digest_of(["leaks", self.pool.digest, self.task.digest])
-            return UnreadPool(self.pool.name, digest, len(self.pool))
-        return super().selectable
-
-    @cached_property
-    def pool_of_task(self) -> Pool | None:
-        """The validation samples as a pool, where they were not read."""
-        unread = not self.task.validation
-        return (
-            UnreadPool("validation", digest_of(["validation", self.task.digest]), self.num_validation)
-            if unread
-            else None
-        )
 
     @cached_property
     def samples_digests(self) -> dict[str, str]:
-        """Of the config, where the samples were not read."""
+        """Identity of both splits; of the config, where the samples were not read."""
         if self.task.validation or self.task.test:
             return super().samples_digests
         return {split: digest_of([split, self.task.digest]) for split in ("validation", "test")}
 
     @cached_property
     def teacher_digest(self) -> str:
-        """Of the config, where the teacher's recorded replies are not here."""
+        """Identity of the teacher; of its config, where its recorded replies are not here."""
         try:
             return super().teacher_digest
         except MISSING_DATA as error:
@@ -95,50 +75,62 @@ class PlannedCell(Experiment):
             return digest_of(["unread", identity_of(self.config.teacher)])
 
     def content_digest(self, file: Path) -> str:
-        """Of the name, where the file is not here."""
+        """Return the digest of a file; of its name, where the file is not here."""
         try:
             return super().content_digest(file)
         except MISSING_DATA:
             self.missing.append(f"{file}: no such file")
             return digest_of(["unread", str(file)])
 
+    def candidates(self, audit: AuditPool | None, *, leaky: bool) -> Pool:
+        """Return what may be selected, as far as it is known before the audit.
+
+        Args:
+            audit: of the pool, done or not.
+            leaky: assume that an audit that is not done removes something else for each task, so that tasks share no selection.
+        """
+        if self.selector.own_pool and not self.task.validation:
+            return UnreadPool("validation", digest_of(["validation", self.task.digest]), self.num_validation)
+        if self.selector.own_pool or audit is None or audit.stored.done:
+            return find_candidates(self, audit)
+        if leaky:
+            digest = digest_of(["leaks", self.pool.digest, self.task.digest])
+            return UnreadPool(self.pool.name, digest, len(self.pool))
+        return self.pool
+
 
 @dataclass(slots=True)
-class Opener:
-    """Opens the cells of a grid."""
+class OfflineOpener:
+    """Opens the experiments of a grid without computing anything."""
 
     assume: Assumptions
 
-    def open(self, config: ExperimentConfig, *, leaky: bool = False) -> tuple[PlannedCell, Plan]:
-        """The cell and its graph; no step is computed.
+    def open(self, config: ExperimentConfig, *, leaky: bool = False) -> tuple[OfflineExperiment, Plan]:
+        """Open an experiment and plan it; no stage is computed.
 
         Args:
-            leaky: plan as if the audit removed samples for each task, so that tasks share no selection.
+            config: of the experiment.
+            leaky: see `OfflineExperiment.candidates`.
 
         Raises:
             ValueError: data that is here and cannot be used, or a budget above the pool.
         """
         task, why_task = _tried(read_task, config.task)
         pool, why_pool = _tried(read_pool, config.pool)
-        cell = PlannedCell(
+        experiment = OfflineExperiment(
             config,
-            Graph(Store(Path(config.paths.store))),
+            Store(Path(config.paths.store)),
             task or self._unread_task(config.task),
             pool or self._unread_pool(config.pool),
+            Models(config),
             num_validation=len(task.validation) if task else _size(config.task, "num_val_samples"),
             num_test=len(task.test) if task else self._num_test(config.task),
             missing=[why for why in (why_task, why_pool) if why],
         )
-        if len(cell.pool):
-            check_budget(cell)
-        audit = audit_step(cell)
-        if audit and audit.stage.done:
-            leave_out(cell, audit)
-        elif audit:
-            cell.leaky = leaky
-        plan = plan_experiment(cell)
-        plan.audit = audit
-        return cell, plan
+        if len(experiment.pool):
+            check_budget(experiment)
+        audit = plan_audit(experiment)
+        return experiment, plan_experiment(experiment, audit, experiment.candidates(audit, leaky=leaky))
 
     def _unread_task(self, config: TaskConfig) -> Task:
         return Task(name=config.name, validation=(), test=(), digest=unread_digest(config))

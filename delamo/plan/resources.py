@@ -5,20 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import pairwise
 
-from delamo.config.choices import TuningMethod
-from delamo.experiment.config import TuningConfig
 from delamo.plan.assumptions import Assumptions, LanguageModel
-from delamo.plan.counting import Work, num_items, num_selected
+from delamo.plan.counting import StageWork, num_items, num_selected
+from delamo.tuning.config import TuningConfig, TuningMethod
 
 BYTES_PER_WEIGHT = 4  # of an adapter: what is trained has 32 bits
 
 
-def tuning_gpu_hours(work: Work, assume: Assumptions) -> float | None:
+def tuning_gpu_hours(work: StageWork, assume: Assumptions) -> float | None:
     """Of one tuning, by the paper's Table 6; None for embedded weights, which its GPUs would not notice, and an unknown pool."""
     num_samples = num_items(work)
-    if work.cell.config.student.path.startswith("package:") or num_samples is None:
+    if work.experiment.config.student.path.startswith("package:") or num_samples is None:
         return None
-    seconds = tuning_seconds(num_samples * work.cell.config.tuning.epochs, assume.tuning_seconds)
+    seconds = tuning_seconds(num_samples * work.experiment.config.tuning.epochs, assume.tuning_seconds)
     return seconds * assume.tuning_gpus / 3600
 
 
@@ -38,16 +37,16 @@ def is_measured(num_samples: float, measured: Mapping[int, float]) -> bool:
     return num_samples in measured
 
 
-def disk_bytes(work: Work, assume: Assumptions) -> float | None:
+def disk_bytes(work: StageWork, assume: Assumptions) -> float | None:
     """Of one result, where no manifest says it; None where nothing is known."""
-    if work.stage == "tuning":
-        model = assume.language_models.get(work.cell.config.student.name)
-        known = model is not None and work.cell.config.tuning.method is not TuningMethod.full
-        return BYTES_PER_WEIGHT * trained_weights(model, work.cell.config.tuning) if known else None
-    items = num_selected(work.step, work.cell) if work.stage == "selection" else num_items(work)
-    each = assume.bytes_per_item.get(work.stage.removeprefix("validation_"))
-    if work.stage in ("gradients", "validation_gradients"):
-        selector = work.cell.config.selector
+    if work.name == "tuning":
+        model = assume.language_models.get(work.experiment.config.student.name)
+        known = model is not None and work.experiment.config.tuning.method is not TuningMethod.full
+        return BYTES_PER_WEIGHT * trained_weights(model, work.experiment.config.tuning) if known else None
+    items = num_selected(work.stage) if work.name == "selection" else num_items(work)
+    each = assume.bytes_per_item.get(work.name.removeprefix("validation_"))
+    if work.name in ("gradients", "validation_gradients"):
+        selector = work.experiment.config.selector
         each = selector.projection_dim * selector.warmup_epochs * 2  # 16 bits
     return None if items is None or each is None else items * each
 

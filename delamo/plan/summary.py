@@ -13,14 +13,14 @@ from omegaconf.errors import OmegaConfBaseException
 from delamo.config.compose import read_experiment
 from delamo.experiment.config import ExperimentConfig
 from delamo.experiment.experiment import keep_data
+from delamo.pipeline import Plan
 from delamo.plan.assumptions import Assumptions
-from delamo.plan.counting import Asked, Work, distinct, num_items
+from delamo.plan.counting import StageWork, TeacherUsage, distinct_stages, num_items
 from delamo.plan.measured import Recorded
-from delamo.plan.offline import Opener, PlannedCell
+from delamo.plan.offline import OfflineExperiment, OfflineOpener
 from delamo.plan.resources import disk_bytes, tuning_gpu_hours
 from delamo.plan.teacher_costs import asked, prices
 from delamo.runs.folder import read_status, run_folder
-from delamo.stages.base import Plan
 
 Overrides = Sequence[str]
 CANNOT_RUN = (ValueError, OSError, ImportError, OmegaConfBaseException, HydraException)
@@ -28,12 +28,12 @@ CANNOT_RUN = (ValueError, OSError, ImportError, OmegaConfBaseException, HydraExc
 
 
 @dataclass(slots=True)
-class Stage:
+class StageRow:
     """All distinct results of one kind."""
 
     name: str
-    done: list[Work] = field(default_factory=list)
-    to_do: list[Work] = field(default_factory=list)
+    done: list[StageWork] = field(default_factory=list)
+    to_do: list[StageWork] = field(default_factory=list)
     named: int = 0
     """Cells that name one of them, over all of them."""
     seconds: float | None = None
@@ -48,7 +48,7 @@ class Bill:
 
     stage: str
     teacher: str
-    asked: Asked
+    asked: TeacherUsage
     usd: float | None
     """None where the price is not known."""
 
@@ -74,23 +74,23 @@ class Outlook:
     """Cells that do not compose or cannot be planned, and why."""
     num_finished: int = 0
     """Cells whose run directory is finished with the results that they would have now."""
-    works: dict[str, Work] = field(default_factory=dict)
-    unshared: dict[str, Work] = field(default_factory=dict)
+    works: dict[str, StageWork] = field(default_factory=dict)
+    unshared: dict[str, StageWork] = field(default_factory=dict)
     """As `works`, if the audit removes something for each task; empty where that changes nothing."""
     missing: list[str] = field(default_factory=list)
     """Data that is not here."""
     audits_done: bool = True
 
-    def to_do(self) -> list[Work]:
+    def to_do(self) -> list[StageWork]:
         """What the store lacks."""
         return [work for work in self.works.values() if not work.done]
 
 
 def look(cells: Sequence[Overrides], configs: Iterable[DictConfig | Exception], assume: Assumptions) -> Outlook:
     """Compose, validate and plan every cell. Nothing is computed, asked or downloaded."""
-    found, opener = Outlook(len(cells)), Opener(assume)
-    planned: list[tuple[PlannedCell, Plan]] = []
-    leaky: list[tuple[PlannedCell, Plan]] = []
+    found, opener = Outlook(len(cells)), OfflineOpener(assume)
+    planned: list[tuple[OfflineExperiment, Plan]] = []
+    leaky: list[tuple[OfflineExperiment, Plan]] = []
     missing: dict[str, None] = {}
     with keep_data():
         for overrides, config in zip(cells, configs, strict=True):
@@ -105,9 +105,9 @@ def look(cells: Sequence[Overrides], configs: Iterable[DictConfig | Exception], 
             planned.append((cell, plan))
             missing |= dict.fromkeys(cell.missing)
             found.num_finished += _is_finished(cell.config, plan)
-            found.audits_done &= plan.audit is None or plan.audit.stage.done
-    found.missing, found.works = list(missing), distinct(planned)
-    unshared = distinct(leaky)
+            found.audits_done &= plan.audit is None or plan.audit.stored.done
+    found.missing, found.works = list(missing), distinct_stages(planned)
+    unshared = distinct_stages(leaky)
     found.unshared = unshared if len(unshared) > len(found.works) else {}
     return found
 
@@ -117,13 +117,13 @@ def _is_finished(config: ExperimentConfig, plan: Plan) -> bool:
     return status.get("state") == "done" and status.get("result") == plan.evaluation.digest
 
 
-def stages(found: Outlook, assume: Assumptions) -> list[Stage]:
+def stages(found: Outlook, assume: Assumptions) -> list[StageRow]:
     """The distinct results by kind, inputs before what is made from them."""
-    rows: dict[str, Stage] = {}
+    rows: dict[str, StageRow] = {}
     for work in found.works.values():
-        row = rows.setdefault(work.stage, Stage(work.stage))
+        row = rows.setdefault(work.name, StageRow(work.name))
         (row.done if work.done else row.to_do).append(work)
-        row.named += work.num_cells
+        row.named += work.num_experiments
     recorded = Recorded()
     for row in rows.values():
         row.seconds = total(recorded.seconds(work) for work in row.to_do)
@@ -131,12 +131,12 @@ def stages(found: Outlook, assume: Assumptions) -> list[Stage]:
     return list(rows.values())
 
 
-def _disk(work: Work, recorded: Recorded, assume: Assumptions) -> float | None:
+def _disk(work: StageWork, recorded: Recorded, assume: Assumptions) -> float | None:
     measured = recorded.disk_bytes(work)
     return disk_bytes(work, assume) if measured is None else measured
 
 
-def bills(works: Iterable[Work], assume: Assumptions) -> list[Bill]:
+def bills(works: Iterable[StageWork], assume: Assumptions) -> list[Bill]:
     """What the teachers are asked, by stage and teacher."""
     rows: dict[tuple[str, str], Bill] = {}
     recorded = Recorded()
@@ -144,21 +144,21 @@ def bills(works: Iterable[Work], assume: Assumptions) -> list[Bill]:
         part = asked(work, assume, recorded)
         if part is None:
             continue
-        teacher = work.cell.config.teacher
+        teacher = work.experiment.config.teacher
         price, batch = prices(teacher)
-        batch = batch and work.stage == "pool_skills"
+        batch = batch and work.name == "pool_skills"
         usd = None if price is None else price.cost(part.prompt_tokens, part.reply_tokens, batch=batch)
-        row = rows.setdefault((work.stage, teacher.name), Bill(work.stage, teacher.name, Asked(), 0.0))
+        row = rows.setdefault((work.name, teacher.name), Bill(work.name, teacher.name, TeacherUsage(), 0.0))
         row.asked, row.usd = row.asked + part, total([row.usd, usd])
     return list(rows.values())
 
 
-def tunings(works: Iterable[Work], assume: Assumptions) -> list[Tunings]:
+def tunings(works: Iterable[StageWork], assume: Assumptions) -> list[Tunings]:
     """Tunings of models that are no embedded ones, by student and number of samples."""
-    groups: dict[tuple[str, int | None, int], list[Work]] = defaultdict(list)
+    groups: dict[tuple[str, int | None, int], list[StageWork]] = defaultdict(list)
     for work in works:
-        config = work.cell.config
-        if work.stage == "tuning" and not config.student.path.startswith("package:"):
+        config = work.experiment.config
+        if work.name == "tuning" and not config.student.path.startswith("package:"):
             groups[config.student.name, num_items(work), config.tuning.epochs].append(work)
     return [
         Tunings(*key, len(same), total(tuning_gpu_hours(work, assume) for work in same))

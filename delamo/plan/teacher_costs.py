@@ -4,31 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from delamo.config.choices import Query, Readout, SkillSource, TeacherMode
-from delamo.config.models import LiteLLMTeacherConfig, TeacherConfig
-from delamo.experiment.config import PromptPerStepConfig, PseudoRationaleConfig
+from delamo.config.choices import Readout, TeacherMode
 from delamo.mistakes import FINDERS
+from delamo.mistakes.prompt_per_step import PromptPerStepConfig
+from delamo.mistakes.pseudo_rationale import PseudoRationaleConfig
 from delamo.models import prompts
 from delamo.models.api.budget import CHARACTERS_PER_TOKEN, Prices, prices_of
+from delamo.models.teachers.config import LiteLLMTeacherConfig, TeacherConfig
 from delamo.plan.assumptions import Assumptions
-from delamo.plan.counting import Asked, Work
+from delamo.plan.counting import StageWork, TeacherUsage
 from delamo.plan.measured import Recorded
 from delamo.records import Answer, Sample
+from delamo.stages.skills import Query, SkillSource
 
 DRAWN = 500  # samples of a pool that is here, for the length of its prompts
 
 
-def asked(work: Work, assume: Assumptions, recorded: Recorded) -> Asked | None:
+def asked(work: StageWork, assume: Assumptions, recorded: Recorded) -> TeacherUsage | None:
     """What one stage asks its teacher, by what others asked before or else by assumption; None where the stage asks none."""
-    config = work.cell.config
-    if work.stage == "mistakes" and FINDERS[type(config.mistakes)].templates:
+    config = work.experiment.config
+    if work.name == "mistakes" and FINDERS[type(config.mistakes)].templates:
         number, one = num_errors(work, assume), _finding
-    elif work.stage == "skills" and config.skills.source is SkillSource.all_samples:
-        number, one = work.cell.num_validation, _annotating_task
-    elif work.stage == "skills" and config.skills.query is Query.skill:
+    elif work.name == "skills" and config.skills.source is SkillSource.all_samples:
+        number, one = work.experiment.num_validation, _annotating_task
+    elif work.name == "skills" and config.skills.query is Query.skill:
         number, one = num_errors(work, assume), _naming
-    elif work.stage == "pool_skills":
-        number, one = len(work.cell.pool), _annotating_pool
+    elif work.name == "pool_skills":
+        number, one = len(work.experiment.pool), _annotating_pool
     else:
         return None
     measured = recorded.asked(work, num_asked=number)
@@ -43,23 +45,23 @@ def prices(teacher: TeacherConfig) -> tuple[Prices | None, bool]:
     return found, teacher.mode is TeacherMode.batch
 
 
-def num_errors(work: Work, assume: Assumptions) -> float:
+def num_errors(work: StageWork, assume: Assumptions) -> float:
     """Wrong answers to the validation samples: as they are, where the student has answered, or else by the assumed rate."""
-    inputs = {step.name: step.stage for step in work.step.walk()}
+    inputs = {stage.name: stage.stored for stage in work.stage.walk()}
     if inputs["mistakes"].done:
         return inputs["mistakes"].manifest()["accounting"]["ok"]
     if inputs["answers"].done:
         return sum(not row.correct for row in inputs["answers"].rows(Answer))
-    name = work.cell.config.task.name
-    return assume.error_rates.get(name, assume.error_rate) * work.cell.num_validation
+    name = work.experiment.config.task.name
+    return assume.error_rates.get(name, assume.error_rate) * work.experiment.num_validation
 
 
-def _finding(work: Work, assume: Assumptions) -> Asked:
+def _finding(work: StageWork, assume: Assumptions) -> TeacherUsage:
     """Finding one mistake step: every prefix of the rationale is a call."""
-    config, teacher = work.cell.config.mistakes, work.cell.config.teacher
-    steps = assume.steps.get(work.cell.config.task.name, assume.num_steps)
+    config, teacher = work.experiment.config.mistakes, work.experiment.config.teacher
+    steps = assume.steps.get(work.experiment.config.task.name, assume.num_steps)
     words = {"question": "q" * assume.question_chars, "options": _options(assume), "steps": ()}
-    before = Asked()
+    before = TeacherUsage()
     if isinstance(config, PromptPerStepConfig):
         prompt = prompts.check_step(teacher.prompts.value, **words)
     elif isinstance(config, PseudoRationaleConfig):
@@ -67,14 +69,14 @@ def _finding(work: Work, assume: Assumptions) -> Asked:
         text = prompts.reference(
             teacher.prompts.value, question=words["question"], options=words["options"], answer=words["options"][0]
         )
-        before = Asked(1, _tokens(text), min(assume.reference_tokens, config.reference_max_new_tokens))
+        before = TeacherUsage(1, _tokens(text), min(assume.reference_tokens, config.reference_max_new_tokens))
         prompt = prompts.compare_step(teacher.prompts.value, **words, reference=reference)
     else:
         prompt = prompts.mistake_step(teacher.prompts.value, **words, gold=0, prior=0.6)
     bare = len(prompt.head + prompt.tail)
     chars = (steps + 1) * bare + assume.step_chars * steps * (steps + 1) / 2
     calls, reply_tokens = _draws(teacher)
-    return before + Asked(steps + 1, chars / CHARACTERS_PER_TOKEN, (steps + 1) * reply_tokens).times(calls)
+    return before + TeacherUsage(steps + 1, chars / CHARACTERS_PER_TOKEN, (steps + 1) * reply_tokens).times(calls)
 
 
 def _draws(teacher: TeacherConfig) -> tuple[int, int]:
@@ -84,10 +86,10 @@ def _draws(teacher: TeacherConfig) -> tuple[int, int]:
     return (teacher.num_samples if teacher.readout is Readout.samples else 1), teacher.answer_max_tokens
 
 
-def _naming(work: Work, assume: Assumptions) -> Asked:
+def _naming(work: StageWork, assume: Assumptions) -> TeacherUsage:
     """Naming one missing skill."""
-    teacher, options = work.cell.config.teacher, _options(assume)
-    steps = round(assume.steps.get(work.cell.config.task.name, assume.num_steps))
+    teacher, options = work.experiment.config.teacher, _options(assume)
+    steps = round(assume.steps.get(work.experiment.config.task.name, assume.num_steps))
     text = prompts.skill(
         teacher.prompts.value,
         question="q" * assume.question_chars,
@@ -96,29 +98,29 @@ def _naming(work: Work, assume: Assumptions) -> Asked:
         steps=["s" * assume.step_chars] * max(1, steps),
         step=0,
     )
-    return Asked(1, _tokens(text) + _picture(teacher), min(assume.skill_tokens, teacher.skill_max_new_tokens))
+    return TeacherUsage(1, _tokens(text) + _picture(teacher), min(assume.skill_tokens, teacher.skill_max_new_tokens))
 
 
-def _annotating_task(work: Work, assume: Assumptions) -> Asked:
-    return _annotating(work, work.cell.task.validation, assume)
+def _annotating_task(work: StageWork, assume: Assumptions) -> TeacherUsage:
+    return _annotating(work, work.experiment.task.validation, assume)
 
 
-def _annotating_pool(work: Work, assume: Assumptions) -> Asked:
-    pool = work.cell.pool
+def _annotating_pool(work: StageWork, assume: Assumptions) -> TeacherUsage:
+    pool = work.experiment.pool
     ids = pool.ids()
     return _annotating(work, [pool.get(id) for id in ids[:: max(1, len(ids) // DRAWN)]], assume)
 
 
-def _annotating(work: Work, samples: Sequence[Sample], assume: Assumptions) -> Asked:
+def _annotating(work: StageWork, samples: Sequence[Sample], assume: Assumptions) -> TeacherUsage:
     """Listing the skills of one sample; the length of the prompt is the mean over `samples`, where they are here."""
-    teacher = work.cell.config.teacher
+    teacher = work.experiment.config.teacher
     pairs = [(sample.instruction, sample.answer) for sample in samples]
     pairs = pairs or [("q" * assume.pool_question_chars, "a" * assume.pool_answer_chars)]
     sizes = [
         _tokens(prompts.pool_skills(teacher.prompts.value, instruction=text, answer=answer)) for text, answer in pairs
     ]
     tokens = sum(sizes) / len(sizes) + _picture(teacher)
-    return Asked(1, tokens, min(assume.pool_skills_tokens, teacher.pool_skills_max_new_tokens))
+    return TeacherUsage(1, tokens, min(assume.pool_skills_tokens, teacher.pool_skills_max_new_tokens))
 
 
 def _picture(teacher: TeacherConfig) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from delamo.plan.assumptions import Assumptions
 from delamo.plan.resources import is_measured
-from delamo.plan.summary import Bill, Outlook, Stage, Tunings, bills, stages, total, tunings
+from delamo.plan.summary import Bill, Outlook, StageRow, Tunings, bills, stages, total, tunings
 from delamo.report.render.formats import Block, Heading, Lines, Table, markdown
 
 GIB = 2**30
@@ -67,7 +67,7 @@ def text(found: Outlook, assume: Assumptions) -> str:
 
 
 def _head(found: Outlook) -> list[str]:
-    named = sum(work.num_cells for work in found.works.values())
+    named = sum(work.num_experiments for work in found.works.values())
     lines = [f"Finished: {found.num_finished}."] if found.num_finished else []
     return [
         *lines,
@@ -89,11 +89,11 @@ def _stage_blocks(found: Outlook, assume: Assumptions) -> list[Block]:
     ]
 
 
-def _numbers(row: Stage) -> list[int]:
+def _numbers(row: StageRow) -> list[int]:
     return [row.named, len(row.done) + len(row.to_do), len(row.done), len(row.to_do)]
 
 
-def _stage_row(row: Stage) -> list[str]:
+def _stage_row(row: StageRow) -> list[str]:
     return [row.name, *(f"{n:,}" for n in _numbers(row)), _amount(row.seconds, 60, 1), _amount(row.disk_bytes, GIB, 2)]
 
 
@@ -101,7 +101,7 @@ def _if_leaks(found: Outlook, assume: Assumptions) -> str:
     if not found.unshared:
         return "leaks would change which samples are left, not how many results there are."
     to_do = [work for work in found.unshared.values() if not work.done]
-    number = sum(work.stage == "tuning" for work in to_do)
+    number = sum(work.name == "tuning" for work in to_do)
     hours = total(row.gpu_hours for row in tunings(to_do, assume))
     more = f", {hours:,.0f} GPU-hours," if hours else ""
     return f"if it removes samples for every target, targets share no selection, and {number:,} tunings{more} are to be done in all."

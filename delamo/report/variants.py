@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from delamo.experiment.config import SCHEMAS
+from delamo.config.registry import SCHEMAS
 from delamo.runs.read import Run
 
 PRETRAINED, RANDOM = "none", "random"

@@ -5,45 +5,56 @@ The query is a validation sample's question, the document a pool sample's questi
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+from omegaconf import MISSING
 
+from delamo.config.choices import Fill, Merge
+from delamo.data import Pool
 from delamo.records import Selected, Skill
 from delamo.retrieval.merge import merge_lists
+from delamo.selectors.base import TEXT_INDEX, VALIDATION, Selector, SelectorConfig
 from delamo.selectors.budget import require_budget
 
-if TYPE_CHECKING:
-    from delamo.data import Pool
-    from delamo.selectors import Inputs
+
+@dataclass(slots=True, kw_only=True)
+class Bm25TextConfig(SelectorConfig):
+    """BM25 on raw text, the question as the query: the control for skills."""
+
+    merge: Merge = MISSING
+    fill: Fill = MISSING
 
 
 def select(
-    pool: Pool,
-    inputs: Inputs,
-    *,
-    num_samples: int,
-    rng: np.random.Generator,
-    merge: str = "round_robin",
-    fill: str = "random",
+    pool: Pool, inputs: Any, config: Bm25TextConfig, *, num_samples: int, rng: np.random.Generator
 ) -> list[Selected]:
-    """The ranked lists of all validation questions, merged to exactly `num_samples`.
+    """Merge the ranked lists of all validation questions to exactly N samples.
 
     Args:
         pool: to select from.
         inputs: `validation` and `text_index` are called.
+        config: how the lists are merged.
         num_samples: N.
         rng: draws the fill, nothing else.
-        merge: `round_robin` or `score`; see `delamo.retrieval.merge`.
-        fill: `random` or `error`, where all the lists together hold fewer than N samples.
 
     Raises:
-        ValueError: N is below 1 or above the pool (before any stage runs), or the lists run dry under `error`.
+        ValueError: N is below 1 or above the pool (before any stage runs), or the lists run dry under `fill=error`.
     """
     require_budget(num_samples, pool)
     queries = [Skill(val_id=sample.id, skill=sample.instruction, step=None) for sample in inputs.validation()]
-    options = {"num_samples": num_samples, "merge": merge, "fill": fill, "rng": rng}
-    excluded = getattr(pool, "removed", frozenset())
-    found = merge_lists(queries, inputs.text_index(), pool.ids(), excluded=excluded, **options)
-    return [replace(row, skill=None) for row in found]  # a question names no skill
+    selected = merge_lists(
+        queries,
+        inputs.text_index(),
+        pool.ids(),
+        excluded=pool.removed,
+        num_samples=num_samples,
+        merge=config.merge.value,
+        fill=config.fill.value,
+        rng=rng,
+    )
+    return [replace(row, skill=None) for row in selected]  # a question names no skill
+
+
+SELECTOR = Selector(name="bm25_text", config=Bm25TextConfig, select=select, needs=(VALIDATION, TEXT_INDEX))

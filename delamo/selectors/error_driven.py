@@ -2,43 +2,56 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from omegaconf import MISSING
 
+from delamo.config.choices import Fill, Merge
+from delamo.data import Pool
 from delamo.records import Selected
 from delamo.retrieval.merge import merge_lists
+from delamo.selectors.base import MISSING_SKILLS, SKILL_INDEX, Selector, SelectorConfig
 from delamo.selectors.budget import require_budget
 
-if TYPE_CHECKING:
-    from delamo.data import Pool
-    from delamo.selectors import Inputs
+
+@dataclass(slots=True, kw_only=True)
+class ErrorDrivenConfig(SelectorConfig):
+    """The paper's method: retrieval by the skills that the errors miss."""
+
+    merge: Merge = MISSING
+    """How the errors' ranked lists become one selection; the paper says only "top-K"."""
+    fill: Fill = MISSING
+    """What happens where all the lists together hold fewer than N samples."""
 
 
 def select(
-    pool: Pool,
-    inputs: Inputs,
-    *,
-    num_samples: int,
-    rng: np.random.Generator,
-    merge: str = "round_robin",
-    fill: str = "random",
+    pool: Pool, inputs: Any, config: ErrorDrivenConfig, *, num_samples: int, rng: np.random.Generator
 ) -> list[Selected]:
-    """BM25 with each error's missing skill as the query, the ranked lists merged to exactly `num_samples`.
+    """Retrieve with each error's missing skill as the query, and merge the ranked lists to exactly N samples.
 
     Args:
         pool: to select from.
         inputs: `missing_skills` and `index` are called.
+        config: how the lists are merged.
         num_samples: N.
         rng: draws the fill, nothing else.
-        merge: `round_robin` or `score`; see `delamo.retrieval.merge`. The paper says only "top-K".
-        fill: `random` or `error`, where all the lists together hold fewer than N samples.
 
     Raises:
-        ValueError: N is below 1 or above the pool (before any stage runs), or the lists run dry under `error`.
-
+        ValueError: N is below 1 or above the pool (before any stage runs), or the lists run dry under `fill=error`.
     """
     require_budget(num_samples, pool)
-    skills, index = inputs.missing_skills(), inputs.index()
-    options = {"num_samples": num_samples, "merge": merge, "fill": fill, "rng": rng}
-    return merge_lists(skills, index, pool.ids(), excluded=getattr(pool, "removed", frozenset()), **options)
+    return merge_lists(
+        inputs.missing_skills(),
+        inputs.index(),
+        pool.ids(),
+        excluded=pool.removed,
+        num_samples=num_samples,
+        merge=config.merge.value,
+        fill=config.fill.value,
+        rng=rng,
+    )
+
+
+SELECTOR = Selector(name="error_driven", config=ErrorDrivenConfig, select=select, needs=(MISSING_SKILLS, SKILL_INDEX))

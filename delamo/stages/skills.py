@@ -1,14 +1,196 @@
-"""Skill analysis (paper, section 3.4) and the annotation of the pool with skills (section 3.5)."""
+"""The stages in which the teacher names skills: those that errors miss (paper, section 3.4), those that samples need (section 3.5)."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, ClassVar
 
+from omegaconf import MISSING
+
+from delamo.config.fields import not_in_identity
+from delamo.config.registry import register
 from delamo.data import Pool
 from delamo.models import prompts
 from delamo.models.teachers.base import Refusal, Teacher
+from delamo.models.usage import Meter
 from delamo.records import LETTERS, Mistake, PoolSkills, Quarantined, Sample, Skill
+from delamo.stages.base import Stage
+from delamo.store import ResultWriter, RowCounts, compute_in_shards, write_rows
+
+
+class SkillSource(Enum):
+    """Which validation samples give the queries: the errors, or all of them."""
+
+    errors = "errors"
+    all_samples = "all_samples"
+
+
+class Query(Enum):
+    """The query that the pool is searched with: the skill that the teacher names, or the mistake step as it stands."""
+
+    skill = "skill"
+    mistake_step = "mistake_step"
+
+
+@dataclass(slots=True, kw_only=True)
+class SkillsConfig:
+    """From mistakes to queries (paper, section 3.4)."""
+
+    name: str = not_in_identity()
+    source: SkillSource = MISSING
+    """`all_samples` asks which skills each validation sample needs, right or wrong ("w/o Error Collection")."""
+    query: Query = MISSING
+    """`mistake_step` asks the teacher for no skill ("w/o Skill Analysis")."""
+
+    @property
+    def names_missing_skills(self) -> bool:
+        """Whether the teacher names one missing skill for each error: quoted steps and skills of all samples are other things."""
+        return self.source is SkillSource.errors and self.query is Query.skill
+
+
+register({"skills/skills": SkillsConfig})
+
+
+@dataclass(frozen=True, eq=False)
+class NameSkills(Stage):
+    """Name the one skill that each mistake shows to be missing."""
+
+    mistakes: Stage
+
+    name: ClassVar[str] = "skills"
+
+    @property
+    def label(self) -> str:
+        """The names of task, student and teacher."""
+        return self.experiment.label("task", "student", "teacher")
+
+    def depends_on(self) -> dict[str, Any]:
+        """Return the teacher, its prompt, the longest reply, and whether it sees the image."""
+        teacher = self.experiment.config.teacher
+        return {
+            "max_new_tokens": teacher.skill_max_new_tokens,
+            "sees_images": teacher.sees_images,
+            **self.experiment.teacher_identity("skill"),
+        }
+
+    def compute(self, writer: ResultWriter) -> None:
+        """Write `skills.jsonl`."""
+        config, teacher = self.experiment.config.teacher, self.experiment.models.teacher
+        mistakes = self.mistakes.stored.rows(Mistake)
+        samples = self.experiment.task.validation
+        images = {sample.id: sample.image for sample in samples} if config.sees_images else None
+        usage = Meter(teacher)
+        skills, quarantined = name_skills(mistakes, teacher, max_new_tokens=config.skill_max_new_tokens, images=images)
+        write_rows(writer.path / "skills.jsonl", skills)
+        counts = RowCounts(num_in=len(mistakes), num_ok=len(skills), quarantined=quarantined)
+        writer.finish(counts, spent=usage.total())
+
+
+@dataclass(frozen=True, eq=False)
+class QuoteMistakes(Stage):
+    """Quote the mistake steps as queries, the teacher not asked (paper, Table 5, "w/o Skill Analysis")."""
+
+    mistakes: Stage
+
+    name: ClassVar[str] = "skills"
+
+    @property
+    def label(self) -> str:
+        """The names of task, student and the kind of query."""
+        return self.experiment.label("task", "student", "skills")
+
+    def depends_on(self) -> dict[str, Any]:
+        """Return the kind of query."""
+        return {"query": "mistake step"}
+
+    def compute(self, writer: ResultWriter) -> None:
+        """Write `skills.jsonl`."""
+        mistakes = self.mistakes.stored.rows(Mistake)
+        skills, quarantined = quote_mistakes(mistakes)
+        write_rows(writer.path / "skills.jsonl", skills)
+        writer.finish(RowCounts(num_in=len(mistakes), num_ok=len(skills), quarantined=quarantined))
+
+
+@dataclass(frozen=True, eq=False)
+class NameNeededSkills(Stage):
+    """Name the skills that every validation sample needs, answered rightly or not (paper, Table 5, "w/o Error Collection")."""
+
+    name: ClassVar[str] = "skills"
+
+    @property
+    def label(self) -> str:
+        """The names of task, teacher and the kind of query."""
+        return self.experiment.label("task", "teacher", "skills")
+
+    def depends_on(self) -> dict[str, Any]:
+        """Return the teacher as in annotation of the pool, and the validation samples."""
+        return annotation_identity(self) | {"samples": self.experiment.samples_digests["validation"]}
+
+    def compute(self, writer: ResultWriter) -> None:
+        """Write `skills.jsonl`."""
+        samples, teacher = self.experiment.task.validation, self.experiment.models.teacher
+        max_new_tokens = self.experiment.config.teacher.pool_skills_max_new_tokens
+        usage = Meter(teacher)
+        skills, quarantined = name_needed_skills(samples, teacher, max_new_tokens=max_new_tokens)
+        write_rows(writer.path / "skills.jsonl", skills)
+        num_ok = len(samples) - len(quarantined)
+        writer.finish(RowCounts(num_in=len(samples), num_ok=num_ok, quarantined=quarantined), spent=usage.total())
+
+
+@dataclass(frozen=True, eq=False)
+class AnnotatePool(Stage):
+    """Name the skills that each pool sample needs: once for a pool, a teacher and a prompt."""
+
+    name: ClassVar[str] = "pool_skills"
+    resumable: ClassVar[bool] = True
+
+    @property
+    def label(self) -> str:
+        """The names of pool and teacher."""
+        return self.experiment.label("pool", "teacher")
+
+    def depends_on(self) -> dict[str, Any]:
+        """Return the teacher, its prompt and the pool."""
+        return annotation_identity(self) | {"pool": self.experiment.pool.digest}
+
+    def compute(self, writer: ResultWriter) -> None:
+        """Write `pool_skills.jsonl`, shard by shard; what a killed attempt paid for stays counted."""
+        pool, teacher = self.experiment.pool, self.experiment.models.teacher
+        max_new_tokens = self.experiment.config.teacher.pool_skills_max_new_tokens
+        usage = Meter(teacher, writer.work / "spent.json")
+        try:
+            prepare_pool(pool, teacher, max_new_tokens=max_new_tokens)
+        finally:
+            usage.save()  # replies that come in batch files are paid for in the run that reads them
+
+        def annotate(batch: list[Sample]) -> tuple[list[PoolSkills], list[Quarantined]]:
+            try:
+                return annotate_pool(batch, teacher, max_new_tokens=max_new_tokens)
+            finally:
+                usage.save()
+
+        compute_in_shards(
+            writer,
+            "pool_skills",
+            pool,
+            PoolSkills,
+            work=annotate,
+            shard_size=self.experiment.config.teacher.shard_size,
+            notes=lambda: {"spent": usage.total()},
+        )
+
+
+def annotation_identity(stage: Stage) -> dict[str, Any]:
+    """Return what decides the teacher's replies to the prompt that annotates a sample with skills."""
+    teacher = stage.experiment.config.teacher
+    return {
+        "max_new_tokens": teacher.pool_skills_max_new_tokens,
+        "sees_images": teacher.sees_images,
+        **stage.experiment.teacher_identity("pool_skills"),
+    }
 
 
 def name_skills(

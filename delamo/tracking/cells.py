@@ -16,9 +16,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from delamo.config.choices import WandbMode
 from delamo.config.compose import as_dict
-from delamo.experiment.config import ExperimentConfig
+from delamo.experiment.config import ExperimentConfig, WandbMode
 from delamo.records import ItemScore, Mistake, Sample, Selected, from_json
 from delamo.report.variants import NO_BUDGET
 from delamo.runs import lineage

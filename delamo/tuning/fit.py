@@ -6,16 +6,16 @@ LLaVA-1.5's LoRA recipe, which its timings imply.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import shutil
 import sys
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -32,9 +32,9 @@ from delamo.records import Quarantined, Sample
 from delamo.tuning import distributed
 from delamo.tuning.batches import padding_share, plan_batches
 from delamo.tuning.checkpoints import checkpointing, resume_point
-from delamo.tuning.job import Job
+from delamo.tuning.config import Precision, Strategy, TuningConfig, TuningMethod
+from delamo.tuning.job import TuningJob
 from delamo.tuning.module import SelectionData, TunedStudent
-from delamo.tuning.recipe import Recipe
 from delamo.tuning.sharding import gathered
 from delamo.tuning.trainable import make_trainable, save_trained
 
@@ -48,7 +48,7 @@ class TuningResult:
     """What a tuning run did."""
 
     steps: int
-    """Optimiser steps."""
+    """Optimizer steps."""
     loss: float
     """Mean over the last tenth of the micro-batches, in nats a token."""
     seconds: float
@@ -62,97 +62,143 @@ class TuningResult:
     """What decided how samples became tensors and numbers; see `processor_facts`."""
 
 
-def tune(
-    student_path: str,
-    samples: Sequence[Sample],
-    out_dir: Path,
-    *,
-    seed: int,
-    revision: str | None = None,
-    device: str = "auto",
-    attn: str = "sdpa",
-    max_image_pixels: int | None = None,
-    start_from: Path | None = None,
-    checkpoints: Path | None = None,
-    logger: Any = None,
-    callbacks: Sequence[Callback] = (),
-    **recipe: Any,
-) -> TuningResult:
-    """Tune a student on samples and write the adapter to `out_dir` in PEFT's format (full tuning: the trained weights).
+def fit(job: TuningJob, *, logger: Any = None, callbacks: Sequence[Callback] = ()) -> TuningResult:
+    """Tune a student on samples and write the adapter to `job.out_dir`.
 
-    Under torchrun the other processes take their share; only this one writes.
+    Under torchrun the other processes take their share (`follow`); only this one writes.
 
     Args:
-        max_image_pixels: larger pictures are made smaller first.
-        start_from: an adapter to go on from.
-        checkpoints: folder for checkpoints to resume from; None keeps none.
-        recipe: the fields of `Recipe`. A sample longer than `max_length`, or than the model's context, is quarantined before
-            the first step, never cut.
+        job: what is tuned, on what, and how. A sample longer than `tuning.max_length`, or than the model's context, is
+            quarantined before the first step, never cut.
+        logger: Lightning's.
+        callbacks: Lightning's.
 
     Raises:
         ValueError: nothing to train on, nothing trainable, a checkpoint that does not fit, a loss that is not finite.
     """
-    how = Recipe(**recipe)
-    how.check()
-    how.accumulation(distributed.size())
-    distributed.check_launch(how.strategy)
-    job = Job(
-        student_path=student_path,
-        revision=revision,
-        device=device,
-        attn=attn,
-        max_image_pixels=max_image_pixels,
-        seed=seed,
-        start_from=start_from,
-        out_dir=out_dir,
-        checkpoints=checkpoints,
-        resume_from=resume_point(how.resume, checkpoints),
-        how=how,
-        samples=samples,
-    )
+    started, config = time.perf_counter(), job.config
+    config.check()
+    config.accumulation(distributed.size())
+    distributed.check_launch(config.strategy.value)
+    job = replace(job, resume_from=resume_point(config.resume, job.checkpoints))
     try:
-        return _lead(job, logger, callbacks)
+        model, processor = load_model(job)
+        job, quarantined = check_samples(job, model, processor)
+        if distributed.size() > 1:
+            distributed.announce(job.to_json(), job.checkpoints or job.out_dir.parent)
+        with quiet_lightning():
+            run = prepare(job, model, processor, logger, callbacks)
+            run.trainer.fit(run.module, datamodule=run.data, ckpt_path=job.resume_from, weights_only=True)
+            save(run)
+        if job.checkpoints is not None:
+            shutil.rmtree(job.checkpoints, ignore_errors=True)
+        return TuningResult(
+            steps=run.trainer.global_step,
+            loss=run.module.final_loss(),
+            seconds=time.perf_counter() - started,
+            trainable=count_trainable(run.module.model),
+            quarantined=quarantined,
+            padding=padding_share(run.batches, job.lengths),
+            num_processes=distributed.size(),
+            facts=processor_facts(processor)
+            | {"dtype": config.dtype.value, "precision": config.precision.value, "attn": job.student.attn.value},
+        )
     finally:
         free_memory()  # the tuned student is loaded next
 
 
-def _lead(job: Job, logger: Any, callbacks: Sequence[Callback]) -> TuningResult:
-    """The whole run, the other processes told of it once the data is checked."""
-    started, how = time.perf_counter(), job.how
-    model, processor = _load(job)
-    limit = min(how.max_length or math.inf, context_length(model, processor))
-    kept, lengths, bad = preflight(Collator(processor, job.max_image_pixels), job.samples, limit)
-    if not kept:
-        first = f"{bad[0].reason}, {bad[0].detail}"
-        raise ValueError(f"none of the {len(job.samples)} selected samples can be used: {first}")
-    _warn_of_long(job, bad, limit)
-    job = replace(job, samples=kept, lengths=lengths)
-    if distributed.size() > 1:
-        distributed.announce(job.to_json(), job.checkpoints or job.out_dir.parent)
-    module, steps, batches = _fit(job, model, processor, logger, callbacks)
-    if job.checkpoints is not None:
-        shutil.rmtree(job.checkpoints, ignore_errors=True)
-    return TuningResult(
-        steps=steps,
-        loss=module.final_loss(),
-        seconds=time.perf_counter() - started,
-        trainable=count_trainable(module.model),
-        quarantined=bad,
-        padding=padding_share(batches, lengths),
-        num_processes=distributed.size(),
-        facts=processor_facts(processor) | {"dtype": how.dtype, "precision": how.precision, "attn": job.attn},
+def follow() -> None:
+    """Take a share of every tuning run of the first process, until it is done."""
+
+    def take_part(row: dict[str, Any]) -> None:
+        job = TuningJob.from_json(row)
+        model, processor = load_model(job)
+        with quiet_lightning():
+            run = prepare(job, model, processor, None, ())
+            run.trainer.fit(run.module, datamodule=run.data, ckpt_path=job.resume_from, weights_only=True)
+            save(run)
+        free_memory()
+
+    distributed.follow(take_part)
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedRun:
+    """A tuning run, ready for the trainer."""
+
+    job: TuningJob
+    trainer: pl.Trainer
+    module: TunedStudent
+    data: SelectionData
+    batches: list[list[int]]
+    """The plan: indices of the samples of each micro-batch, of all epochs."""
+
+
+def load_model(job: TuningJob) -> tuple[Any, Any]:
+    """Seed every generator, and load the student and its processor."""
+    pl.seed_everything(job.seed, workers=True, verbose=False)
+    return load_base(
+        job.student.path,
+        revision=job.student.revision,
+        dtype=job.config.dtype.value,
+        device=distributed.device(job.student.device),
+        attn=job.student.attn.value,
+        four_bit=job.config.method is TuningMethod.qlora,
     )
 
 
-def _warn_of_long(job: Job, bad: Sequence[Quarantined], limit: float) -> None:
-    """Say that what is left is another sample than the selection: shorter texts, and pictures of other proportions.
+def check_samples(job: TuningJob, model: Any, processor: Any) -> tuple[TuningJob, list[Quarantined]]:
+    """Leave out what cannot be trained on, before the first step.
+
+    Returns:
+        (the job with the usable samples and their lengths, the others with the reason).
+
+    Raises:
+        ValueError: no sample is usable.
+    """
+    limit = min(job.config.max_length or math.inf, context_length(model, processor))
+    usable, lengths, quarantined = preflight(Collator(processor, job.student.max_image_pixels), job.samples, limit)
+    if not usable:
+        first = f"{quarantined[0].reason}, {quarantined[0].detail}"
+        raise ValueError(f"none of the {len(job.samples)} selected samples can be used: {first}")
+    _warn_of_long(job, quarantined, limit)
+    return replace(job, samples=usable, lengths=lengths), quarantined
+
+
+def prepare(job: TuningJob, model: Any, processor: Any, logger: Any, callbacks: Sequence[Callback]) -> PreparedRun:
+    """Plan the batches, make the weights trainable, and join the other processes."""
+    config = job.config
+    batches = plan_batches(job.lengths, batch_size=config.micro_batch_size, epochs=config.epochs, seed=job.seed)
+    collator = Collator(processor, job.student.max_image_pixels)
+    data = SelectionData(job.samples, batches, collator, config.num_workers)
+    trainable = make_trainable(model, job.start_from, config)
+    if distributed.rank() == 0:  # said before hours go into it
+        parts = ", ".join(f"{part} {count:,}" for part, count in count_trainable(trainable).items())
+        tqdm.write(f"tuning: trainable parameters: {parts}; of {count_all(trainable):,} in all", file=sys.stderr)
+    num_steps = math.ceil(len(batches) / config.accumulation(1))
+    module = TunedStudent(trainable, config, num_steps=num_steps, num_batches=len(batches), seed=job.seed)
+    if distributed.size() > 1:
+        distributed.join(config.timeout_s, str(model.device))
+    return PreparedRun(job, _trainer(job, logger, callbacks, str(model.device)), module, data, batches)
+
+
+def save(run: PreparedRun) -> None:
+    """Write what was trained; every process takes part in gathering shards, the first one writes."""
+    config = run.job.config
+    weights = gathered(run.module.model) if config.strategy is Strategy.fsdp else None
+    if distributed.rank() == 0:
+        save_trained(run.module.model, run.job.out_dir, run.job.student.path, config, weights)
+
+
+def _warn_of_long(job: TuningJob, quarantined: Sequence[Quarantined], limit: float) -> None:
+    """Say that what is left is another sample than the selection: shorter texts, and images of other proportions.
 
     No error: where the limit is the model's own, there may be no way to use the rest, and what is left out stands in the account.
     """
-    number = sum(row.reason == TOO_LONG for row in bad)
+    number = sum(row.reason == TOO_LONG for row in quarantined)
     if number <= MOST_TOO_LONG * len(job.samples):
         return
-    most = job.how.max_length
+    most = job.config.max_length
     whose, way_out = "tuning.max_length", "tuning.max_length=null for the model's context, or "
     if most is None or most > limit:
         whose, way_out = "the model's context", ""
@@ -164,69 +210,17 @@ def _warn_of_long(job: Job, bad: Sequence[Quarantined], limit: float) -> None:
     )
 
 
-def follow() -> None:
-    """Take a share of every tuning run of the first process, until it is done."""
-
-    def take_part(row: dict[str, Any]) -> None:
-        job = Job.from_json(row)
-        _fit(job, *_load(job), None, ())
-        free_memory()
-
-    distributed.follow(take_part)
-
-
-def _load(job: Job) -> tuple[Any, Any]:
-    pl.seed_everything(job.seed, workers=True, verbose=False)
-    return load_base(
-        job.student_path,
-        revision=job.revision,
-        dtype=job.how.dtype,
-        device=distributed.device(job.device),
-        attn=job.attn,
-        four_bit=job.how.method == "qlora",
-    )
-
-
-def _fit(
-    job: Job, model: Any, processor: Any, logger: Any, callbacks: Sequence[Callback]
-) -> tuple[TunedStudent, int, list[list[int]]]:
-    """(the tuned module, optimiser steps, the plan), saved by the first process."""
-    how = job.how
-    batches = plan_batches(job.lengths, batch_size=how.micro_batch_size, epochs=how.epochs, seed=job.seed)
-    data = SelectionData(job.samples, batches, Collator(processor, job.max_image_pixels), how.num_workers)
-    num_steps = math.ceil(len(batches) / how.accumulation())
-    with _calm():
-        trainable = make_trainable(model, job.start_from, how)
-        _report(trainable)
-        module = TunedStudent(trainable, how, num_steps=num_steps, num_batches=len(batches), seed=job.seed)
-        if distributed.size() > 1:
-            distributed.join(how.timeout_s, str(model.device))
-        trainer = _trainer(job, logger, callbacks, str(model.device))
-        trainer.fit(module, datamodule=data, ckpt_path=job.resume_from, weights_only=True)
-        weights = gathered(module.model) if how.strategy == "fsdp" else None
-        if distributed.rank() == 0:
-            save_trained(module.model, job.out_dir, job.student_path, how, weights)
-    return module, trainer.global_step, batches
-
-
-def _report(model: Any) -> None:
-    """What is trained, before hours go into it."""
-    if distributed.rank() == 0:
-        parts = ", ".join(f"{part} {count:,}" for part, count in count_trainable(model).items())
-        tqdm.write(f"tuning: trainable parameters: {parts}; of {count_all(model):,} in all", file=sys.stderr)
-
-
-def _trainer(job: Job, logger: Any, callbacks: Sequence[Callback], device: str) -> pl.Trainer:
-    how, world, here = job.how, distributed.size(), distributed.local_size()
+def _trainer(job: TuningJob, logger: Any, callbacks: Sequence[Callback], device: str) -> pl.Trainer:
+    config, world, here = job.config, distributed.size(), distributed.local_size()
     return pl.Trainer(
         max_epochs=1,  # the planned batches of all epochs in one
         accelerator="cpu" if device == "cpu" else "auto",
         devices=here if world > 1 else _index(device),
         num_nodes=world // here,
-        strategy=_strategy(how) if world > 1 else "auto",
-        precision="bf16-mixed" if how.precision == "bf16" else "32-true",
-        accumulate_grad_batches=how.accumulation(world),
-        gradient_clip_val=how.gradient_clip or None,
+        strategy=_strategy(config) if world > 1 else "auto",
+        precision="bf16-mixed" if config.precision is Precision.bf16 else "32-true",
+        accumulate_grad_batches=config.accumulation(world),
+        gradient_clip_val=config.gradient_clip or None,
         logger=logger or False,
         callbacks=[*checkpointing(job.checkpoints), *callbacks],
         enable_checkpointing=job.checkpoints is not None,
@@ -238,17 +232,17 @@ def _trainer(job: Job, logger: Any, callbacks: Sequence[Callback], device: str) 
 
 
 def _index(device: str) -> int | list[int]:
-    """Lightning's name of a device: `cuda:1` is [1], otherwise any one."""
+    """Name a device as Lightning does: `cuda:1` is [1], otherwise any one."""
     number = device.partition(":")[2]
     return [int(number)] if number else 1
 
 
-def _strategy(how: Recipe) -> Any:
-    """Weights on every process, or (`fsdp`) in shards over all of them."""
+def _strategy(config: TuningConfig) -> Any:
+    """Keep the weights whole on every process, or (`fsdp`) shard them over all of them."""
     from pytorch_lightning.strategies import DDPStrategy, ModelParallelStrategy
 
-    timeout = timedelta(seconds=how.timeout_s)
-    if how.strategy == "fsdp":
+    timeout = timedelta(seconds=config.timeout_s)
+    if config.strategy is Strategy.fsdp:
         sizes = {"data_parallel_size": distributed.size(), "tensor_parallel_size": 1}
         return ModelParallelStrategy(**sizes, save_distributed_checkpoint=False, timeout=timeout)
     return DDPStrategy(timeout=timeout)
@@ -276,23 +270,20 @@ def preflight(
     return kept, lengths, bad
 
 
-class _calm:
-    """Lightning without banners, tips and advice about loader workers."""
-
-    def __enter__(self) -> None:
-        names = ("pytorch_lightning", "pytorch_lightning.utilities.rank_zero", "lightning.pytorch.utilities.rank_zero")
-        self.loggers = [(logging.getLogger(name), logging.getLogger(name).level) for name in names]
-        for logger, _ in self.loggers:
-            logger.setLevel(logging.ERROR)
-        self.filters = warnings.catch_warnings()
-        self.filters.__enter__()
-        warnings.filterwarnings("ignore", module="pytorch_lightning")
-        warnings.filterwarnings(
-            "ignore", message=".*gradient_checkpointing.*", category=FutureWarning
-        )  # by its new name
-        warnings.filterwarnings("ignore", message=".*(does not have many workers|LeafSpec|Checkpoint directory).*")
-
-    def __exit__(self, *error: object) -> None:
-        self.filters.__exit__(*error)
-        for logger, level in self.loggers:
+@contextlib.contextmanager
+def quiet_lightning() -> Iterator[None]:
+    """Keep Lightning's banners, tips and advice about loader workers out of the way."""
+    names = ("pytorch_lightning", "pytorch_lightning.utilities.rank_zero", "lightning.pytorch.utilities.rank_zero")
+    levels = [(logging.getLogger(name), logging.getLogger(name).level) for name in names]
+    for logger, _ in levels:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="pytorch_lightning")
+            # by its new name
+            warnings.filterwarnings("ignore", message=".*gradient_checkpointing.*", category=FutureWarning)
+            warnings.filterwarnings("ignore", message=".*(does not have many workers|LeafSpec|Checkpoint directory).*")
+            yield
+    finally:
+        for logger, level in levels:
             logger.setLevel(level)

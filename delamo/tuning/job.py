@@ -1,44 +1,69 @@
-"""A tuning run as data, so that several processes can be told of it."""
+"""A tuning run as data: what each of several processes is told once the data is checked."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from omegaconf import OmegaConf
+
+from delamo.config.compose import as_dict
+from delamo.models.students.config import HuggingFaceStudentConfig
 from delamo.records import Sample, from_dict, to_dict
-from delamo.tuning.recipe import Recipe
+from delamo.tuning.config import TuningConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """A tuning run: what each of several processes is told once the data is checked."""
+class TuningJob:
+    """A tuning run."""
 
-    student_path: str
-    revision: str | None
-    device: str
-    attn: str
-    max_image_pixels: int | None
-    seed: int
-    start_from: Path | None
-    out_dir: Path
-    checkpoints: Path | None
-    resume_from: str | None
-    how: Recipe
+    student: HuggingFaceStudentConfig
+    """The model that is tuned, and where it is loaded."""
+    config: TuningConfig
     samples: Sequence[Sample]
+    out_dir: Path
+    """Where the adapter goes, in PEFT's format (full tuning: the trained weights)."""
+    seed: int
+    checkpoints: Path | None = None
+    """Folder for checkpoints to resume from; None keeps none."""
+    start_from: Path | None = None
+    """An adapter to go on from."""
+    resume_from: str | None = None
+    """The checkpoint that is resumed from."""
     lengths: Sequence[int] = ()
     """Tokens of each sample, once they are checked."""
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON values."""
-        row = {name: getattr(self, name) for name in self.__slots__}
-        paths = {name: str(value.absolute()) for name, value in row.items() if isinstance(value, Path)}
-        return row | paths | {"how": asdict(self.how), "samples": [to_dict(sample) for sample in self.samples]}
+        """Return the job as JSON values, paths absolute."""
+        return {
+            "student": as_dict(self.student),
+            "config": as_dict(self.config),
+            "samples": [to_dict(sample) for sample in self.samples],
+            "out_dir": str(self.out_dir.absolute()),
+            "seed": self.seed,
+            "checkpoints": str(self.checkpoints.absolute()) if self.checkpoints else None,
+            "start_from": str(self.start_from.absolute()) if self.start_from else None,
+            "resume_from": self.resume_from,
+            "lengths": list(self.lengths),
+        }
 
     @classmethod
-    def from_json(cls, row: dict[str, Any]) -> Job:
-        """The inverse."""
-        paths = {name: Path(row[name]) for name in ("start_from", "out_dir", "checkpoints") if row[name] is not None}
-        samples = [from_dict(Sample, sample) for sample in row["samples"]]
-        return cls(**row | paths | {"how": Recipe(**row["how"]), "samples": samples})
+    def from_json(cls, row: dict[str, Any]) -> TuningJob:
+        """Invert `to_json`."""
+        job = cls(
+            student=_typed(HuggingFaceStudentConfig, row["student"]),
+            config=_typed(TuningConfig, row["config"]),
+            samples=[from_dict(Sample, sample) for sample in row["samples"]],
+            out_dir=Path(row["out_dir"]),
+            seed=row["seed"],
+            resume_from=row["resume_from"],
+            lengths=row["lengths"],
+        )
+        paths = {name: Path(row[name]) for name in ("checkpoints", "start_from") if row[name] is not None}
+        return replace(job, **paths)
+
+
+def _typed(schema: type, values: dict[str, Any]) -> Any:
+    return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), values))

@@ -18,7 +18,7 @@ from delamo.models.hf.components import is_projector
 from delamo.models.scorers.losses import scored_logits
 from delamo.records import Sample
 from delamo.tuning.batches import ResumableLoader, share
-from delamo.tuning.recipe import Recipe
+from delamo.tuning.config import Strategy, TuningConfig
 from delamo.tuning.sharding import shard
 
 
@@ -29,15 +29,15 @@ class TunedStudent(pl.LightningModule):
     whole plan, of which each process takes its share.
     """
 
-    def __init__(self, model: Any, how: Recipe, *, num_steps: int, num_batches: int, seed: int) -> None:
+    def __init__(self, model: Any, config: TuningConfig, *, num_steps: int, num_batches: int, seed: int) -> None:
         super().__init__()
         self.model = model
         self.strict_loading = False  # a checkpoint holds the trainable weights alone
-        self.rates = {"language": how.learning_rate, "projector": how.projector_learning_rate}
-        self.weight_decay, self.num_steps = how.weight_decay, num_steps
-        self.num_warmup = math.ceil(how.warmup_ratio * num_steps)
+        self.rates = {"language": config.learning_rate, "projector": config.projector_learning_rate}
+        self.weight_decay, self.num_steps = config.weight_decay, num_steps
+        self.num_warmup = math.ceil(config.warmup_ratio * num_steps)
         self.num_batches, self.seed = num_batches, seed
-        self.to_shard = how.strategy == "fsdp"
+        self.to_shard = config.strategy is Strategy.fsdp
         self.losses: list[float] = []
 
     def configure_model(self) -> None:

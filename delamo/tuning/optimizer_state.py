@@ -9,16 +9,16 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
 from delamo.models.scorers.gradients import Moments
-from delamo.tuning.recipe import Recipe
+from delamo.tuning.config import TuningConfig
 from delamo.tuning.trainable import save_trained
 
 
-class KeepMoments(Callback):
+class SaveOptimizerState(Callback):
     """Writes `FOLDER/checkpoint-K` after each epoch: an adapter in PEFT's format, and its moments."""
 
-    def __init__(self, folder: Path, base: str, how: Recipe) -> None:
+    def __init__(self, folder: Path, base: str, config: TuningConfig) -> None:
         """`base` is the student's name as its user gave it."""
-        self.folder, self.base, self.how = folder, base, how
+        self.folder, self.base, self.recipe = folder, base, config
         self.rates: list[float] = []
         """Of the steps since the last checkpoint."""
         self.num_kept = 0
@@ -34,13 +34,13 @@ class KeepMoments(Callback):
         self.rates.append(optimizer.param_groups[0]["lr"])
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, *_: Any) -> None:
-        ends = epoch_ends(pl_module.num_steps, self.how.epochs)
+        ends = epoch_ends(pl_module.num_steps, self.recipe.epochs)
         if self.num_kept == len(ends) or trainer.global_step < ends[self.num_kept]:
             return
         self.num_kept += 1
         if trainer.is_global_zero:
             folder = self.folder / f"checkpoint-{self.num_kept}"
-            save_trained(pl_module.model, folder, self.base, self.how)
+            save_trained(pl_module.model, folder, self.base, self.recipe)
             moments_of(pl_module.model, trainer.optimizers[0], self.rates).save(folder)
         self.rates = []
 
@@ -51,7 +51,7 @@ def epoch_ends(num_steps: int, epochs: int) -> list[int]:
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    """What `KeepMoments` wrote, in order."""
+    """What `SaveOptimizerState` wrote, in order."""
     return sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
 
 

@@ -17,28 +17,28 @@ from delamo.models.hf.adapter import (
     save_full,
 )
 from delamo.models.hf.components import language_linears, projectors
-from delamo.tuning.recipe import Recipe
+from delamo.tuning.config import Strategy, TuningConfig, TuningMethod
 
 
-def make_trainable(model: Any, start_from: Path | None, how: Recipe) -> Any:
+def make_trainable(model: Any, start_from: Path | None, config: TuningConfig) -> Any:
     """The model with exactly the parameters trainable that the recipe names.
 
     Raises:
         ValueError: no module matches, a matching one shares its weights with another, or `start_from` is of another method.
     """
-    if start_from is not None and holds_full_weights(start_from) != (how.method == "full"):
+    if start_from is not None and holds_full_weights(start_from) != (config.method is TuningMethod.full):
         raise ValueError(
-            f"tuning.method is {how.method}, and {start_from} was made by another: use one for all iterations"
+            f"tuning.method is {config.method.value}, and {start_from} was made by another: use one for all iterations"
         )
-    tuned = _whole(model, start_from) if how.method == "full" else _with_lora(model, start_from, how)
+    tuned = _whole(model, start_from) if config.method is TuningMethod.full else _with_lora(model, start_from, config)
     for parameter in tuned.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()  # small updates are lost in 16 bits
     if (
-        how.gradient_checkpointing or how.strategy == "fsdp"
+        config.gradient_checkpointing or config.strategy is Strategy.fsdp
     ):  # shards: the layers' gradients then come in one order everywhere
         tuned.enable_input_require_grads()
-    if how.gradient_checkpointing:
+    if config.gradient_checkpointing:
         tuned.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     return tuned.train()
 
@@ -53,10 +53,10 @@ def _whole(model: Any, start_from: Path | None) -> Any:
     return model
 
 
-def _with_lora(model: Any, start_from: Path | None, how: Recipe) -> Any:
+def _with_lora(model: Any, start_from: Path | None, config: TuningConfig) -> Any:
     from peft import LoraConfig, get_peft_model
 
-    if how.method == "qlora":
+    if config.method is TuningMethod.qlora:
         from peft import prepare_model_for_kbit_training
 
         model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
@@ -65,20 +65,20 @@ def _with_lora(model: Any, start_from: Path | None, how: Recipe) -> Any:
         for name, parameter in tuned.named_parameters():
             parameter.requires_grad = "lora_" in name or "modules_to_save" in name
         return tuned
-    targets = language_linears(model) if how.target_modules == "language_model" else how.target_modules
+    targets = language_linears(model) if config.target_modules == "language_model" else config.target_modules
     _refuse_tied(model, targets)
     config = LoraConfig(
-        r=how.lora_rank,
-        lora_alpha=how.lora_alpha,
-        lora_dropout=how.lora_dropout,
+        r=config.lora_rank,
+        lora_alpha=config.lora_alpha,
+        lora_dropout=config.lora_dropout,
         target_modules=targets,
-        modules_to_save=projectors(model) if how.projector_learning_rate is not None else None,
+        modules_to_save=projectors(model) if config.projector_learning_rate is not None else None,
         task_type="CAUSAL_LM",
     )
     try:
         return get_peft_model(model, config)
     except ValueError as error:
-        raise ValueError(f"tuning.target_modules is {how.target_modules}: {error}") from error
+        raise ValueError(f"tuning.target_modules is {config.target_modules}: {error}") from error
 
 
 def _refuse_tied(model: Any, targets: str) -> None:
@@ -92,12 +92,14 @@ def _refuse_tied(model: Any, targets: str) -> None:
         )
 
 
-def save_trained(model: Any, out_dir: Path, base: str, how: Recipe, weights: dict[str, Any] | None = None) -> None:
+def save_trained(
+    model: Any, out_dir: Path, base: str, config: TuningConfig, weights: dict[str, Any] | None = None
+) -> None:
     """Write what was trained, the base named as the user named it, and read it back to check it.
 
     `weights` are the model's where it holds only a shard of them.
     """
-    if how.method == "full":
+    if config.method is TuningMethod.full:
         save_full(model, out_dir, base, weights)
         return
     model.save_pretrained(out_dir, save_embedding_layers=False, state_dict=weights)

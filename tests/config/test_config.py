@@ -13,8 +13,9 @@ from omegaconf.errors import ConfigKeyError, MissingMandatoryValue
 
 from delamo.config.compose import arguments, as_dict, conf_dir, identity_of, read_report
 from delamo.config.secrets import SecretInConfigError, flatten, refuse_keys, refuse_keys_in_arguments
-from delamo.config.selectors import RandomConfig
-from delamo.experiment.config import SCHEMAS, TuningConfig
+from delamo.selectors.random import RandomConfig
+from delamo.config.registry import SCHEMAS
+from delamo.tuning.config import TuningConfig
 from delamo.runs.folder import config_digest, run_folder
 
 # What an option leaves open on purpose, because only the user can know it.

@@ -3,7 +3,7 @@
 import pytest
 
 from delamo.mistakes.answer_switch import find, lead_of_wrong, mistake_step
-from delamo.mistakes.cases import ErrorCase
+from delamo.mistakes.base import ErrorCase
 from delamo.models.teachers.base import OptionScores, Refusal
 
 STEPS = "One. Two. Three. Four."

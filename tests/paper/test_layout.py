@@ -24,9 +24,9 @@ def runs(tmp_path_factory):
 
 
 def laid_out(root, table, scale=MICRO):
-    (layout,) = layout.lay_out(finished_runs(root), paper_table(table))
-    assert layout.scale == scale
-    return layout
+    (only,) = layout.lay_out(finished_runs(root), paper_table(table))
+    assert only.scale == scale
+    return only
 
 
 def shown(layout):

@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 
 from delamo.cli.sweeper import cells_of
 from delamo.config.compose import conf_dir, read_experiment
-from delamo.config.selectors import ErrorDrivenConfig
+from delamo.selectors.error_driven import ErrorDrivenConfig
 
 TABLES = [f"table{number}" for number in range(1, 13)]
 SCALES = ("micro", "paper")

@@ -10,14 +10,12 @@ import numpy as np
 import pytest
 from support.toy_pool import ToyPool
 
-from delamo.config.selectors import (
-    Bm25TextConfig,
-    ErrorDrivenConfig,
-    NoneConfig,
-    RandomConfig,
-    SuperfilteringConfig,
-    ValidationDataConfig,
-)
+from delamo.selectors.bm25_text import Bm25TextConfig
+from delamo.selectors.error_driven import ErrorDrivenConfig
+from delamo.selectors.none import NoneConfig
+from delamo.selectors.random import RandomConfig
+from delamo.selectors.superfiltering import SuperfilteringConfig
+from delamo.selectors.validation_data import ValidationDataConfig
 from delamo.data.candidates import Candidates
 from delamo.models.parsing import read_answer
 from delamo.records import Sample, Skill

@@ -15,7 +15,7 @@ import hashlib
 from array import array
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from tqdm import tqdm
 
@@ -33,6 +33,8 @@ from delamo.records import Quarantined, Sample
 
 class HfDatasetPool:
     """In memory: ids and row numbers; a text or a picture is read when it is asked for."""
+
+    removed: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, rows: Rows) -> None:
         """Check every row. Raises ValueError where none can be used."""

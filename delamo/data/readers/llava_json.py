@@ -16,7 +16,7 @@ from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from tqdm import tqdm
 
@@ -37,6 +37,8 @@ _ANSWER_LETTER = re.compile(r"\(([a-z])\)|([a-z])(?=[.):]|$)", re.IGNORECASE)
 
 class LlavaJsonPool:
     """A pool of LLaVA-format records. In memory: ids and byte offsets; a text is read from the file when it is asked for."""
+
+    removed: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, annotation: Path, image_root: Path) -> None:
         """Read the file once, checking every record.

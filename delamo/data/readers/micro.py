@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from functools import cached_property
+from typing import ClassVar
 
 from delamo.data import Task
 from delamo.data.microworld.catalogue import TARGETS
@@ -24,6 +25,8 @@ from delamo.records import Quarantined, Sample
 
 class MicroPool:
     """The microworld's pool: sample `pool-0000042` is made when it is asked for, so any size costs nothing to open."""
+
+    removed: ClassVar[frozenset[str]] = frozenset()
 
     quarantined: Sequence[Quarantined] = ()
 

@@ -15,6 +15,7 @@ import base64
 import binascii
 import contextlib
 import csv
+import dataclasses
 import hashlib
 import sys
 from collections.abc import Iterator
@@ -63,7 +64,7 @@ def read_task(
     parts = draw_both(found, num_val_samples, num_test_samples, seed, key, rows)
     if circular:
         parts["test"] = [(turned, *picture) for sample, *picture in parts["test"] for turned in rotations(sample)]
-    return as_task("mmbench", parts, rows)
+    return dataclasses.replace(as_task("mmbench", parts, rows), circular=circular)
 
 
 def _read_rows(path: Path, folder: Path, rows: list[Quarantined]) -> dict[str, Pictured]:

@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from tqdm import tqdm
@@ -41,6 +41,8 @@ COLUMNS = ("id", "instruction", "answer", "image", "image_size", "source")
 
 class ParquetPool:
     """In memory: the ids, and where each stands."""
+
+    removed: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, folder: Path, image_root: Path | None, exclude_tasks: frozenset[str]) -> None:
         """Raises FileNotFoundError for a folder without a pool, ValueError for one of another format or cut off."""

@@ -3,35 +3,54 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 from delamo.models.parsing import read_answer, same_answer
-from delamo.models.students.local import Reply, Student
 from delamo.records import LETTERS, Answer, Quarantined, Sample
+
+if TYPE_CHECKING:
+    from delamo.models.students.config import HuggingFaceStudentConfig
+    from delamo.models.students.local import Reply, Student
+    from delamo.models.students.served import ServedStudent
 
 
 def ask(
-    student: Student,
+    student: Student | ServedStudent,
     samples: Sequence[Sample],
+    config: HuggingFaceStudentConfig,
     *,
     stage: str,
-    max_new_tokens: int,
-    batch_size: int,
-    temperature: float = 0.0,
-    seed: int = 0,
+    seed: int,
 ) -> tuple[list[Answer], list[Quarantined]]:
-    """The student's answers in the order of the samples; what it cannot be asked is quarantined with the reason."""
+    """Ask the student a batch of samples.
+
+    Args:
+        student: tuned or not.
+        samples: with questions and, perhaps, options and images.
+        config: says how it decodes, and how many samples it takes at a time.
+        stage: names the work in the progress bar and in quarantined rows.
+        seed: of sampled replies.
+
+    Returns:
+        (answers in the order of the samples, samples that it cannot be asked, with the reason).
+    """
     answers: dict[int, Answer] = {}
     bad: dict[int, Quarantined] = {}
-    options = {"max_new_tokens": max_new_tokens, "batch_size": batch_size, "temperature": temperature, "seed": seed}
+    options = {
+        "max_new_tokens": config.max_new_tokens,
+        "batch_size": config.batch_size,
+        "temperature": config.temperature,
+        "seed": seed,
+    }
     with tqdm(total=len(samples), desc=f"{stage}: ask the student", delay=5, unit="sample") as bar:
         for index, reply in student.replies(samples, **options):
             sample = samples[index]
-            if isinstance(reply, Reply):
-                answers[index] = read_reply(sample, reply)
-            else:
+            if isinstance(reply, Exception):
                 bad[index] = Quarantined(id=sample.id, stage=stage, reason=reply.reason, detail=reply.detail)
+            else:
+                answers[index] = read_reply(sample, reply)
             bar.update()
     return [answers[i] for i in sorted(answers)], [bad[i] for i in sorted(bad)]
 

@@ -8,13 +8,13 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
-from delamo.config.models import LiteLLMTeacherConfig, ReplayTeacherConfig
 from delamo.models.api.budget import Budget, Prices, prices_of
 from delamo.models.api.client import Engine
 from delamo.models.api.limits import Bucket
 from delamo.models.api.requests import Service
 from delamo.models.api.transcripts import DATABASE, Transcripts
 from delamo.models.api.transport import Transport
+from delamo.models.teachers.config import LiteLLMTeacherConfig, ReplayTeacherConfig
 from delamo.models.teachers.litellm import LiteLLMTeacher
 from delamo.store import digest_of, slug
 

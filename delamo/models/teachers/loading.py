@@ -6,8 +6,8 @@ import hashlib
 import json
 from pathlib import Path
 
-from delamo.config.models import LiteLLMTeacherConfig, LocalTeacherConfig, ReplayTeacherConfig, TeacherConfig
 from delamo.models.teachers.base import Teacher
+from delamo.models.teachers.config import LiteLLMTeacherConfig, LocalTeacherConfig, ReplayTeacherConfig, TeacherConfig
 
 
 def load_teacher(config: TeacherConfig, *, transcripts: Path = Path("store/transcripts")) -> Teacher:

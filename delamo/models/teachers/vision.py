@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from delamo.config.models import LocalTeacherConfig
 from delamo.models.hf.chat import adds_special_tokens, prompt_text
 from delamo.models.teachers.base import Refusal
+from delamo.models.teachers.config import LocalTeacherConfig
 from delamo.models.teachers.local import LocalTeacher, checked, placed
 from delamo.models.usage import Spent
 from delamo.records import Sample

@@ -1,14 +1,40 @@
-"""A wrong answer as the finders see it, and what every finder does alike."""
+"""A wrong answer as the finders see it, what a finder declares, and what every finder does alike."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from omegaconf import MISSING
+
+from delamo.config.fields import not_in_identity
 from delamo.mistakes.steps import split_steps
 from delamo.records import LETTERS, Mistake, Quarantined
 
 STAGE = "mistakes"
+
+
+@dataclass(slots=True, kw_only=True)
+class MistakesConfig:
+    """How the mistake step is found."""
+
+    name: str = not_in_identity()
+    include_unparsed: bool = MISSING
+    """Whether samples whose answer could not be read count as errors (flagged)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finder:
+    """One method: everything that the stage needs to know of it."""
+
+    name: str
+    config: type[MistakesConfig]
+    find: Callable[..., tuple[list[Mistake], list[Quarantined]]]
+    """find(cases, teacher, config) -> (mistakes in order, cases set aside)."""
+    templates: tuple[str, ...] = ()
+    """Prompts that it asks the teacher with; a method without any never loads one."""
+    files: tuple[str, ...] = ()
+    """Fields of its config that name a file; the content is part of the result's identity."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +55,11 @@ class ErrorCase:
 
 
 def cut(cases: Sequence[ErrorCase]) -> tuple[list[tuple[ErrorCase, tuple[str, ...]]], list[Quarantined]]:
-    """(case, its rationale in steps) for every case that can be judged, and the others with their reason."""
+    """Split the rationales into steps.
+
+    Returns:
+        ((case, its steps) for every case that can be judged, the others with their reason).
+    """
     good, bad = [], []
     for case in cases:
         if not case.rationale.strip():
@@ -45,20 +75,28 @@ def cut(cases: Sequence[ErrorCase]) -> tuple[list[tuple[ErrorCase, tuple[str, ..
 def each_step(
     cases: Sequence[ErrorCase], choose: Callable[[ErrorCase, tuple[str, ...]], int | None | Quarantined]
 ) -> tuple[list[Mistake], list[Quarantined]]:
-    """A finder that looks at one case at a time: `choose` gives a 0-based step, None, or why there is no telling."""
+    """Find mistakes by looking at one case at a time.
+
+    Args:
+        cases: the wrong answers.
+        choose: (case, its steps) -> the 0-based mistake step, None, or the case set aside.
+    """
     good, bad = cut(cases)
-    found: list[Mistake] = []
+    mistakes: list[Mistake] = []
     for case, steps in good:
         step = choose(case, steps)
         if isinstance(step, Quarantined):
             bad.append(step)
         else:
-            found.append(mistake(case, steps, step))
-    return found, bad
+            mistakes.append(mistake(case, steps, step))
+    return mistakes, bad
 
 
 def mistake(case: ErrorCase, steps: tuple[str, ...], step: int | None, *, fallback: bool = False) -> Mistake:
-    """A finding without option probabilities: an open question counts as one with its gold answer as the only option."""
+    """Record a mistake step without option probabilities.
+
+    An open question counts as one with its gold answer as the only option.
+    """
     wrong = LETTERS.index(case.wrong) if case.options and case.wrong is not None else None
     return Mistake(
         id=case.id,
@@ -76,5 +114,5 @@ def mistake(case: ErrorCase, steps: tuple[str, ...], step: int | None, *, fallba
 
 
 def quarantined(case: ErrorCase, reason: str, detail: str) -> Quarantined:
-    """The case set aside."""
+    """Set a case aside."""
     return Quarantined(id=case.id, stage=STAGE, reason=reason, detail=detail)

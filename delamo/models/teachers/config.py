@@ -1,4 +1,4 @@
-"""The schemas of the groups `student` and `teacher`; see `delamo.experiment.config`."""
+"""The schemas of the group `teacher`."""
 
 from __future__ import annotations
 
@@ -6,45 +6,9 @@ from dataclasses import dataclass
 
 from omegaconf import MISSING
 
-from delamo.config.choices import Api, Attention, Dtype, Engine, PromptSet, Readout, TeacherMode
-from delamo.config.fields import identity_field, not_in_identity
-
-
-@dataclass(slots=True, kw_only=True)
-class StudentConfig:
-    """The model that answers and is tuned."""
-
-    name: str = not_in_identity()
-
-
-@dataclass(slots=True, kw_only=True)
-class HuggingFaceStudentConfig(StudentConfig):
-    """Any `AutoModelForImageTextToText`: a hub id, a folder, or `package:NAME` for shipped weights."""
-
-    path: str = identity_field("weights")
-    revision: str | None = identity_field("weights")
-    dtype: Dtype = identity_field("numerics")
-    attn: Attention = identity_field("numerics")
-    device: str = not_in_identity()
-    prompt: PromptSet = identity_field("weights")
-    max_image_pixels: int | None = identity_field("images", omit=None)
-    """Larger pictures are made smaller first, for models that read pictures at their own size; null leaves them."""
-    max_new_tokens: int = identity_field("decoding")
-    temperature: float = identity_field("decoding")
-    """0 is greedy."""
-    engine: Engine = identity_field("serving", omit=Engine.transformers)
-    """Of answers and evaluation; tuning is always done here."""
-    api_base: str | None = not_in_identity()
-    """The server's, for `engine=vllm`, as in http://localhost:8000/v1."""
-    api_key_env: str | None = not_in_identity()
-    """Name of the environment variable that holds the server's key; null where it wants none."""
-    concurrency: int = not_in_identity()
-    """Requests to the server at a time."""
-    timeout_s: float = not_in_identity()
-    """Seconds that one request may take."""
-    batch_size: int = not_in_identity()
-    shard_size: int = not_in_identity()
-    """Answers that a kill can lose at most."""
+from delamo.config.choices import Api, Dtype, PromptSet, Readout, TeacherMode
+from delamo.config.fields import not_in_identity
+from delamo.config.registry import register
 
 
 @dataclass(slots=True, kw_only=True)
@@ -121,9 +85,10 @@ class ReplayTeacherConfig(TeacherConfig):
     """A folder below `store/transcripts`."""
 
 
-MODEL_SCHEMAS: dict[str, type] = {
-    "student/huggingface": HuggingFaceStudentConfig,
-    "teacher/local": LocalTeacherConfig,
-    "teacher/litellm": LiteLLMTeacherConfig,
-    "teacher/replay": ReplayTeacherConfig,
-}
+register(
+    {
+        "teacher/local": LocalTeacherConfig,
+        "teacher/litellm": LiteLLMTeacherConfig,
+        "teacher/replay": ReplayTeacherConfig,
+    }
+)

@@ -1,0 +1,49 @@
+"""The schema of the group `student`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from delamo.config.choices import Attention, Dtype, Engine, PromptSet
+from delamo.config.fields import identity_field, not_in_identity
+from delamo.config.registry import register
+
+
+@dataclass(slots=True, kw_only=True)
+class StudentConfig:
+    """The model that answers and is tuned."""
+
+    name: str = not_in_identity()
+
+
+@dataclass(slots=True, kw_only=True)
+class HuggingFaceStudentConfig(StudentConfig):
+    """Any `AutoModelForImageTextToText`: a hub id, a folder, or `package:NAME` for shipped weights."""
+
+    path: str = identity_field("weights")
+    revision: str | None = identity_field("weights")
+    dtype: Dtype = identity_field("numerics")
+    attn: Attention = identity_field("numerics")
+    device: str = not_in_identity()
+    prompt: PromptSet = identity_field("weights")
+    max_image_pixels: int | None = identity_field("images", omit=None)
+    """Larger pictures are made smaller first, for models that read pictures at their own size; null leaves them."""
+    max_new_tokens: int = identity_field("decoding")
+    temperature: float = identity_field("decoding")
+    """0 is greedy."""
+    engine: Engine = identity_field("serving", omit=Engine.transformers)
+    """Of answers and evaluation; tuning is always done here."""
+    api_base: str | None = not_in_identity()
+    """The server's, for `engine=vllm`, as in http://localhost:8000/v1."""
+    api_key_env: str | None = not_in_identity()
+    """Name of the environment variable that holds the server's key; null where it wants none."""
+    concurrency: int = not_in_identity()
+    """Requests to the server at a time."""
+    timeout_s: float = not_in_identity()
+    """Seconds that one request may take."""
+    batch_size: int = not_in_identity()
+    shard_size: int = not_in_identity()
+    """Answers that a kill can lose at most."""
+
+
+register({"student/huggingface": HuggingFaceStudentConfig})

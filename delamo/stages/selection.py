@@ -1,0 +1,94 @@
+"""Selection: exactly N distinct pool samples, each with what brought it in (paper, section 3.5)."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+import numpy as np
+
+from delamo.config.compose import identity_of
+from delamo.data import Pool
+from delamo.stages.base import Stage
+from delamo.store import ResultWriter, RowCounts, write_rows
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Select(Stage):
+    """Select the samples of one round, by the selector that the config names."""
+
+    candidates: Pool
+    """What may be chosen: the pool as the audit left it, or a pool of the selector's own making."""
+    needs: Mapping[str, Stage]
+    """The stages behind the inputs that the selector declares, by name."""
+    iteration: int
+
+    name: ClassVar[str] = "selection"
+
+    @property
+    def inputs(self) -> dict[str, Stage]:
+        """The stages behind the selector's inputs."""
+        return dict(self.needs)
+
+    @property
+    def num_samples(self) -> int:
+        """How many samples are selected."""
+        takes_all = self.experiment.selector.takes_all
+        return len(self.candidates) if takes_all else self.experiment.config.budget.num_samples
+
+    @property
+    def seed(self) -> list[int] | None:
+        """What the selector draws by; None where it takes everything, so that nothing is drawn."""
+        return None if self.experiment.selector.takes_all else [self.experiment.config.seeds.selection, self.iteration]
+
+    @property
+    def label(self) -> str:
+        """The names of what the selection depends on."""
+        return self.experiment.label(*self.experiment.selection_roles("pool"))
+
+    def depends_on(self) -> dict[str, Any]:
+        """Return the candidates, the selector's own config and code, and the budget and seed where they count."""
+        experiment, selector = self.experiment, self.experiment.selector
+        reads = {"pool": self.candidates.digest, "selector": own_identity(experiment.config.selector)}
+        if not selector.takes_all:
+            reads |= {"num_samples": self.num_samples, "seed": self.seed}
+        if selector.reads_validation:
+            reads["validation"] = experiment.samples_digests["validation"]
+        if selector.code:
+            reads["code"] = selector.code
+        if selector.version > 1:
+            reads["method_version"] = selector.version
+        return reads
+
+    def compute(self, writer: ResultWriter) -> None:
+        """Write `selection.jsonl`, and the samples themselves as `selected_samples.jsonl`."""
+        experiment, selector, pool = self.experiment, self.experiment.selector, self.candidates
+        config = experiment.config
+        if selector.takes_all:
+            message = "selector %s takes all %s samples of pool %s; the budget, %s, does not count"
+            logger.warning(message, config.selector.name, f"{self.num_samples:,}", pool.name, config.budget.name)
+        calls = {need.name: partial(need.read, experiment, self.needs.get(need.name)) for need in selector.needs}
+        selected = selector.select(
+            pool,
+            SimpleNamespace(**calls),
+            config.selector,
+            num_samples=self.num_samples,
+            rng=np.random.default_rng(self.seed or 0),
+        )
+        write_rows(writer.path / "selection.jsonl", selected)
+        write_rows(writer.path / "selected_samples.jsonl", (pool.get(row.id) for row in selected))
+        skipped = {"not selected": len(pool) - len(selected)}
+        writer.finish(RowCounts(num_in=len(pool), num_ok=len(selected), skipped=skipped), seed=self.seed)
+
+
+def own_identity(config: Any) -> dict[str, Any]:
+    """Return the identity of a selector without what decides its inputs, which have digests of their own."""
+    of_input = {field.name for field in dataclasses.fields(config) if field.metadata.get("of_input")}
+    return {name: value for name, value in identity_of(config).items() if name not in of_input}
