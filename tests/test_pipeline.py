@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import json
-import sys
-import threading
-import weakref
+import multiprocessing
+import time
 from collections import Counter
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
+from support.fake_models import Calls, FakeModels, FakeStudent
 
-from delamo import pipeline
 from delamo.data.microworld.catalogue import TARGETS
-from delamo.mistakes.answer_switch import AnswerSwitchConfig
-from delamo.experiment.experiment import open_experiment, samples_digest
-from delamo.mistakes import Finder
-from delamo.models.usage import Spent
-from delamo.pipeline import VERSIONS, error_cases, plan_experiment, run_experiment
-from delamo.records import Answer, ItemScore, Mistake, PoolSkills, Quarantined, Sample, Selected, Skill
+from delamo.experiment.experiment import Experiment, open_experiment, samples_digest
+from delamo.pipeline import Plan, plan_experiment, run_experiment
+from delamo.records import LETTERS, Answer, ItemScore, Leak, Quarantined, Sample, Selected
 from delamo.runs.folder import ChangedError, read_status, run_folder
+from delamo.stages import audit
+from delamo.stages.answers import CollectAnswers, Evaluate
+from delamo.stages.mistakes import error_cases
 from delamo.store import locked, read_rows
 
 SMALL = (
@@ -33,154 +31,41 @@ SMALL = (
 TASKS = [f"task=micro/{target}" for target in sorted(TARGETS)][:2]
 
 
-class Model(SimpleNamespace):
-    """A loaded one; plain namespaces take no weak references."""
-
-
-class Calls(Counter):
-    """How often each fake stage ran, and what the student was when it answered."""
-
-    def __init__(self):
-        super().__init__()
-        self.adapters: list[Path | None] = []
-        self.loaded: list[weakref.ref] = []
-
-    def alive(self) -> int:
-        """Models that somebody still holds."""
-        return sum(model() is not None for model in self.loaded)
+@pytest.fixture
+def calls() -> Calls:
+    return Calls()
 
 
 @pytest.fixture
-def calls(monkeypatch, tmp_path) -> Calls:
-    """Fake models and model stages: the untuned student errs on every second sample and cannot be read on every fourth."""
-    calls = Calls()
+def opened(calls, experiment_config, tmp_path):
+    """A small experiment with fake models, opened."""
 
-    def load(path, *, adapter, **options):
-        calls["load student"] += 1
-        calls.adapters.append(adapter)
-        return loaded(tuned=adapter is not None, facts={})
+    def opened(*overrides: str) -> Experiment:
+        config = experiment_config(*SMALL, f"paths.store={tmp_path}/store", *overrides)
+        return open_experiment(config, FakeModels(config, calls))
 
-    def loaded(**facts):
-        calls["models beside one being loaded"] += calls.alive()
-        model = Model(**facts)
-        calls.loaded.append(weakref.ref(model))
-        return model
-
-    def collect_answers(student, samples, **options):
-        calls["answers"] += 1
-        return [answer(sample, i, student.tuned) for i, sample in enumerate(samples)], []
-
-    def evaluate(student, samples, **options):
-        calls["evaluation"] += 1
-        return [score(sample, student.tuned) for sample in samples], []
-
-    def find_mistakes(cases, teacher, **options):
-        calls["mistakes"] += 1
-        teacher.spent.calls += len(cases)
-        bad = [
-            Quarantined(id=case.id, stage="mistakes", reason="empty rationale") for case in cases if not case.rationale
-        ]
-        return [mistake(case) for case in cases if case.rationale], bad
-
-    def name_skills(mistakes, teacher, **options):
-        calls["skills"] += 1
-        return [Skill(val_id=row.id, skill="count red circles", step=0) for row in mistakes], []
-
-    def annotate_pool(samples, teacher, **options):
-        calls["pool_skills"] += 1
-        teacher.spent += Spent(calls=len(samples), prompt_tokens=10 * len(samples), usd=0.5 * len(samples))
-        return [
-            PoolSkills(id=s.id, skills=("count circles" if int(s.id[-1]) % 3 else "read digits",)) for s in samples
-        ], []
-
-    def tune(path, samples, out_dir, *, start_from, seed, **options):
-        calls["tuning"] += 1
-        calls["models beside tuning"] += calls.alive()
-        calls["tuned samples"] = len(samples)
-        calls["tuned from an adapter"] += start_from is not None
-        out_dir.mkdir()
-        (out_dir / "adapter_config.json").write_text("{}")
-        done = {"steps": 1, "loss": 0.5, "trainable": {"language_model": 10}, "quarantined": [], "seconds": 0.0}
-        return SimpleNamespace(**done, padding=0.0, num_processes=1, facts={})
-
-    def load_teacher(config, **options):
-        calls["load teacher"] += 1
-        return loaded(spent=Spent())
-
-    def teacher_digest(config):
-        calls["teacher digest"] += 1
-        return f"teacher {config.name}"
-
-    resolve = lambda path: str(tmp_path)
-    digest = lambda path, **options: "student"
-    student = SimpleNamespace(Student=SimpleNamespace(load=load), student_digest=digest, resolve=resolve)
-    stages = {
-        "delamo.models.students.local": student,
-        "delamo.models.teachers.loading": SimpleNamespace(load_teacher=load_teacher, teacher_digest=teacher_digest),
-        "delamo.models.prompts": SimpleNamespace(digest=lambda prompt_set, name: f"{prompt_set}/{name}"),
-        "delamo.stages.answers": SimpleNamespace(collect_answers=collect_answers),
-        "delamo.stages.evaluation": SimpleNamespace(evaluate=evaluate),
-        "delamo.stages.skills": SimpleNamespace(
-            name_skills=name_skills,
-            quote_mistakes=lambda rows: ([Skill(val_id=row.id, skill=row.steps[0], step=0) for row in rows], []),
-            annotate_pool=annotate_pool,
-            prepare_pool=lambda *_, **__: None,
-        ),
-        "delamo.tuning.fit": SimpleNamespace(tune=tune),
-    }
-    monkeypatch.setitem(pipeline.FINDERS, AnswerSwitchConfig, Finder(find=find_mistakes, templates=("mistake_step",)))
-    for name, module in stages.items():
-        monkeypatch.setitem(sys.modules, name, module)
-        parent, _, child = name.rpartition(".")
-        monkeypatch.setattr(
-            sys.modules.get(parent) or __import__(parent, fromlist=[child]), child, module, raising=False
-        )
-    return calls
+    return opened
 
 
-def answer(sample: Sample, i: int, tuned: bool) -> Answer:
-    correct = None if i % 4 == 3 else tuned or i % 2 == 0
-    text = "The top left is empty. The final answer is (A)."
-    return Answer(
-        id=sample.id,
-        text=text,
-        rationale=text[:22],
-        prediction=None if correct is None else "A",
-        correct=correct,
-        num_tokens=9,
-    )
+@pytest.fixture
+def planned(opened):
+    """The plan of a small experiment, as if the audit had removed nothing."""
 
+    def planned(*overrides: str) -> Plan:
+        experiment = opened(*overrides)
+        return plan_experiment(experiment, None, experiment.pool)
 
-def score(sample: Sample, tuned: bool) -> ItemScore:
-    return ItemScore(
-        id=sample.id, text="", prediction="A", gold="A", parsed=True, correct=tuned or sample.id.endswith("0")
-    )
-
-
-def mistake(case) -> Mistake:
-    return Mistake(
-        id=case.id,
-        question=case.question,
-        options=case.options or ("a", "b"),
-        gold=case.gold or 0,
-        wrong=None,
-        steps=(case.rationale,),
-        probabilities=((0.5, 0.5), (0.4, 0.6)),
-        outside_mass=(0.0, 0.0),
-        step=0,
-        fallback=False,
-        unparsed=case.unparsed,
-    )
+    return planned
 
 
 @pytest.fixture
 def run(calls, experiment_config, tmp_path):
-    """Run a small cell; returns its run directory."""
+    """Run a small experiment; returns its run directory."""
 
-    def run(*overrides: str) -> Path:
-        return run_experiment(
-            experiment_config(*SMALL, f"paths.runs={tmp_path}/runs", f"paths.store={tmp_path}/store", *overrides)
-        )
+    def run(*overrides: str, models=FakeModels) -> Path:
+        paths = f"paths.runs={tmp_path}/runs", f"paths.store={tmp_path}/store"
+        config = experiment_config(*SMALL, *paths, *overrides)
+        return run_experiment(config, models(config, calls))
 
     return run
 
@@ -326,11 +211,9 @@ def test_the_pool_is_annotated_once_for_all_tasks(run, calls):
     assert calls["pool_skills"] == 1 and calls["mistakes"] == 2
 
 
-def test_a_sampled_reply_depends_on_the_seed_and_a_greedy_one_does_not(experiment_config, calls, tmp_path):
+def test_a_sampled_reply_depends_on_the_seed_and_a_greedy_one_does_not(planned):
     def digest(*overrides: str) -> str:
-        return plan_experiment(
-            open_experiment(experiment_config(*SMALL, "selector=none", f"paths.store={tmp_path}", *overrides))
-        ).evaluation.digest
+        return planned("selector=none", *overrides).evaluation.digest
 
     assert digest("seed=0") == digest("seed=1")
     warm = "student.temperature=0.7"
@@ -349,19 +232,16 @@ def test_a_sampled_reply_depends_on_the_seed_and_a_greedy_one_does_not(experimen
         ("teacher.skill_max_new_tokens=5", ["skills", "selection", "tuning", "evaluation", "answers_after"]),
     ],
 )
-def test_a_stage_depends_on_the_config_that_it_reads_and_on_nothing_else(
-    experiment_config, calls, tmp_path, override, changed
-):
+def test_a_stage_depends_on_the_config_that_it_reads_and_on_nothing_else(planned, override, changed):
     def digests(*overrides: str) -> dict[str, str]:
-        plan = plan_experiment(open_experiment(experiment_config(*SMALL, f"paths.store={tmp_path}", *overrides)))
-        return {name: step.digest for name, step in plan.steps(with_pretrained=True).items()}
+        return {name: stage.digest for name, stage in planned(*overrides).stages().items()}
 
     before, after = digests(), digests(override)
     assert [name for name in after if after[name] != before[name]] == changed
 
 
-def test_planning_computes_nothing(experiment_config, calls, tmp_path):
-    plan_experiment(open_experiment(experiment_config(*SMALL, f"paths.store={tmp_path}/store")))
+def test_planning_computes_nothing(planned, calls, tmp_path):
+    _ = planned().evaluation.digest
     assert set(calls) == {"teacher digest"} and not (tmp_path / "store").exists()
 
 
@@ -408,46 +288,44 @@ def test_a_budget_above_the_pool_is_an_error_before_anything_is_done(run, calls,
     run("budget.num_samples=41", "selector=none")
 
 
-def test_unparsed_answers_are_errors_with_a_flag_or_none(experiment_config, calls):
-    samples = open_experiment(experiment_config(*SMALL)).task.validation
-    answers = [answer(sample, i, tuned=False) for i, sample in enumerate(samples)]
+def test_unparsed_answers_are_errors_with_a_flag_or_none(opened):
+    experiment = opened()
+    samples, answers = experiment.task.validation, CollectAnswers(experiment).result().rows(Answer)
     flags = {case.id: case.unparsed for case in error_cases(samples, answers, include_unparsed=True)}
     assert flags == {samples[1].id: False, samples[3].id: True, samples[5].id: False, samples[7].id: True}
     assert [case.id for case in error_cases(samples, answers, include_unparsed=False)] == [samples[1].id, samples[5].id]
 
 
-def test_quarantined_rows_are_kept_and_counted(run, monkeypatch):
-    def no_rationale(sample, i, tuned):
-        found = answer(sample, i, tuned)
-        return Answer(
-            **{name: getattr(found, name) for name in found.__slots__}
-            | {"rationale": "" if i == 1 else found.rationale}
-        )
+def test_quarantined_rows_are_kept_and_counted(run):
+    class NoRationale(FakeStudent):
+        def reply(self, index, sample):
+            wrong = LETTERS[(sample.gold + 1) % len(sample.options)]
+            return f"The final answer is ({wrong})." if index == 1 else super().reply(index, sample)
 
-    stage = sys.modules["delamo.stages.answers"]
-    monkeypatch.setattr(
-        stage, "collect_answers", lambda s, rows, **o: ([no_rationale(r, i, s.tuned) for i, r in enumerate(rows)], [])
-    )
-    folder = run()
+    class Fakes(FakeModels):
+        def load_student(self, adapter):
+            return NoRationale(self.calls, tuned=adapter is not None)
+
+    folder = run(models=Fakes)
     assert metrics_of(folder)["quarantined"] == {"empty rationale": 1}
     assert len(read_rows(Quarantined, folder / "quarantine.jsonl")) == 1
 
 
-def test_a_failed_run_keeps_its_reason_and_is_run_again(run, calls, monkeypatch, experiment_config, tmp_path):
-    tuning = sys.modules["delamo.tuning.fit"]
-    good = tuning.tune
-    monkeypatch.setattr(tuning, "tune", lambda *a, **o: (_ for _ in ()).throw(RuntimeError("out of memory")))
+def test_a_failed_run_keeps_its_reason_and_is_run_again(run, calls, tmp_path):
+    class Fails(FakeModels):
+        def fit(self, job, **options):
+            raise RuntimeError("out of memory")
+
     with pytest.raises(RuntimeError):
-        run()
+        run(models=Fails)
     (folder,) = (tmp_path / "runs").iterdir()
     status = read_status(folder)
     assert status["state"] == "failed" and status["reason"] == "RuntimeError: out of memory"
     assert not (folder / "metrics.json").exists()
-    monkeypatch.setattr(tuning, "tune", good)
     before = Counter(calls)
     run()
     status = read_status(folder)
-    assert status["state"] == "done" and [one["reason"] for one in status["earlier"]] == ["RuntimeError: out of memory"]
+    assert status["state"] == "done" and [row["reason"] for row in status["earlier"]] == ["RuntimeError: out of memory"]
     assert not {"mistakes", "pool_skills"} & set(Counter(calls) - before)
 
 
@@ -460,18 +338,27 @@ def test_a_killed_run_is_taken_over(run, tmp_path, experiment_config):
     assert status["state"] == "done" and status["earlier"][-1]["state"] == "killed"
 
 
-def test_a_cell_that_another_process_runs_is_waited_for(run, capsys):
+def test_an_experiment_that_another_process_runs_is_waited_for(run, capsys):
     folder = run()
-    lock = locked(folder / ".lock")
-    lock.__enter__()
-    threading.Timer(0.3, lambda: lock.__exit__(None, None, None)).start()
+    context = multiprocessing.get_context("fork")
+    held = context.Event()
+    other = context.Process(target=hold, args=(folder / ".lock", held))
+    other.start()
+    held.wait(10)
     assert run() == folder
     assert "another process is at it" in capsys.readouterr().err
+    other.join(10)
+
+
+def hold(lock: Path, held) -> None:
+    with locked(lock):
+        held.set()
+        time.sleep(0.5)
 
 
 def test_results_of_other_code_are_refused_unless_forced(run, monkeypatch):
     folder = run()
-    monkeypatch.setitem(VERSIONS, "evaluation", 99)
+    monkeypatch.setattr(Evaluate, "version", 99)
     with pytest.raises(ChangedError, match="force=true"):
         run()
     assert read_status(folder)["state"] == "done"
@@ -498,13 +385,6 @@ def test_a_picture_counts_by_its_bytes_wherever_it_lies(tmp_path):
     assert digest(tmp_path / "a") == digest(tmp_path / "b") != digest(tmp_path / "c")
 
 
-def test_selectors_get_only_steps_that_exist():
-    from delamo.selectors import SELECTORS
-
-    for selector in SELECTORS.values():
-        assert set(selector.needs) <= {*pipeline.INPUTS, "validation"}
-
-
 def test_csv_logger_writes_into_the_run_directory(run):
     folder = run("logger=csv", "selector=none")
     assert "test/accuracy" in (folder / "curves/attempt_1/metrics.csv").read_text()
@@ -529,10 +409,8 @@ ABLATIONS = {
 
 
 @pytest.mark.parametrize("ablation", ABLATIONS)
-def test_an_ablation_leaves_out_what_it_says(calls, experiment_config, ablation):
-    plan = plan_experiment(open_experiment(experiment_config(*SMALL, f"ablation={ablation}")))
-    steps = plan.steps(with_pretrained=False)
-    full = plan_experiment(open_experiment(experiment_config(*SMALL))).steps(with_pretrained=False)
+def test_an_ablation_leaves_out_what_it_says(planned, ablation):
+    steps, full = planned(f"ablation={ablation}").stages(), planned().stages()
     assert steps.keys() >= ABLATIONS[ablation]
     assert ("answers" in steps) == (ablation not in ("no_error_collection", "no_targeted_tuning"))
     assert ("skills" in steps) == (ablation != "no_targeted_tuning")
@@ -541,16 +419,12 @@ def test_an_ablation_leaves_out_what_it_says(calls, experiment_config, ablation)
         assert steps["index"].digest == full["index"].digest  # the pool is annotated once for all of them
 
 
-def test_an_annotation_file_counts_by_its_content(calls, experiment_config, tmp_path):
+def test_an_annotation_file_counts_by_its_content(planned, tmp_path):
     file = tmp_path / "steps.jsonl"
     override = ("mistakes=annotated", f"mistakes.path={file}")
 
     def digest():
-        return (
-            plan_experiment(open_experiment(experiment_config(*SMALL, *override)))
-            .steps(with_pretrained=False)["mistakes"]
-            .digest
-        )
+        return planned(*override).stages()["mistakes"].digest
 
     file.write_text('{"id": "a", "step": 1}\n')
     first = digest()
@@ -560,15 +434,13 @@ def test_an_annotation_file_counts_by_its_content(calls, experiment_config, tmp_
 
 def test_a_sample_that_meets_the_task_is_never_selected(run, calls, monkeypatch):
     """Two leaks in a pool of 8: six are left, and all six are chosen."""
-    from delamo.data import leakage
-    from delamo.records import Leak
 
     def find(pool, known, splits, **options):
         return [
             Leak(pool_id=id, sample_id="x", split="test", kind="picture", distance=0) for id in list(pool.ids())[:2]
         ]
 
-    monkeypatch.setattr(leakage, "find_leaks", find)
+    monkeypatch.setattr(audit, "find_leaks", find)
     for selector in ("random", "error_driven"):
         folder = run("pool.num_samples=8", f"selector={selector}")
         chosen = {row.id for row in read_rows(Selected, folder / "selection.jsonl")}

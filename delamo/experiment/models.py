@@ -35,28 +35,39 @@ class Models:
 
     def student(self, adapter: Stage | None) -> Student | ServedStudent:
         """Return the student, tuned or not; the last one asked for stays loaded until something else needs the memory."""
-        from delamo.models.students.loading import load_student
-
         key = adapter.digest if adapter else None
         if self._student is None or self._student[0] != key:
             if self._holds_student:
                 self.release()
             self._student = None
             folder = adapter.stored.path / "adapter" if adapter else None
-            self._student = key, load_student(self.config.student, folder)
+            self._student = key, self.load_student(folder)
         return self._student[1]
+
+    def load_student(self, adapter: Path | None) -> Student | ServedStudent:
+        """Load the student, or connect to its server.
+
+        Args:
+            adapter: a folder in PEFT's format; None is the untuned student.
+        """
+        from delamo.models.students.loading import load_student
+
+        return load_student(self.config.student, adapter)
 
     @property
     def teacher(self) -> Teacher:
         """The teacher, loaded; a local one stays so until something else needs the memory."""
-        from delamo.models.teachers.loading import load_teacher
-
         if self._teacher is None:
             if self._holds_teacher:
                 self.release()
-            transcripts = Path(self.config.paths.store) / "transcripts"
-            self._teacher = load_teacher(self.config.teacher, transcripts=transcripts)
+            self._teacher = self.load_teacher()
         return self._teacher
+
+    def load_teacher(self) -> Teacher:
+        """Load the teacher, or connect to its service."""
+        from delamo.models.teachers.loading import load_teacher
+
+        return load_teacher(self.config.teacher, transcripts=Path(self.config.paths.store) / "transcripts")
 
     @cached_property
     def student_digest(self) -> str:

@@ -11,12 +11,12 @@ from hydra.errors import ConfigCompositionException, MissingConfigException
 from omegaconf import MISSING
 from omegaconf.errors import ConfigKeyError, MissingMandatoryValue
 
-from delamo.config.compose import arguments, as_dict, conf_dir, identity_of, read_report
-from delamo.config.secrets import SecretInConfigError, flatten, refuse_keys, refuse_keys_in_arguments
-from delamo.selectors.random import RandomConfig
+from delamo.config.compose import arguments, as_dict, conf_dir, identity_of, read_verb
 from delamo.config.registry import SCHEMAS
-from delamo.tuning.config import TuningConfig
+from delamo.config.secrets import SecretInConfigError, flatten, refuse_keys, refuse_keys_in_arguments
 from delamo.runs.folder import config_digest, run_folder
+from delamo.selectors.random import RandomConfig
+from delamo.tuning.config import TuningConfig
 
 # What an option leaves open on purpose, because only the user can know it.
 OPEN = {
@@ -128,9 +128,9 @@ def test_seeds_follow_the_seed_unless_set(experiment_config):
 
 def test_the_report_has_a_schema_too():
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        assert read_report(compose("report")).format == "markdown"
+        assert read_verb(compose("report")).format == "markdown"
         with pytest.raises(ConfigKeyError, match="did you mean format"):
-            read_report(compose("report", overrides=["+formt=csv"]))
+            read_verb(compose("report", overrides=["+formt=csv"]))
 
 
 def test_identity_leaves_out_names_and_speed(experiment_config):

@@ -5,18 +5,23 @@ from __future__ import annotations
 import json
 
 import pytest
+from support.configs import node
 
 from delamo.mistakes import FINDERS, ErrorCase
-from delamo.mistakes.annotated import find as annotated
-from delamo.mistakes.prompt_per_step import find as prompt_per_step
-from delamo.mistakes.pseudo_rationale import find as pseudo_rationale
-from delamo.mistakes.random_step import find as random_step
-from delamo.mistakes.whole_rationale import find as whole_rationale
+from delamo.mistakes.annotated import AnnotatedConfig
 from delamo.models.teachers.base import OptionScores, Refusal
 from delamo.stages.skills import name_needed_skills, name_skills, quote_mistakes
 
 STEPS = "One. Two. Three. Four."
 EXTRA = {"path": "steps.jsonl"}
+
+
+def find(choice, cases, teacher, **changes):
+    if choice == "annotated":
+        config = AnnotatedConfig(**changes)  # its YAML file names no file
+    else:
+        config = node("mistakes", choice, **changes)
+    return FINDERS[type(config)].find(cases, teacher, config)
 
 
 class Scripted:
@@ -58,7 +63,7 @@ def case(**changes):
 )
 def test_prompt_per_step_takes_the_first_step_called_wrong(no, fallback, step, fell_back):
     teacher = Scripted([verdicts(*no)])
-    [found], bad = prompt_per_step([case()], teacher, fallback=fallback)
+    [found], bad = find("prompt_per_step", [case()], teacher, fallback=fallback)
     assert (found.step, found.fallback, bad) == (step, fell_back, [])
     [prompt] = teacher.asked
     assert prompt.num_options == 2 and prompt.tail.endswith("The answer is option")
@@ -67,7 +72,7 @@ def test_prompt_per_step_takes_the_first_step_called_wrong(no, fallback, step, f
 
 def test_pseudo_rationale_compares_with_a_reference_of_its_own():
     teacher = Scripted([verdicts(0.2, 0.2, 0.8, 0.8)], [" Because of that. "])
-    [found], bad = pseudo_rationale([case()], teacher)
+    [found], bad = find("pseudo_rationale", [case()], teacher)
     assert (found.step, found.fallback, bad) == (2, False, [])
     assert "Answer: gold" in teacher.completed[0]
     assert "Reference: Because of that.\n" in teacher.asked[0].head
@@ -75,31 +80,31 @@ def test_pseudo_rationale_compares_with_a_reference_of_its_own():
 
 def test_without_a_reference_there_is_nothing_to_compare():
     teacher = Scripted([], ["  ", Refusal("too long", "900 tokens")])
-    found, bad = pseudo_rationale([case(), case(id="v2")], teacher)
+    found, bad = find("pseudo_rationale", [case(), case(id="v2")], teacher)
     assert not found and not teacher.asked
     assert [(row.id, row.reason) for row in bad] == [("v1", "no reference"), ("v2", "too long")]
 
 
 def test_a_refused_comparison_is_set_aside():
-    found, bad = pseudo_rationale([case()], Scripted([Refusal("too long", "")], ["Because."]))
+    found, bad = find("pseudo_rationale", [case()], Scripted([Refusal("too long", "")], ["Because."]))
     assert not found and bad[0].reason == "too long"
-    found, bad = prompt_per_step([case()], Scripted([Refusal("too long", "")]))
+    found, bad = find("prompt_per_step", [case()], Scripted([Refusal("too long", "")]))
     assert not found and bad[0].reason == "too long"
 
 
 def test_a_random_step_depends_on_seed_and_id_alone():
     cases = [case(id=f"v{number}") for number in range(200)]
-    drawn = {row.id: row.step for row in random_step(cases, None, seed=1)[0]}
+    drawn = {row.id: row.step for row in find("random", cases, None, seed=1)[0]}
     assert set(drawn.values()) == {0, 1, 2, 3}
-    assert {row.id: row.step for row in random_step(cases[::-7], None, seed=1)[0]}.items() <= drawn.items()
-    assert drawn != {row.id: row.step for row in random_step(cases, None, seed=2)[0]}
+    assert {row.id: row.step for row in find("random", cases[::-7], None, seed=1)[0]}.items() <= drawn.items()
+    assert drawn != {row.id: row.step for row in find("random", cases, None, seed=2)[0]}
 
 
 def test_annotated_steps_come_from_the_file(tmp_path):
     file = tmp_path / "steps.jsonl"
     rows = [{"id": "v1", "step": 2}, {"id": "v2", "step": -1}, {"id": "v3", "step": None}, {"id": "v4", "step": 4}]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    found, bad = annotated([case(id=f"v{number}") for number in range(1, 6)], None, path=str(file))
+    found, bad = find("annotated", [case(id=f"v{number}") for number in range(1, 6)], None, path=str(file))
     assert [(row.id, row.step) for row in found] == [("v1", 2), ("v2", None), ("v3", None)]
     assert [(row.id, row.reason) for row in bad] == [("v4", "no such step"), ("v5", "not annotated")]
 
@@ -109,26 +114,29 @@ def test_a_line_that_is_no_annotation_names_file_and_line(tmp_path, line):
     file = tmp_path / "steps.jsonl"
     file.write_text('{"id": "v0", "step": 0}\n' + line + "\n")
     with pytest.raises(ValueError, match=r"steps\.jsonl:2: "):
-        annotated([case()], None, path=str(file))
+        find("annotated", [case()], None, path=str(file))
 
 
-@pytest.mark.parametrize("config", FINDERS, ids=lambda config: config.__name__)
-def test_every_finder_sets_aside_what_cannot_be_judged(config, tmp_path):
+@pytest.mark.parametrize(
+    "choice",
+    [finder.name.removesuffix("_step") if finder.name == "random_step" else finder.name for finder in FINDERS.values()],
+)
+def test_every_finder_sets_aside_what_cannot_be_judged(choice, tmp_path):
     (tmp_path / "steps.jsonl").write_text("")
-    extra = {"path": str(tmp_path / "steps.jsonl")} if FINDERS[config].files else {}
+    extra = {"path": str(tmp_path / "steps.jsonl")} if choice == "annotated" else {}
     cases = [case(rationale=" "), case(id="v2", gold=7)]
-    found, bad = FINDERS[config].find(cases, Scripted(), **extra)
+    found, bad = find(choice, cases, Scripted(), **extra)
     assert not found
     assert [(row.id, row.reason) for row in bad] == [("v1", "empty rationale"), ("v2", "gold not among options")]
 
 
 def test_an_open_question_has_its_gold_answer_as_only_option():
-    [found], _ = whole_rationale([case(options=(), gold=None, wrong="seven", answer="four")], None)
+    [found], _ = find("whole_rationale", [case(options=(), gold=None, wrong="seven", answer="four")], None)
     assert (found.options, found.gold, found.wrong, found.step) == (("four",), 0, None, None)
 
 
 def test_skill_analysis_without_a_step_reads_the_whole_rationale():
-    mistakes, _ = whole_rationale([case()], None)
+    mistakes, _ = find("whole_rationale", [case()], None)
     teacher = Scripted(replies=["count"])
     [skill], _ = name_skills(mistakes, teacher, max_new_tokens=8)
     assert "Mistake:" not in teacher.completed[0] and STEPS in teacher.completed[0]
@@ -136,8 +144,8 @@ def test_skill_analysis_without_a_step_reads_the_whole_rationale():
 
 
 def test_mistake_steps_as_queries_ask_no_teacher():
-    mistakes, _ = random_step([case()], None, seed=0)
-    unknown, _ = whole_rationale([case(id="v2")], None)
+    mistakes, _ = find("random", [case()], None, seed=0)
+    unknown, _ = find("whole_rationale", [case(id="v2")], None)
     quoted, bad = quote_mistakes([*mistakes, *unknown])
     assert [(row.val_id, row.skill) for row in quoted] == [("v1", mistakes[0].steps[mistakes[0].step].strip())]
     assert [(row.id, row.reason) for row in bad] == [("v2", "no mistake step")]

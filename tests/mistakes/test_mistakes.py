@@ -1,12 +1,18 @@
 """Answer switch on hand-made probability tables: every trap of the definition has its case."""
 
 import pytest
+from support.configs import node
 
-from delamo.mistakes.answer_switch import find, lead_of_wrong, mistake_step
+from delamo.mistakes.answer_switch import Window, lead_of_wrong, mistake_step
+from delamo.mistakes.answer_switch import find as find_by_config
 from delamo.mistakes.base import ErrorCase
 from delamo.models.teachers.base import OptionScores, Refusal
 
 STEPS = "One. Two. Three. Four."
+
+
+def find(cases, teacher, **changes):
+    return find_by_config(cases, teacher, node("mistakes", "answer_switch", **changes))
 
 
 class Scripted:
@@ -35,19 +41,19 @@ def case(**changes):
 @pytest.mark.parametrize(
     ("leads", "persistence", "window", "step"),
     [
-        ((-0.5, -0.5, 0.3, 0.4, 0.5), 12, "inclusive", (1, False)),  # the window is cut at the last step
-        ((-0.5, 0.3, -0.1, 0.4, 0.5), 12, "inclusive", (2, False)),  # a lead that is lost again does not count
-        ((-0.5, 0.3, -0.1, 0.4, 0.5), 0, "inclusive", (0, False)),  # without persistence it does
-        ((-0.5, 0.3, 0.4, -0.1, 0.5), 1, "inclusive", (0, False)),
-        ((-0.5, 0.3, -0.1, 0.4, 0.5), 1, "inclusive", (2, False)),  # lambda = 1 looks at two steps
-        ((-0.5, -0.5, 0.3, -0.1, 0.5), 0, "inclusive", (1, False)),  # and lambda = 0 at one
-        ((-0.5, 0.3, -0.1, 0.4, 0.5), 1, "literal", (0, False)),  # j = 0 .. lambda - 1 is one step less
-        ((-0.5, -0.5, -0.5, -0.5, -0.5), 0, "literal", (0, False)),  # the printed window is empty at lambda = 0
-        ((0.9, 0.9, 0.9, 0.9, 0.9), 12, "inclusive", (0, False)),  # led before any step: the first step is blamed
-        ((-0.5, 0.1, 0.19, 0.1, 0.0), 12, "inclusive", (1, True)),  # none reaches delta: the largest lead, marked
-        ((-0.5, 0.1, 0.1, 0.1, 0.1), 12, "inclusive", (0, True)),  # ties go to the earliest
-        ((-0.5, -0.5, -0.5, -0.5, 0.2), 12, "inclusive", (3, False)),  # delta itself is enough
-        ((-0.5, 0.3), 12, "inclusive", (0, False)),  # a rationale of one step
+        ((-0.5, -0.5, 0.3, 0.4, 0.5), 12, Window.inclusive, (1, False)),  # the window is cut at the last step
+        ((-0.5, 0.3, -0.1, 0.4, 0.5), 12, Window.inclusive, (2, False)),  # a lead that is lost again does not count
+        ((-0.5, 0.3, -0.1, 0.4, 0.5), 0, Window.inclusive, (0, False)),  # without persistence it does
+        ((-0.5, 0.3, 0.4, -0.1, 0.5), 1, Window.inclusive, (0, False)),
+        ((-0.5, 0.3, -0.1, 0.4, 0.5), 1, Window.inclusive, (2, False)),  # lambda = 1 looks at two steps
+        ((-0.5, -0.5, 0.3, -0.1, 0.5), 0, Window.inclusive, (1, False)),  # and lambda = 0 at one
+        ((-0.5, 0.3, -0.1, 0.4, 0.5), 1, Window.literal, (0, False)),  # j = 0 .. lambda - 1 is one step less
+        ((-0.5, -0.5, -0.5, -0.5, -0.5), 0, Window.literal, (0, False)),  # the printed window is empty at lambda = 0
+        ((0.9, 0.9, 0.9, 0.9, 0.9), 12, Window.inclusive, (0, False)),  # led before any step: the first step is blamed
+        ((-0.5, 0.1, 0.19, 0.1, 0.0), 12, Window.inclusive, (1, True)),  # none reaches delta: the largest lead, marked
+        ((-0.5, 0.1, 0.1, 0.1, 0.1), 12, Window.inclusive, (0, True)),  # ties go to the earliest
+        ((-0.5, -0.5, -0.5, -0.5, 0.2), 12, Window.inclusive, (3, False)),  # delta itself is enough
+        ((-0.5, 0.3), 12, Window.inclusive, (0, False)),  # a rationale of one step
     ],
 )
 def test_the_mistake_step(leads, persistence, window, step):
@@ -55,7 +61,7 @@ def test_the_mistake_step(leads, persistence, window, step):
 
 
 def test_without_fallback_there_may_be_no_mistake_step():
-    assert mistake_step((-0.5, 0.1, 0.0), 0.2, 12, "inclusive", fallback=False) == (None, False)
+    assert mistake_step((-0.5, 0.1, 0.0), 0.2, 12, Window.inclusive, fallback=False) == (None, False)
 
 
 def test_an_unparsed_answer_is_represented_by_the_strongest_other_option():

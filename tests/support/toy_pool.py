@@ -15,6 +15,7 @@ class ToyPool:
     name: str = "toy"
     digest: str = "toy"
     quarantined: tuple = ()
+    removed: frozenset[str] = frozenset()
     _by_id: dict[str, Sample] = field(init=False)
 
     def __post_init__(self) -> None:
