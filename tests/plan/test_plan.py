@@ -27,7 +27,7 @@ from delamo.config.compose_grid import GridComposer
 from delamo.experiment.experiment import keep_data, open_experiment
 from delamo.models import prompts
 from delamo.models.hf.loading import resolve
-from delamo.pipeline import plan_experiment
+from delamo.pipeline import find_candidates, plan_audit, plan_experiment
 from delamo.plan.assumptions import LanguageModel
 from delamo.plan.counting import TeacherUsage
 from delamo.plan.measured import Recorded
@@ -197,20 +197,23 @@ def test_planned_digests_are_those_of_the_run(planner):
     leaks = ("pool.planted_leaks=4",)
     overrides = [*TINY, *leaks, "selector=random", *planner.paths]
     before = planner.look(*overrides)
-    cell = open_experiment(read_experiment(planner.load(overrides)))
-    audit = remove_leaks(cell)  # computes the audit
-    assert len(cell.candidates.removed) == 4
-    real = {step.digest for step in [*audit.walk(), *plan_experiment(cell).evaluation.walk()]}
+    experiment = open_experiment(read_experiment(planner.load(overrides)))
+    audit = plan_audit(experiment)
+    candidates = find_candidates(experiment, audit)  # computes the audit
+    assert len(candidates.removed) == 4
+    plan = plan_experiment(experiment, audit, candidates)
+    real = {stage.digest for stage in [*audit.walk(), *plan.evaluation.walk()]}
     assert real - set(before.works) and not before.audits_done  # the plan took it that nothing is removed
     after = planner.look(*overrides)
     assert real <= set(after.works) and after.audits_done
-    assert {work.stage for work in after.works.values() if work.done} == {"audit", "fingerprints"}
+    assert {work.name for work in after.works.values() if work.done} == {"audit", "fingerprints"}
 
 
 def test_what_is_to_be_done_follows_from_manifests(planner):
     found = planner.look(*TINY, "selector=none", "task.seed=0,1")
     first, _ = (work for work in found.works.values() if work.name == "evaluation")
-    first.stage.stored.ensure(lambda draft: draft.finish(RowCounts(num_in=4, num_ok=4)))
+    with first.stage.stored.writing() as writer:
+        writer.finish(RowCounts(num_in=4, num_ok=4))
     manifest = json.loads((first.stage.stored.path / "manifest.json").read_text())
     (first.stage.stored.path / "manifest.json").write_text(json.dumps(manifest | {"seconds": 3.0, "disk_bytes": 1000}))
     row = next(
@@ -270,7 +273,7 @@ def test_the_price_of_a_pool(planner):
 def test_an_unknown_price_is_not_zero(planner, monkeypatch):
     work = work_of(planner, "skills", "teacher=litellm", "teacher.model=nobody/knows")
     monkeypatch.setattr("delamo.models.api.transport.import_litellm", lambda: SimpleNamespace(model_cost={}))
-    assert prices(work.cell.config.teacher) == (None, False)
+    assert prices(work.experiment.config.teacher) == (None, False)
     assert bills([work], planner.assume)[0].usd is None
 
 

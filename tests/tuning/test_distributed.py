@@ -13,14 +13,13 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from support.recipes import recipe, tune
 from support.tiny_models import save_tiny_llava
 
 from delamo.records import Sample, to_dict
 from delamo.tuning import distributed
 from delamo.tuning.batches import padding_share, plan_batches, share
-from delamo.tuning.fit import tune
 from delamo.tuning.module import TunedStudent
-from delamo.tuning.recipe import Recipe
 
 WATCHDOG_S = 120
 RECIPE = {
@@ -48,8 +47,9 @@ import json, os, signal, sys
 from pathlib import Path
 from pytorch_lightning import Callback
 from delamo.records import Sample, from_dict
-from delamo.tuning.fit import follow, tune
-from delamo.tuning import checkpoints, ranks
+from support.recipes import tune
+from delamo.tuning.fit import follow
+from delamo.tuning import checkpoints, distributed
 
 class Kill(Callback):
     def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
@@ -63,10 +63,10 @@ if distributed.rank() > 0:
 else:
     try:
         samples = [from_dict(Sample, row) for row in asked["samples"]]
-        for name, recipe in asked["jobs"].items():
+        for name, changes in asked["jobs"].items():
             folder = Path(sys.argv[1]).parent / name
             tune(asked["base"], samples, folder / "adapter", seed=3, checkpoints=folder / "checkpoints",
-                 callbacks=[Kill()], **recipe)
+                 callbacks=[Kill()], **changes)
     finally:
         distributed.dismiss()
 """
@@ -93,7 +93,11 @@ def samples(tmp_path_factory):
 def torchrun(program, *arguments, processes=2, **options):
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     root = Path(__file__).parents[2]
-    environment = os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    environment = os.environ | {
+        "PYTHONPATH": f"{root}:{root / 'tests'}",
+        "OMP_NUM_THREADS": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+    }
     command = [*launch, str(program), *map(str, arguments)]
     return subprocess.Popen(
         command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True, **options
@@ -134,8 +138,8 @@ def test_two_processes_make_the_adapter_of_one_and_go_on_after_a_kill(base, samp
     status, errors = ask(tmp_path, base, samples, jobs)
     assert status == 0, errors[-3000:]
     assert errors.count("tuning: trainable parameters") == 4  # the first process alone speaks
-    for name, recipe in jobs.items():
-        alone = {**recipe, "resume": "never", "num_workers": 0, "strategy": "auto"}
+    for name, changes in jobs.items():
+        alone = {**changes, "resume": "never", "num_workers": 0, "strategy": "auto"}
         tune(str(base), samples, tmp_path / "one" / name, seed=3, **alone)
         file = "trained.safetensors" if name == "full" else "adapter_model.safetensors"
         one, two = load_file(tmp_path / "one" / name / file), load_file(tmp_path / name / "adapter" / file)
@@ -164,7 +168,7 @@ STUCK = """
 import sys, time
 from pathlib import Path
 import torch
-from delamo.tuning import ranks
+from delamo.tuning import distributed
 
 distributed.join(float(sys.argv[2]), "cpu")
 torch.distributed.barrier()
@@ -189,7 +193,7 @@ def test_a_first_sigterm_ends_a_process_of_several(monkeypatch):
     """Lightning waits for the end of a batch, which does not come where another process is gone."""
     before = signal.signal(signal.SIGTERM, lambda *_: None)
     try:
-        module = TunedStudent(torch.nn.Linear(1, 1), Recipe(**RECIPE), num_steps=1, num_batches=1, seed=0)
+        module = TunedStudent(torch.nn.Linear(1, 1), recipe(**RECIPE), num_steps=1, num_batches=1, seed=0)
         trainer = SimpleNamespace(world_size=2, global_rank=1)
         monkeypatch.setattr(TunedStudent, "trainer", trainer)
         module.on_train_start()
@@ -215,10 +219,9 @@ def test_padding_is_what_is_no_token():
 
 
 def test_the_effective_batch_divides_into_processes():
-    recipe = {key: value for key, value in RECIPE.items() if key != "timeout_s"}
-    assert Recipe(**recipe).accumulation(2) == 1
+    assert recipe(**RECIPE).accumulation(2) == 1
     with pytest.raises(ValueError, match="tuning.batch_size is 2: choose a multiple of .* times 3 processes"):
-        Recipe(**recipe).accumulation(3)
+        recipe(**RECIPE).accumulation(3)
 
 
 def test_several_processes_without_torchrun_are_refused(monkeypatch):

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from support.recipes import RECIPE
+from support.recipes import tune as tune_tiny
 from support.tiny_models import save_tiny_llava
 from transformers import LlavaForConditionalGeneration
 
@@ -42,7 +43,7 @@ def samples(tmp_path_factory):
 
 
 def tune(base, samples, out, **changes):
-    return tuning.tune(str(base), samples, out, seed=3, **{**RECIPE, **changes})
+    return tune_tiny(base, samples, out, seed=3, **{**RECIPE, **changes})
 
 
 def weights(folder):

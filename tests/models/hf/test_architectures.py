@@ -5,7 +5,9 @@ import math
 import numpy as np
 import pytest
 import torch
+from delamo.stages.evaluation import evaluate
 from PIL import Image
+from support.recipes import tune
 from support.tiny_architectures import ARCHITECTURES, save
 
 from delamo.models.hf.adapter import load_adapter
@@ -15,8 +17,6 @@ from delamo.models.hf.processors import whole
 from delamo.models.students.local import Student, load_base
 from delamo.records import Sample
 from delamo.stages.answers import collect_answers
-from delamo.stages.evaluation import evaluate
-from delamo.tuning.fit import tune
 
 RECIPE = {
     "lora_rank": 4,

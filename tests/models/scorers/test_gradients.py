@@ -2,30 +2,31 @@
 
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from support.recipes import RECIPE
+from support.recipes import RECIPE, recipe, tune
 from support.tiny_models import save_tiny_llava
 from support.toy_pool import ToyPool
 
 from delamo.data.candidates import Candidates
 from delamo.experiment.experiment import open_experiment
-from delamo.inputs import STEPS, draw_warm_up, warm_up
+from delamo.experiment.models import Models
 from delamo.models.hf.collator import Collator
 from delamo.models.scorers.gradients import Moments, Projection, SampleGradients, sample_gradients
 from delamo.models.students.local import Student
+from delamo.models.students.training_sample import training_sample
 from delamo.pipeline import plan_experiment
 from delamo.records import Sample, Selected
 from delamo.retrieval.corpus import pack_ids
 from delamo.retrieval.rows import SampleVectors
 from delamo.selectors import less
-from delamo.selectors.validation_data import training_sample
-from delamo.tuning import fit as tuning
-from delamo.tuning.optimizer_state import KeepMoments, checkpoints, epoch_ends
-from delamo.tuning.recipe import Recipe
+from delamo.stages.gradients import WarmUp
+from delamo.tuning.fit import fit
+from delamo.tuning.optimizer_state import SaveOptimizerState, checkpoints, epoch_ends
 
 DIM = 256
 
@@ -52,9 +53,9 @@ def base(tmp_path_factory):
 @pytest.fixture(scope="module")
 def warm(base, samples, tmp_path_factory):
     """A warm-up of two epochs of three steps, with its checkpoints."""
-    folder, recipe = tmp_path_factory.mktemp("warmup"), RECIPE | {"learning_rate": 1e-3}
-    keep = KeepMoments(folder, "base", Recipe(**recipe))
-    tuning.tune(str(base), samples, folder / "adapter", seed=3, callbacks=[keep], **recipe)
+    folder, changes = tmp_path_factory.mktemp("warmup"), RECIPE | {"learning_rate": 1e-3}
+    keep = SaveOptimizerState(folder, "base", recipe(**changes))
+    tune(base, samples, folder / "adapter", seed=3, callbacks=[keep], **changes)
     return folder
 
 
@@ -219,7 +220,7 @@ def test_a_subtask_counts_by_its_mean_and_the_best_subtask_wins():
         validation_gradients=lambda: stored(["v0", "v1", "v2"], rows),
         gradients=lambda: stored(["x", "y", "z"], np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]])),
     )
-    selected = less.select(pool, inputs, num_samples=3, rng=np.random.default_rng(0))
+    selected = less.select(pool, inputs, None, num_samples=3, rng=np.random.default_rng(0))
     assert [row.id for row in selected] == ["y", "x", "z"]
     assert [row.score for row in selected] == pytest.approx([1.0, 0.8, 0.0], abs=1e-3)
 
@@ -232,55 +233,67 @@ CELL = (
 
 
 @pytest.fixture
-def cell(experiment_config, tmp_path):
+def opened(experiment_config, tmp_path):
     return lambda *more: open_experiment(experiment_config(*CELL, *more, f"paths.store={tmp_path / 'store'}"))
 
 
-def digests(cell):
-    return {name: step.digest for name, step in plan_experiment(cell).rounds[0].inputs.items()} | {
-        "warm_up": warm_up(cell).digest
-    }
+def planned(experiment):
+    return plan_experiment(experiment, None, experiment.pool).rounds[0].selection
 
 
-def test_a_cell_selects_by_gradients_and_the_student_is_left_as_it_was(cell, monkeypatch):
-    opened, load, beside = cell(), tuning._load, []
-    monkeypatch.setattr(tuning, "_load", lambda job: (beside.append(len(opened._student)), load(job))[1])
-    before = {name: weight.clone() for name, weight in opened.student(None).model.state_dict().items()}
-    chosen = plan_experiment(opened).rounds[0].selection.result().rows(Selected)
+def digests(experiment):
+    return {stage.name: stage.digest for stage in planned(experiment).walk()}
+
+
+class WatchedModels(Models):
+    """Notes how many students are held while one is tuned."""
+
+    beside: ClassVar[list[int]] = []
+
+    @property
+    def fit(self):
+        return lambda job, **options: (self.beside.append(self._student is not None), fit(job, **options))[1]
+
+
+def test_an_experiment_selects_by_gradients_and_the_student_is_left_as_it_was(experiment_config, tmp_path):
+    config = experiment_config(*CELL, f"paths.store={tmp_path / 'store'}")
+    models = WatchedModels(config)
+    experiment = open_experiment(config, models)
+    before = {name: weight.clone() for name, weight in models.student(None).model.state_dict().items()}
+    selection = planned(experiment)
+    chosen = selection.result().rows(Selected)
     assert len({row.id for row in chosen}) == 5 and all(row.reason == "nearest" for row in chosen)
     assert -1 <= chosen[-1].score <= chosen[0].score <= 1
-    assert beside == [0]  # the warm-up loads the student, and has the memory to itself
-    after = opened.student(None).model.state_dict()
+    assert models.beside == [False]  # the warm-up loads the student, and has the memory to itself
+    after = models.student(None).model.state_dict()
     assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
-    step = STEPS["gradients"](opened, None).result()
-    assert SampleVectors.load(step.path).values.dtype == np.float16 and SampleVectors.load(step.path).values.shape == (
-        40,
-        64,
-    )
-    accounting = warm_up(opened).result().manifest()["accounting"]
+    stored = selection.needs["gradients"].result()
+    vectors = SampleVectors.load(stored.path).values
+    assert vectors.dtype == np.float16 and vectors.shape == (40, 64)
+    accounting = WarmUp(experiment, experiment.pool).result().manifest()["accounting"]
     assert accounting == {"in": 40, "ok": 8, "failed": {}, "skipped": {"not drawn": 32, "meets the task": 0}}
 
 
-def test_warm_up_and_gradients_of_the_pool_are_one_for_all_tasks_budgets_and_seeds(cell):
-    first, other = digests(cell()), digests(cell("task=micro/frames", "seed=5", "budget.num_samples=7"))
+def test_warm_up_and_gradients_of_the_pool_are_one_for_all_tasks_budgets_and_seeds(opened):
+    first, other = digests(opened()), digests(opened("task=micro/frames", "seed=5", "budget.num_samples=7"))
     assert first["warm_up"] == other["warm_up"] and first["gradients"] == other["gradients"]
     assert first["validation_gradients"] != other["validation_gradients"]
-    assert digests(cell("selector.seed=1"))["warm_up"] != first["warm_up"]
+    assert digests(opened("selector.seed=1"))["warm_up"] != first["warm_up"]
 
 
-def test_a_sample_that_meets_the_task_is_left_out_of_the_warm_up(cell):
-    opened = cell()
-    drawn, _ = draw_warm_up(opened)
-    rest = [id for id in opened.pool.ids() if id not in drawn]
-    plain = warm_up(opened).digest
-    opened.candidates = Candidates(opened.pool, frozenset(rest[:2]))
-    assert draw_warm_up(opened) == (drawn, set())
-    same = warm_up(opened).digest
-    opened.candidates = Candidates(opened.pool, frozenset(drawn[:1]))
-    assert draw_warm_up(opened) == (drawn, {drawn[0]})
-    assert warm_up(opened).digest != same == plain
+def test_a_sample_that_overlaps_the_task_is_left_out_of_the_warm_up(opened):
+    experiment = opened()
+    pool = experiment.pool
+    plain = WarmUp(experiment, pool)
+    drawn, _ = plain.draw()
+    rest = [id for id in pool.ids() if id not in drawn]
+    same = WarmUp(experiment, Candidates(pool, frozenset(rest[:2])))
+    assert same.draw() == (drawn, set()) and same.digest == plain.digest
+    other = WarmUp(experiment, Candidates(pool, frozenset(drawn[:1])))
+    assert other.draw() == (drawn, {drawn[0]}) and other.digest != plain.digest
 
 
-def test_a_share_that_is_none_is_refused(cell):
+def test_a_share_that_is_none_is_refused(opened):
     with pytest.raises(ValueError, match="selector.warmup_share is 1.5: choose a part of the pool"):
-        draw_warm_up(cell("selector.warmup_share=1.5"))
+        experiment = opened("selector.warmup_share=1.5")
+        WarmUp(experiment, experiment.pool).draw()

@@ -3,17 +3,17 @@
 from dataclasses import replace
 
 import pytest
+from support.configs import node
 
 from delamo.models.hf.chat import SampleError
 from delamo.models.students.answers import ask, read_reply
 from delamo.models.students.local import Reply
 from delamo.records import Sample
-from delamo.stages.answers import collect_answers
-from delamo.stages.evaluation import evaluate
+from delamo.stages.answers import item_score
 
 CHOICE = Sample(id="c", instruction="Big or small?", answer="small", options=("big", "small"), gold=1)
 OPEN = Sample(id="o", instruction="What is it?", answer="A sink.")
-DECODING = {"max_new_tokens": 5, "batch_size": 2}
+CONFIG = replace(node("student", "micro"), max_new_tokens=5, batch_size=2, temperature=0.7)
 
 
 class Scripted:
@@ -57,28 +57,29 @@ def test_the_rationale_ends_where_the_answer_begins():
 
 def test_answers_come_in_order_and_the_rest_is_quarantined():
     samples, student = rows("The final answer is (B).", None, "Hm.", "The final answer is (A).")
-    answers, bad = collect_answers(student, samples, temperature=0.7, seed=3, **DECODING)
+    answers, bad = ask(student, samples, CONFIG, stage="answers", seed=3)
     assert [(answer.id, answer.correct) for answer in answers] == [("c0", True), ("c2", None), ("c3", False)]
     assert [(row.id, row.stage, row.reason, row.detail) for row in bad] == [("c1", "answers", "too long", "9 tokens")]
-    assert student.decoding == {"temperature": 0.7, "seed": 3, **DECODING}
+    assert student.decoding == {"temperature": 0.7, "seed": 3, "max_new_tokens": 5, "batch_size": 2}
 
 
 def test_what_cannot_be_asked_is_listed_in_order_too():
-    _, bad = collect_answers(rows(None, "Hm.", None)[1], rows(None, "Hm.", None)[0], **DECODING)
+    _, bad = ask(rows(None, "Hm.", None)[1], rows(None, "Hm.", None)[0], CONFIG, stage="answers", seed=0)
     assert [row.id for row in bad] == ["c0", "c2"]
 
 
 def test_an_outcome_carries_its_gold_answer():
     samples, student = rows("The final answer is (B).", None, "Hm.")
-    items, bad = evaluate(student, samples, **DECODING)
+    answers, bad = ask(student, samples, CONFIG, stage="evaluation", seed=0)
+    items = [item_score(CHOICE, answer) for answer in answers]
     assert [(item.gold, item.prediction, item.parsed, item.correct) for item in items] == [
         ("B", "B", True, True),
         ("B", None, False, None),
     ]
     assert [row.stage for row in bad] == ["evaluation"]
-    (item,), _ = evaluate(Scripted({"o": Reply("The final answer is a sink", 3, False)}), [OPEN], **DECODING)
+    item = item_score(OPEN, read_reply(OPEN, Reply("The final answer is a sink", 3, False)))
     assert (item.gold, item.correct) == ("A sink.", True)
 
 
 def test_nobody_asked_gives_nobody_answering():
-    assert ask(Scripted({}), [], stage="answers", **DECODING) == ([], [])
+    assert ask(Scripted({}), [], CONFIG, stage="answers", seed=0) == ([], [])

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from support.fake_service import Server
-from support.recipes import RECIPE
+from support.recipes import RECIPE, tune
 from support.tiny_models import save_tiny_llava
 
 from delamo.experiment.experiment import Experiment
@@ -21,7 +21,6 @@ from delamo.models.students import served
 from delamo.models.students.local import Student, student_digest
 from delamo.models.students.served import ServedStudent
 from delamo.records import Sample
-from delamo.tuning.fit import tune
 
 ASKED = {"max_new_tokens": 8, "batch_size": 4}
 
