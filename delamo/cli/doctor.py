@@ -75,7 +75,8 @@ def read(overrides: Sequence[str], *, servers: bool = False) -> Asked:
     from omegaconf.errors import OmegaConfBaseException
 
     from delamo.cli.sweeper import register
-    from delamo.config.compose import conf_dir
+    from delamo.config.conf import conf_dir
+    from delamo.experiment import config as _schemas  # noqa: F401 -- registers the schemas of an experiment
 
     register()
     try:

@@ -26,10 +26,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
@@ -51,6 +53,23 @@ ONE_AFTER_THE_OTHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher
 """Hydra's own launcher; its class cannot be asked for, since Hydra loads its plugins a second time."""
 INTERRUPTED = 128 + 2
 """Exit code after Ctrl-C."""
+
+
+@dataclass
+class GridSweeperConfig:
+    """Hydra's node of the sweeper behind `-m` (`GridSweeper`)."""
+
+    _target_: str = "hydra_plugins.delamo.GridSweeper"
+    params: dict[str, Any] = field(default_factory=dict)
+    """Swept in every grid, as Hydra's own sweeper has it."""
+    grids: list[dict[str, Any]] = field(default_factory=list)
+    fast: dict[str, Any] = field(default_factory=dict)
+    """What `fast=true` sets besides."""
+    names: dict[str, Any] = field(default_factory=dict)
+    """What `${hydra.sweeper.names.X}` in a grid stands for at the chosen scale."""
+
+
+ConfigStore.instance().store(group="hydra/sweeper", name="grids", node=GridSweeperConfig, provider="delamo")
 
 
 class GridSweeper(Sweeper):

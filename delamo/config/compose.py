@@ -6,27 +6,12 @@ import dataclasses
 import difflib
 from collections.abc import Mapping
 from enum import Enum
-from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, MissingMandatoryValue
 
-_PACKAGE = Path(__file__).resolve().parents[1]
-
-
-def conf_dir() -> Path:
-    """Where the YAML files are: inside the installed package, or beside it in a checkout.
-
-    Raises:
-        FileNotFoundError: the installation carries no `conf`.
-    """
-    for folder in (_PACKAGE / "conf", _PACKAGE.parent / "conf"):
-        if (folder / "config.yaml").is_file():
-            return folder
-    raise FileNotFoundError(
-        f"no conf/config.yaml in {_PACKAGE} or beside it: the installation is incomplete, reinstall delamo"
-    )
+from delamo.config import conf
 
 
 def read_experiment(config: DictConfig) -> Any:
@@ -50,24 +35,20 @@ def read_experiment(config: DictConfig) -> Any:
 
 
 def check_ablation(choices: Mapping[str, str | None]) -> None:
-    """What an ablation leaves out it says as the choice of another group, which the command line goes before.
+    """Refuse an ablation that the command line undoes: it says what it leaves out as the choice of another group.
 
     Args:
         choices: of the groups, as Hydra composed them.
 
     Raises:
-        ValueError: another choice has undone the ablation: the cell would be the whole method under its name.
+        ValueError: another choice has undone the ablation: the experiment would be the whole method under its name.
     """
-    name = choices.get("ablation")
-    path = conf_dir() / "ablation" / f"{name}.yaml"
-    node = OmegaConf.load(path) if path.is_file() else OmegaConf.create()
-    for entry in node.get("defaults", ()):
-        for key, value in entry.items():
-            group = key.removeprefix("override").strip().removeprefix("/")
-            if choices.get(group) != value:
-                raise ValueError(
-                    f"ablation={name} is {group}={value}, and {group}={choices.get(group)} undoes it: leave out one"
-                )
+    name = choices.get(conf.ABLATION)
+    for group, value in conf.expanded({conf.ABLATION: name}).items() if name else ():
+        if choices.get(group) != value:
+            raise ValueError(
+                f"ablation={name} is {group}={value}, and {group}={choices.get(group)} undoes it: leave out one"
+            )
 
 
 def read_verb(config: DictConfig) -> Any:

@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from delamo.config import conf
 from delamo.metrics import statistics
 from delamo.metrics.statistics import Comparison
-from delamo.paper import matching, presets
+from delamo.paper import matching
 from delamo.paper.measures import BOOTSTRAP_SEED, MEASURES, Asked, NotRecordedError, Value
 from delamo.paper.numbers import ACCURACY, LOST, MICRO, PAPER, Column, Head, PaperTable, Row, resolved
 from delamo.report import variants
@@ -128,7 +129,7 @@ def _label(head: Head, said: str, entry: Entry) -> str:
         counts = {run.metrics["selection"]["num_samples"] for run in entry.runs}
         return f"{counts.pop():,}" if len(counts) == 1 else "-"
     key = {"budget": "budget.num_samples"}.get(head.key, head.key)
-    value = presets.value(entry.choices, MICRO, key if "." in key else f"{key}.name")
+    value = conf.value(entry.choices, MICRO, key if "." in key else f"{key}.name")
     if isinstance(value, int | float):
         return f"{value:,}" if isinstance(value, int) else f"{value:g}"
     return str(value).removeprefix("micro/")

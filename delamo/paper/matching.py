@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from delamo.paper import presets
+from delamo.config import conf
 from delamo.report import variants
 from delamo.runs.read import Run
 
@@ -35,7 +35,7 @@ def matches(run: Run, choices: Mapping[str, Any], scale: str) -> bool:
     selector = choices["selector"]
     if run.cell["selector"] != selector:
         return False
-    default = presets.groups(scale)
+    default = conf.choices_at(scale)
     wanted = {"student": default["student"], "teacher": default["teacher"], **choices}
     unused = variants.UNUSED.get(selector, ())
     return all(_same(run, key, value) for key, value in wanted.items() if not f"{key}.".startswith(tuple(unused)))
@@ -43,7 +43,7 @@ def matches(run: Run, choices: Mapping[str, Any], scale: str) -> bool:
 
 def deviations(run: Run, choices: Mapping[str, Any], scale: str) -> dict[str, Any]:
     """Settings that decide the run's result and differ from the preset's: key -> the run's value."""
-    preset = presets.values(choices, scale)
+    preset = conf.values(choices, scale)
     own = {key: value for key, value in run.config.items() if key.startswith("selector.")}
     read = {**variants.settings(run, run.cell["selector"]), **own}
     return {

@@ -16,7 +16,7 @@ from functools import lru_cache
 from importlib import resources
 from typing import Any
 
-from delamo.paper import presets
+from delamo.config import conf
 
 TABLES = tuple(f"table{number}" for number in range(1, 13))
 PAPER, MICRO = "paper", "micro"
@@ -146,7 +146,7 @@ def resolved(asked: Mapping[str, Any], scale: str) -> dict[str, Any] | None:
     found = {key: _at_scale(value, scale) for key, value in asked.items()}
     if None in found.values():
         return None
-    found = presets.expanded(found)
+    found = conf.expanded(found)
     if found.get("selector") != "error_driven":
         return found
     found = {**OURS, **found}
@@ -158,7 +158,7 @@ def _at_scale(value: Any, scale: str) -> Any:
         return value.get(scale)
     if isinstance(value, str) and value.startswith("names."):
         _, name, place = value.split(".")
-        return presets.names(scale)[name][int(place)]
+        return conf.names(scale)[name][int(place)]
     return value
 
 

@@ -11,8 +11,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from delamo.config import conf
 from delamo.metrics.statistics import mean
-from delamo.paper import presets
 from delamo.paper.numbers import PAPER, paper_table
 from delamo.report import variants
 from delamo.selectors import selector_named
@@ -41,9 +41,9 @@ def missing(choices: Mapping[str, Any]) -> tuple[Need, ...]:
         choices: the overrides that make the cell.
     """
     selector = choices["selector"]
-    if not presets.exists("selector", selector):
+    if not conf.exists("selector", selector):
         return (Need("selector", f"selector={selector}, which this version does not have"),)
-    values = presets.values(choices, PAPER)
+    values = conf.values(choices, PAPER)
     unused = variants.UNUSED.get(selector, ())
     found = [_weights("student", values["student.path"]), *_data(values)]
     if "pool." not in unused and not _is_file(values.get("pool.annotation")):
@@ -91,11 +91,11 @@ def tunings(choices: Mapping[str, Any]) -> list[tuple[Any, ...]]:
 
 def essential(choices: Mapping[str, Any]) -> dict[str, Any]:
     """The overrides that say something other than the scale's defaults; the task and the selector always stand."""
-    groups = presets.groups(PAPER)
+    groups = conf.choices_at(PAPER)
     kept = {}
     for key, value in choices.items():
         others = {other: chosen for other, chosen in choices.items() if other != key}
-        default = presets.value(others, PAPER, key) if "." in key else groups.get(key)
+        default = conf.value(others, PAPER, key) if "." in key else groups.get(key)
         if key in ("task", "selector") or value != default:
             kept[key] = value
     return kept
@@ -109,8 +109,8 @@ def has_gpu() -> bool:
 
 def _num_samples(choices: Mapping[str, Any]) -> int:
     if choices["selector"] == "validation_data":
-        return presets.value(choices, PAPER, "task.num_val_samples")
-    return presets.value(choices, PAPER, "budget.num_samples")
+        return conf.value(choices, PAPER, "task.num_val_samples")
+    return conf.value(choices, PAPER, "budget.num_samples")
 
 
 @lru_cache(maxsize=1)

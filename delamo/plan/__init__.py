@@ -1,4 +1,4 @@
-"""`delamo plan`: what a cell or a grid would compute, ask and take, without computing, asking or downloading anything.
+"""`delamo plan`: what an experiment or a grid would compute, ask and take, without computing, asking or downloading anything.
 
-overrides -> configs (compose_grid) -> graphs (opening) -> distinct stages (counting) -> calls, hours, disk -> text
+overrides -> configs (delamo.config.grid) -> planned stages (offline) -> distinct stages (counting) -> calls, hours, disk -> text
 """

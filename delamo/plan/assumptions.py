@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 
-from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
-
-from delamo.cli.schemas import GridSweeperConfig
 
 
 @dataclass(slots=True, kw_only=True)
@@ -51,14 +47,3 @@ class Assumptions:
     language_models: dict[str, LanguageModel] = MISSING
     bytes_per_item: dict[str, float] = MISSING
     bytes_per_reply: int = MISSING
-
-
-@dataclass
-class PlanSweeperConfig(GridSweeperConfig):
-    """Hydra's node of the sweeper that plans."""
-
-    _target_: str = "hydra_plugins.delamo.PlanSweeper"
-    assume: Assumptions = dataclasses.field(default_factory=Assumptions)
-
-
-ConfigStore.instance().store(group="hydra/sweeper", name="plan", node=PlanSweeperConfig, provider="delamo")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -11,13 +11,12 @@ from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
+from tqdm import tqdm
 
 from delamo.config.compose import identity_of
 from delamo.data import Pool
 from delamo.stages.base import Stage
 from delamo.store import ResultWriter, RowCounts, write_rows
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,8 +71,8 @@ class Select(Stage):
         experiment, selector, pool = self.experiment, self.experiment.selector, self.candidates
         config = experiment.config
         if selector.takes_all:
-            message = "selector %s takes all %s samples of pool %s; the budget, %s, does not count"
-            logger.warning(message, config.selector.name, f"{self.num_samples:,}", pool.name, config.budget.name)
+            taken = f"selector {config.selector.name} takes all {self.num_samples:,} samples of pool {pool.name}"
+            tqdm.write(f"{taken}; the budget, {config.budget.name}, does not count", file=sys.stderr)
         calls = {need.name: partial(need.read, experiment, self.needs.get(need.name)) for need in selector.needs}
         selected = selector.select(
             pool,

@@ -12,9 +12,10 @@ from omegaconf.errors import OmegaConfBaseException
 from PIL import Image
 from support.command import delamo
 
-from delamo.cli import check as delamo_check
-from delamo.cli.check import check
-from delamo.config.compose import conf_dir, read_verb
+from delamo.cli import data_check as delamo_check
+from delamo.cli.data_check import check
+from delamo.config.compose import read_verb
+from delamo.config.conf import conf_dir
 from delamo.models.hf.token_counts import TokenCounter
 
 SAMPLE = Path(__file__).parents[3] / "shared" / "data" / "vision_flan_sample"

@@ -14,7 +14,7 @@ from support.command import delamo, environment
 
 from delamo import __version__
 from delamo.cli.app import main
-from delamo.config.compose import conf_dir
+from delamo.config.conf import conf_dir
 
 HEAVY = ("torch", "transformers", "peft", "pytorch_lightning", "litellm", "wandb", "scipy", "numba")
 
@@ -52,7 +52,8 @@ def test_help_takes_under_two_seconds(tmp_path, arguments):
 
 
 @pytest.mark.parametrize(
-    "module", ["delamo.cli.app", "delamo.cli.entries", "delamo.experiment.config", "delamo.records", "delamo.pipeline"]
+    "module",
+    ["delamo.cli.app", "delamo.cli.verbs.run", "delamo.experiment.config", "delamo.records", "delamo.pipeline"],
 )
 def test_heavy_libraries_are_imported_late(module, tmp_path):
     program = f"import sys, {module}; print([name for name in {HEAVY!r} if name in sys.modules])"

@@ -11,7 +11,8 @@ from hydra.errors import ConfigCompositionException, MissingConfigException
 from omegaconf import MISSING
 from omegaconf.errors import ConfigKeyError, MissingMandatoryValue
 
-from delamo.config.compose import arguments, as_dict, conf_dir, identity_of, read_verb
+from delamo.config.compose import arguments, as_dict, identity_of, read_verb
+from delamo.config.conf import conf_dir
 from delamo.config.registry import SCHEMAS
 from delamo.config.secrets import SecretInConfigError, flatten, refuse_keys, refuse_keys_in_arguments
 from delamo.runs.folder import config_digest, run_folder

@@ -7,9 +7,9 @@ import re
 
 import pytest
 
+from delamo.config import conf
 from delamo.config.compose import as_dict
 from delamo.metrics.statistics import mean
-from delamo.paper import presets
 from delamo.paper.measures import MEASURES
 from delamo.paper.numbers import LOST, TABLES, numbers, paper_table, remarks
 from delamo.runs.read import _dotted
@@ -164,7 +164,7 @@ def test_a_cell_is_the_overrides_that_make_it_at_either_scale():
         "task": "image_caption_match",
     }
     assert table.choices(5, 0, "micro") == {
-        "budget": presets.names("micro")["budgets"][0],
+        "budget": conf.names("micro")["budgets"][0],
         "selector": "random",
         "task": "micro/surfaces",
     }
@@ -181,13 +181,13 @@ READ = [
 @pytest.mark.parametrize(("scale", "choices"), READ)
 def test_values_read_from_the_files_are_those_that_hydra_composes(experiment_config, scale, choices):
     composed = dict(_dotted(as_dict(experiment_config(f"scale={scale}", *(f"{k}={v}" for k, v in choices.items())))))
-    read = presets.values(choices, scale)
+    read = conf.values(choices, scale)
     assert {key: value for key, value in read.items() if composed.get(key, "absent") != value} == {}
     left_out = {key for key in composed if key not in read and not key.startswith(("paths.", "seeds."))}
     assert left_out <= {"pool.exclude_tasks", "pool.planted_target", "pool.planted_seed"}  # made of other values
 
 
-@pytest.mark.parametrize("scale", presets.SCALES)
+@pytest.mark.parametrize("scale", conf.SCALES)
 @pytest.mark.parametrize("name", TABLES)
 def test_a_preset_runs_the_cells_that_its_table_shows(name, scale):
     """Each cell of the layout is a cell of the sweep, and the other way round, seeds and unread settings apart."""
@@ -199,7 +199,7 @@ def test_a_preset_runs_the_cells_that_its_table_shows(name, scale):
         if (choices := table.choices(row, column, scale)) and not table.rows[row].of
     }
     if name == "table12":  # a gain is over the untouched student
-        shown |= {_essence({"selector": "none", "task": task}, scale) for task in presets.names(scale)["tasks"]}
+        shown |= {_essence({"selector": "none", "task": task}, scale) for task in conf.names(scale)["tasks"]}
     assert shown == {_essence(cell, scale) for cell in _swept(name, scale)}
 
 
@@ -207,7 +207,7 @@ def _swept(name, scale):
     """The cells of the preset's grids, read from its file."""
     from omegaconf import OmegaConf
 
-    from delamo.config.compose import conf_dir
+    from delamo.config.conf import conf_dir
 
     grids = OmegaConf.to_container(OmegaConf.load(conf_dir() / "experiment" / f"{name}.yaml"))["hydra"]["sweeper"][
         "grids"
@@ -216,19 +216,19 @@ def _swept(name, scale):
         values = []
         for value in grid.values():
             inside = re.fullmatch(r"\$\{hydra\.sweeper\.names\.(\w+)\}", str(value))
-            values.append(presets.names(scale)[inside[1]] if inside else str(value).split(","))
+            values.append(conf.names(scale)[inside[1]] if inside else str(value).split(","))
         for chosen in itertools.product(*values):
             yield dict(zip(grid, chosen, strict=True))
 
 
 def _essence(cell, scale):
     """What decides the cell: groups and values other than the scale's defaults, without seeds."""
-    found = presets.expanded({key: value for key, value in cell.items() if key not in ("seed", "mistakes.path")})
-    default = presets.groups(scale)
+    found = conf.expanded({key: value for key, value in cell.items() if key not in ("seed", "mistakes.path")})
+    default = conf.choices_at(scale)
     kept = {}
     for key, value in found.items():
         others = {other: chosen for other, chosen in found.items() if other != key}
-        usual = presets.value(others, scale, key) if "." in key else default.get(key)
+        usual = conf.value(others, scale, key) if "." in key else default.get(key)
         plain = f"{float(value):g}" if isinstance(usual, float) else str(value)
         if plain != (f"{usual:g}" if isinstance(usual, float) else str(usual)):
             kept[key] = plain

@@ -20,10 +20,12 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from delamo.cli.plan_sweeper import GROUPS
 from delamo.cli.sweeper import cells_of
-from delamo.config.compose import conf_dir, read_experiment
-from delamo.config.compose_grid import GridComposer
+from delamo.cli.verbs import plan as _verb  # noqa: F401 -- registers the sweeper that plans
+from delamo.config.compose import read_experiment
+from delamo.config.conf import conf_dir
+from delamo.config.grid import GridComposer
+from delamo.experiment.config import ExperimentConfig
 from delamo.experiment.experiment import keep_data, open_experiment
 from delamo.models import prompts
 from delamo.models.hf.loading import resolve
@@ -47,7 +49,7 @@ class Planner:
     def __init__(self, store: Path) -> None:
         self.loader = GlobalHydra.instance().config_loader()
         self.parse = OverridesParser.create(config_loader=self.loader).parse_overrides
-        self.composer = GridComposer(self.load, self.parse, GROUPS)
+        self.composer = GridComposer(self.load, self.parse, ExperimentConfig)
         self.paths = (f"paths.store={store}", f"paths.runs={store / 'runs'}")
         sweeper = self.master("task=micro/numbers").hydra.sweeper
         self.assume = OmegaConf.to_object(sweeper.assume)

@@ -9,7 +9,8 @@ from hydra import compose, initialize_config_dir
 from support.fake_runs import planted, write_example, write_run
 from support.table_runs import write_table1
 
-from delamo.config.compose import conf_dir, read_report
+from delamo.config.compose import read_report
+from delamo.config.conf import conf_dir
 from delamo.report.output import write
 from delamo.report.render import html
 from delamo.report.render.formats import Code, Heading, Lines, Table

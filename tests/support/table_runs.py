@@ -4,7 +4,7 @@ import json
 
 import yaml
 
-from delamo.paper import presets
+from delamo.config import conf
 from delamo.paper.numbers import paper_table
 from support.fake_runs import write_run
 
@@ -26,7 +26,7 @@ def nested(dotted):
 def write_cell(root, table, row, column=0, *, bits=FAIR, seed=0, scale="micro", settings=None, **more):
     """A finished run of one cell; `settings` are dotted config values that differ from the preset's. Returns its folder."""
     choices = paper_table(table).choices(row, column, scale)
-    values = presets.values(choices, scale) | (settings or {})
+    values = conf.values(choices, scale) | (settings or {})
     seed = choices.get("seed", seed)
     cell = {role: values.get(f"{role}.name") for role in ("task", "student", "teacher", "pool", "selector", "budget")}
     digest = f"{abs(hash((table, row, column, repr(settings)))):x}"[:10]

@@ -15,7 +15,8 @@ from support.fake_runs import write_example
 from support.offline_runs import OfflineRun, read_runs
 from support.table_runs import write_table1
 
-from delamo.config.compose import conf_dir, read_experiment, read_verb
+from delamo.config.compose import read_experiment, read_verb
+from delamo.config.conf import conf_dir
 from delamo.config.secrets import SecretInConfigError
 from delamo.report.comparison import arrange
 from delamo.runs.read import finished_runs

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from tqdm import tqdm
 
-from delamo.cli.schemas import CheckConfig
+from delamo.cli.verbs.check import CheckConfig
 from delamo.data import Pool, Task
 from delamo.data.images import ImageError, open_image
 from delamo.data.quarantine import count_reasons

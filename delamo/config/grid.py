@@ -1,4 +1,4 @@
-"""Composes the cells of a grid without asking Hydra for each of them.
+"""Compose the experiments of a grid without asking Hydra for each of them.
 
 Hydra takes a fifth of a second to compose a cell, and most cells of a grid differ in which file of a group they take: each file is
 composed once, and the cells are put together from them. A cell composed by Hydra itself says whether that holds for a grid;
@@ -8,14 +8,18 @@ where a preset changes what is inside a group's files, every cell is composed by
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cache
+from typing import Any, get_type_hints
 
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+
+from delamo.config import conf
 
 Overrides = tuple[str, ...]
 
@@ -28,8 +32,8 @@ class GridComposer:
     """Hydra's composition of a list of overrides; the node `hydra` is left out of what it gives."""
     parse: Callable[[list[str]], list[Override]]
     """Hydra's parser of override strings."""
-    groups: frozenset[str]
-    """Config groups of the same name as the node that their files fill."""
+    schema: type
+    """Of an experiment: a field that is a config node is a group of the same name, any other one is a plain value."""
     _bases: dict[Overrides, DictConfig] = field(default_factory=dict)
     _nodes: dict[tuple[str, str], Any] = field(default_factory=dict)
     _holds: dict[Overrides, bool] = field(default_factory=dict)
@@ -74,21 +78,27 @@ class GridComposer:
     def _split(self, cell: Sequence[str]) -> _Parts | None:
         """What a cell is made of; None where it has an override that only Hydra understands."""
         parts = _Parts((), {}, [])
+        groups, plain_keys = keys_of(self.schema)
         for line, override in zip(cell, self.parse(list(cell)), strict=True):
             key, plain = override.key_or_group, override.package is None and not override.is_delete()
             if not plain or override.is_add() or override.is_force_add() or override.is_sweep_override():
                 return None
-            if key in self.groups:
+            if key in groups:
                 parts.choices[key] = str(override.get_value_element_as_str())
-            elif "." in key or key in VALUES:
+            elif "." in key or key in plain_keys:
                 parts.values.append((key, override.value()))
             else:
                 parts.base += (line,)
         return parts
 
 
-VALUES = frozenset({"seed", "iterations", "iterate_from", "force", "answers_after", "fast", "jobs"})
-"""Keys of the root that hold a value; any other key without a dot is taken for a group."""
+@cache
+def keys_of(schema: type) -> tuple[frozenset[str], frozenset[str]]:
+    """Tell the root keys of an experiment apart: (those filled by a group of the same name, plain values)."""
+    hints = get_type_hints(schema)
+    nodes = {name for name, kind in hints.items() if dataclasses.is_dataclass(kind)}
+    groups = frozenset(nodes & set(conf.groups()))
+    return groups, frozenset(hints) - nodes
 
 
 @dataclass(slots=True)
