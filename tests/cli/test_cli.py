@@ -159,5 +159,5 @@ def test_a_reader_who_has_had_enough_is_no_error(tmp_path, arguments):
 
 def test_no_verb_lets_a_dropped_connection_end_the_program(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["delamo", "doctor", "--help"])
-    main()
+    main(standalone_mode=False)
     assert signal.getsignal(signal.SIGPIPE) is signal.SIG_IGN

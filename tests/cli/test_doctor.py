@@ -163,7 +163,7 @@ def test_the_verb_leaves_with_1_on_a_failure(monkeypatch, capsys):
         app.main()
     assert left.value.code == 1 and "1 that would fail" in capsys.readouterr().out
     monkeypatch.setattr("sys.argv", ["delamo", "doctor"])
-    app.main()
+    app.main(standalone_mode=False)
     assert "0 that would fail" in capsys.readouterr().out
 
 

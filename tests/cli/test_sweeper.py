@@ -17,7 +17,8 @@ from hydra.core.utils import JobReturn, JobStatus
 from delamo.cli.sweeper import cells_of, in_turn, say_how_to_resume, time_left
 from delamo.experiment.experiment import keep_data, open_experiment, read_pool
 from delamo.runs.folder import attempt, read_status
-from delamo.store import BusyError, _waits, locked
+from delamo.store import BusyError, locked
+from delamo.store.locks import _waits
 
 GRIDS = [
     {"task": "a,b", "selector": "none"},

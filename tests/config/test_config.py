@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -128,6 +129,7 @@ def test_seeds_follow_the_seed_unless_set(experiment_config):
 
 
 def test_the_report_has_a_schema_too():
+    import_module("delamo.cli.verbs.report")  # registers it
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         assert read_verb(compose("report")).format == "markdown"
         with pytest.raises(ConfigKeyError, match="did you mean format"):

@@ -9,13 +9,14 @@ import json
 import pytest
 from support.table_runs import FAIR, GOOD, POOR, write_cell, write_table1
 
-from delamo.paper import layout, presets
+from delamo.config import conf
+from delamo.paper import layout
 from delamo.paper.numbers import MICRO, PAPER, TABLES, paper_table
 from delamo.paper.render import OURS, OURS_MICRO, WORLD, paper_text
 from delamo.report.tables import report
 from delamo.runs.read import finished_runs
 
-SMALL = presets.value({"budget": presets.names(MICRO)["budgets"][0]}, MICRO, "budget.num_samples")
+SMALL = conf.value({"budget": conf.names(MICRO)["budgets"][0]}, MICRO, "budget.num_samples")
 
 
 @pytest.fixture(scope="module")

@@ -42,9 +42,9 @@ def test_conf_templates_and_weights_travel(installed):
 
 
 def test_the_papers_numbers_travel(installed):
-    there = files_below(installed / "delamo/report", "*.yaml")
-    assert there == files_below(ROOT / "delamo/report", "*.yaml")
-    assert there == {"paper/prose.yaml", *(f"paper/table{number}.yaml" for number in range(1, 13))}
+    there = files_below(installed / "delamo/paper", "*.yaml")
+    assert there == files_below(ROOT / "delamo/paper", "*.yaml")
+    assert there == {"prose.yaml", *(f"table{number}.yaml" for number in range(1, 13))}
 
 
 def test_nothing_else_travels(installed):
@@ -74,7 +74,7 @@ def test_the_wheel_composes_outside_the_checkout(installed, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert "runs: runs/demo" in done.stdout and "name: random" in done.stdout
-    where = [sys.executable, "-c", "from delamo.config.compose import conf_dir; print(conf_dir())"]
+    where = [sys.executable, "-c", "from delamo.config.conf import conf_dir; print(conf_dir())"]
     found = subprocess.run(
         where, check=True, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(installed)}, capture_output=True, text=True
     )
