@@ -20,7 +20,7 @@ from delamo.data.quarantine import count_reasons
 from delamo.experiment.experiment import read_pool, read_task
 from delamo.models.students.config import HuggingFaceStudentConfig
 from delamo.records import Quarantined, Sample
-from delamo.report.render.formats import Block, Heading, Lines, Table, markdown
+from delamo.reports.render.formats import Block, Heading, Lines, Table, markdown
 
 NUM_SOURCES = 20
 """Rows of the table of sources; the others are counted together."""

@@ -74,9 +74,9 @@ def read(overrides: Sequence[str], *, servers: bool = False) -> Asked:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    from delamo.cli.sweeper import register
     from delamo.config.conf import conf_dir
     from delamo.experiment import config as _schemas  # noqa: F401 -- registers the schemas of an experiment
+    from delamo.runs.sweeper import register
 
     register()
     try:

@@ -4,14 +4,45 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import ConfigKeyError, MissingMandatoryValue
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
 from delamo.config import conf
+from delamo.config.conf import conf_dir
+from delamo.config.secrets import flatten, refuse_keys, refuse_keys_in_arguments
+
+
+def compose_config(name: str, overrides: Sequence[str]) -> Any:
+    """Compose a config as the command line does, outside of Hydra's own program.
+
+    The schemas must have been registered, and plugins loaded.
+
+    Args:
+        name: of the root file in `conf/`.
+        overrides: as on the command line.
+
+    Raises:
+        ValueError: a key or choice that does not exist, an undone ablation, or something that looks like an API key.
+    """
+    import hydra
+    from hydra.errors import HydraException
+
+    refuse_keys_in_arguments(overrides)
+    try:
+        with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            config = hydra.compose(name, overrides=list(overrides), return_hydra_config=True)
+        check_ablation(config.hydra.runtime.choices)
+        with open_dict(config):
+            del config["hydra"]
+        typed = read_experiment(config)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ValueError(str(error)) from error
+    refuse_keys(flatten(as_dict(typed)))
+    return typed
 
 
 def read_experiment(config: DictConfig) -> Any:

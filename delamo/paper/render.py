@@ -16,7 +16,7 @@ from delamo.paper import layout
 from delamo.paper.layout import Entry, Layout, column_name, labels
 from delamo.paper.measures import Value
 from delamo.paper.numbers import LOST, MICRO, PAPER, TABLES, paper_table
-from delamo.report.render.formats import BEATS, WIDTH, Block, Heading, Lines, Table, csv_text, fitting, latex, markdown
+from delamo.reports.render.formats import BEATS, WIDTH, Block, Heading, Lines, Table, csv_text, fitting, latex, markdown
 from delamo.runs.read import Collected
 
 SCHEMA_VERSION = 1

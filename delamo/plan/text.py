@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from delamo.plan.assumptions import Assumptions
 from delamo.plan.resources import is_measured
 from delamo.plan.summary import Bill, Outlook, StageRow, Tunings, bills, stages, total, tunings
-from delamo.report.render.formats import Block, Heading, Lines, Table, markdown
+from delamo.reports.render.formats import Block, Heading, Lines, Table, markdown
 
 GIB = 2**30
 UNKNOWN = "-"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from delamo.records import Answer, ItemScore, Mistake, Sample, Selected, Skill
-from delamo.report.variants import PRETRAINED
+from delamo.reports.variants import PRETRAINED
 from delamo.runs.read import Run
 from delamo.store import read_rows
 

@@ -175,6 +175,18 @@ def finished_runs(root: Path) -> Collected:
     return found
 
 
+def open_run(path: Path) -> Run:
+    """Read one finished run.
+
+    Raises:
+        ValueError: the directory holds no finished run.
+    """
+    run = read_run(path)
+    if isinstance(run, Unfinished):
+        raise ValueError(f"{path} is no finished run: {run.why}")
+    return run
+
+
 def read_run(path: Path) -> Run | Unfinished:
     """One run directory, or why it is no finished run."""
     state = _state(path)

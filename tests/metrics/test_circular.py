@@ -15,8 +15,8 @@ from delamo.data.readers import mmbench
 from delamo.data.rotations import original, rotations
 from delamo.pipeline import run_experiment
 from delamo.records import ItemScore, Sample
-from delamo.report.sections.circular import circular_items, vanilla_accuracy
-from delamo.report.tables import report
+from delamo.reports.sections.circular import circular_items, vanilla_accuracy
+from delamo.reports.tables import report
 from delamo.runs.read import read_run
 from delamo.store import read_rows
 

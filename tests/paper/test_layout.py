@@ -13,7 +13,7 @@ from delamo.config import conf
 from delamo.paper import layout
 from delamo.paper.numbers import MICRO, PAPER, TABLES, paper_table
 from delamo.paper.render import OURS, OURS_MICRO, WORLD, paper_text
-from delamo.report.tables import report
+from delamo.reports.tables import report
 from delamo.runs.read import finished_runs
 
 SMALL = conf.value({"budget": conf.names(MICRO)["budgets"][0]}, MICRO, "budget.num_samples")

@@ -20,7 +20,6 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from delamo.cli.sweeper import cells_of
 from delamo.cli.verbs import plan as _verb  # noqa: F401 -- registers the sweeper that plans
 from delamo.config.compose import read_experiment
 from delamo.config.conf import conf_dir
@@ -37,6 +36,7 @@ from delamo.plan.resources import trained_weights, tuning_seconds
 from delamo.plan.summary import bills, look, stages, tunings
 from delamo.plan.teacher_costs import asked, prices
 from delamo.plan.text import text
+from delamo.runs.sweeper import cells_of
 from delamo.store import RowCounts
 
 TABLES = [f"table{number}" for number in range(1, 13)]

@@ -109,7 +109,7 @@ def test_a_notebook_is_kept_without_outputs_and_reads_reports_alone(path):
         node.module for cell in code for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.ImportFrom)
     }
     of_ours = {name for name in imported if name.startswith("delamo")}
-    assert of_ours and all(name.startswith(("delamo.report", "delamo.data.images")) for name in of_ours)
+    assert of_ours and all(name.startswith(("delamo.reports", "delamo.data.images")) for name in of_ours)
 
 
 def test_there_are_two():

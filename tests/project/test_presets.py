@@ -10,9 +10,9 @@ from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from delamo.cli.sweeper import cells_of
 from delamo.config.compose import read_experiment
 from delamo.config.conf import conf_dir
+from delamo.runs.sweeper import cells_of
 from delamo.selectors.error_driven import ErrorDrivenConfig
 
 TABLES = [f"table{number}" for number in range(1, 13)]

@@ -8,8 +8,8 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 
-import delamo.cli.sweeper  # noqa: F401 -- registers the sweeper
 import delamo.experiment.config  # noqa: F401 -- registers the schemas of an experiment
+import delamo.runs.sweeper  # noqa: F401 -- registers the sweeper
 from delamo.config.compose import read_experiment
 from delamo.config.conf import conf_dir
 from delamo.experiment.config import ExperimentConfig

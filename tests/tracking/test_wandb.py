@@ -18,7 +18,7 @@ from support.table_runs import write_table1
 from delamo.config.compose import read_experiment, read_verb
 from delamo.config.conf import conf_dir
 from delamo.config.secrets import SecretInConfigError
-from delamo.report.comparison import arrange
+from delamo.reports.comparison import arrange
 from delamo.runs.read import finished_runs
 from delamo.tracking import cells
 from delamo.tracking.comparison import log_comparison, plot_keys

@@ -49,7 +49,7 @@ def main(config: DictConfig) -> None:
     """Print or write the report on the finished runs below a folder."""
     with plain_errors():
         request: ReportConfig = read_verb(config)
-        from delamo.report.output import write
+        from delamo.reports.output import write
 
         out, plots = (Path(path) if path else None for path in (request.out, request.plots))
         layout = {"table": request.table, "against": request.against}

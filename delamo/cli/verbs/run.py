@@ -17,13 +17,13 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from delamo.cli.errors import plain_errors
-from delamo.cli.sweeper import GridSweeper, register
 from delamo.config import conf
 from delamo.config.compose import as_dict, check_ablation, read_experiment
 from delamo.config.conf import conf_dir
 from delamo.config.plugins import load_plugins
 from delamo.config.secrets import flatten, refuse_keys, refuse_keys_in_files
 from delamo.experiment.config import ExperimentConfig
+from delamo.runs.sweeper import GridSweeper, register
 from delamo.tuning import distributed
 
 CONFIG_NAME = "config"
