@@ -304,6 +304,24 @@ class Report:
 
         return plots.figures(self.results)
 
+    def images(self, format: str = "png") -> dict[str, bytes]:
+        """Render the plots: caption -> file content, as `png` or `svg`.
+
+        Raises:
+            ImportError: matplotlib is not installed.
+        """
+        from delamo.reports import plots
+
+        figures = self.figures()
+        return {figure.get_label() or name: plots.rendered(name, figure, format) for name, figure in figures.items()}
+
+    @property
+    def summary(self) -> str:
+        """How many runs there are, and of what state."""
+        results = self.results
+        counts = f"{len(results.runs)} finished runs, {len(results.unfinished)} unfinished"
+        return f"{counts}, {len(results.superseded)} replaced by newer ones"
+
     def to_pandas(self) -> pandas.DataFrame:
         """Return a data frame of accuracies, one row for each method, target and budget."""
         import pandas
@@ -358,7 +376,7 @@ class LoadedStudent:
         Args:
             question: without the options.
             options: of a multiple-choice question.
-            image: a file.
+            image: a file, or the `image` of a sample.
 
         Raises:
             ValueError: the image cannot be opened, or the prompt is too long.
@@ -368,7 +386,7 @@ class LoadedStudent:
             instruction=question,
             answer="",
             options=tuple(options),
-            image=str(Path(image).absolute()) if image else None,
+            image=str(Path(image).absolute() if image and Path(image).is_file() else image) if image else None,
         )
         config = self._config
         replies = self._student.replies(
