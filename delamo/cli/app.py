@@ -37,7 +37,7 @@ TAIL = """\
   delamo VERB --help      what a verb takes
   delamo --version
 
-Runs go to runs/ and stage results to store/ below the current directory, unless paths.runs and paths.store say otherwise.
+Runs go to runs/ and stage results to store/ below the current directory, unless paths.runs and paths.store differ.
 Tab completion in this shell: eval "$(delamo run -sc install=bash)" (docs/README.md has zsh and fish).
 """
 HELP_FLAGS = ("-h", "--help")

@@ -1,6 +1,7 @@
 """`delamo doctor`: whether this environment can run what is asked, one line a fact, each with the way out.
 
-It takes what `delamo run` takes, and looks at the student, teacher, tuning, logger and paths of that. Nothing is downloaded, loaded or
+It takes what `delamo run` takes, and looks at the student, teacher, tuning, logger and paths of that. Nothing is
+downloaded, loaded or
 written. A server is only asked with `servers=true`. Keys are looked for by name; their values are never shown.
 """
 
@@ -176,7 +177,7 @@ def _arithmetic(asked: Asked, facts: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def vision(asked: Asked) -> Iterator[Finding]:
-    """torchvision is not needed; a build that does not fit torch breaks transformers' imports."""
+    """Torchvision is not needed; a build that does not fit torch breaks transformers' imports."""
     version = environment.installed("torchvision")
     if version is None:
         yield Finding(OK, "torchvision", "not installed, not needed")

@@ -1,4 +1,7 @@
-"""From YAML to typed objects: where `conf/` lies, the composed config checked, and which of its fields decide a result."""
+"""From YAML to typed objects.
+
+Where `conf/` lies, the composed config checked, and which of its fields decide a result.
+"""
 
 from __future__ import annotations
 
@@ -105,7 +108,7 @@ def identity_of(node: Any, *parts: str) -> dict[str, Any]:
 
 
 def arguments(node: Any) -> dict[str, Any]:
-    """The fields of `node` without its name, as keyword arguments for the code that the schema stands for (enums by value)."""
+    """Return the fields of a node without its name as keyword arguments, enums by value."""
     fields = (f for f in dataclasses.fields(node) if f.name != "name" and not f.metadata.get("of_input"))
     pairs = ((f.name, getattr(node, f.name)) for f in fields)
     return {name: value.value if isinstance(value, Enum) else value for name, value in pairs}

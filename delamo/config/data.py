@@ -146,10 +146,12 @@ class MicroPoolConfig(PoolConfig):
 
     num_samples: int = MISSING
     surface_overlap: float = MISSING
-    """0 to 1: how often a sample that trains a target's skill is worded as the target is, and how rarely an unrelated one is."""
+    """0 to 1: how often a sample that trains a target's skill is worded as the target is, and how rarely an unrelated
+    one is."""
     seed: int = MISSING
     planted_leaks: int = MISSING
-    """Copies of the target's first validation and test samples, in turn, behind the others: what the audit has to find."""
+    """Copies of the target's first validation and test samples, in turn, behind the others: what the audit has to
+    find."""
     planted_target: str | None = MISSING
     planted_seed: int | None = MISSING
     """The target's own."""
@@ -184,7 +186,10 @@ class ParquetPoolConfig(PoolConfig):
 
 @dataclass(slots=True, kw_only=True)
 class ColumnsConfig:
-    """Which column holds what; null where none does. A dot leads into a struct; see `delamo.data.readers.hf_rows.Columns`."""
+    """Which column holds what; null where none does.
+
+    A dot leads into a struct; see `delamo.data.readers.hf_rows.Columns`.
+    """
 
     id: str | None = MISSING
     """null numbers the rows."""

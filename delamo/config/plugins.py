@@ -1,4 +1,7 @@
-"""Code of one's own beside the package: the files that an environment variable names are run before a config is composed."""
+"""Code of one's own beside the package.
+
+The files that an environment variable names are run before a config is composed.
+"""
 
 from __future__ import annotations
 

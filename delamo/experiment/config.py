@@ -1,7 +1,9 @@
 """The config of one experiment: the groups that it is composed of, and what belongs to no group.
 
-Each group's schema stands beside the code that it configures; what is left stands here. YAML files in `conf/` hold the values, schemas the
-types: every field is MISSING, so that a value lives in one place. A structured node takes no unknown key, not even with a leading `+`.
+Each group's schema stands beside the code that it configures; what is left stands here. YAML files in `conf/` hold the
+values, schemas the
+types: every field is MISSING, so that a value lives in one place. A structured node takes no unknown key, not even with
+    a leading `+`.
 Closed choices are enums, written by name. `delamo.config.fields` says which fields decide a result.
 """
 

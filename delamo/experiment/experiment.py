@@ -126,7 +126,10 @@ _MOST_KEPT = {"task": 16, "samples": 64, "pool": 1}
 
 @contextlib.contextmanager
 def keep_data() -> Iterator[None]:
-    """Let the experiments of this process that name the same data share it: a pool of a million samples takes minutes to read."""
+    """Let the experiments of this process that name the same data share it.
+
+    A pool of a million samples takes minutes to read.
+    """
     global _kept
     before, _kept = _kept, _kept or {kind: OrderedDict() for kind in _MOST_KEPT}
     try:

@@ -1,4 +1,7 @@
-"""Open an experiment without computing anything: data that is there is read, what is not there is known by its config."""
+"""Open an experiment without computing anything.
+
+Data that is there is read, what is not there is known by its config.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,10 @@ MISSING_DATA = (FileNotFoundError, NotADirectoryError, ImportError)
 
 @dataclass(frozen=True, slots=True)
 class UnreadPool:
-    """Stands for samples that are not here: an identity that follows from the config, and a size, 0 where it is not known."""
+    """Stands for samples that are not here.
+
+    An identity that follows from the config, and a size, 0 where it is not known.
+    """
 
     name: str
     digest: str
@@ -87,7 +93,8 @@ class OfflineExperiment(Experiment):
 
         Args:
             audit: of the pool, done or not.
-            leaky: assume that an audit that is not done removes something else for each task, so that tasks share no selection.
+            leaky: assume that an audit that is not done removes something else for each task, so that tasks share no
+                selection.
         """
         if self.selector.own_pool and not self.task.validation:
             return UnreadPool("validation", digest_of(["validation", self.task.digest]), self.num_validation)

@@ -1,6 +1,7 @@
 """The sweeper behind `-m`: Hydra's own, for several grids at once.
 
-One table of the paper is seldom one grid: the pretrained student has no budget, only random selection is repeated. A preset in
+One table of the paper is seldom one grid: the pretrained student has no budget, only random selection is repeated. A
+preset in
 `conf/experiment` lists its grids, and every cell that occurs in two of them is one cell. The command line narrows them:
 `experiment=table1 selector=random` is the part of the table that is about random selection.
 
@@ -10,7 +11,8 @@ One table of the paper is seldom one grid: the pretrained student has no budget,
           - {selector: none, task: "micro/a,micro/b"}
           - {selector: random, seed: "0,1,2", task: "micro/a,micro/b"}
 
-Processes share a sweep: each goes through all cells, and puts off those that another one is at. `jobs=2` starts two of them here; the same
+Processes share a sweep: each goes through all cells, and puts off those that another one is at. `jobs=2` starts two of
+them here; the same
 command given again, on another GPU or another machine with the same folders, helps too.
 """
 
@@ -146,7 +148,8 @@ def in_turn(
 ) -> list[JobReturn]:
     """Run the cells one after the other, whatever fails, and say on stderr where the sweep stands.
 
-    A cell that another process is at is put off. When it is so with all that are left, the last one is waited for, as the others
+    A cell that another process is at is put off. When it is so with all that are left, the last one is waited for, as
+    the others
     are likely to go through them from the first on; then the rest is tried again.
     """
     results: dict[int, JobReturn] = {}
@@ -180,7 +183,8 @@ def in_turn(
 def helpers(number: int, folder: Path) -> Iterator[None]:
     """Processes that go through the same cells meanwhile; what they say is in `folder`/helper-N.log.
 
-    This process goes through all cells itself, so that it meets each result and each failure, and nothing is asked of the others.
+    This process goes through all cells itself, so that it meets each result and each failure, and nothing is asked of
+    the others.
     """
     if number < 1:
         yield
@@ -208,6 +212,7 @@ def time_left(took: Sequence[float], num_left: int) -> str:
 
     Args:
         took: seconds of the cells so far.
+        num_left: cells that are left.
     """
     computed = [seconds for seconds in took if seconds > FOUND_S]
     if not computed:
@@ -218,12 +223,16 @@ def time_left(took: Sequence[float], num_left: int) -> str:
 
 @contextlib.contextmanager
 def say_how_to_resume() -> Iterator[None]:
-    """On Ctrl-C, which ends a tuning by SystemExit, a line that says what is kept; the exit code is a shell's for SIGINT."""
+    """On Ctrl-C, which ends a tuning by SystemExit, a line that says what is kept.
+
+    The exit code is a shell's for SIGINT.
+    """
     try:
         yield
     except (KeyboardInterrupt, SystemExit):
         print(
-            "\nstopped: finished cells and stages are kept, and what was begun is resumed; to go on where this sweep stood, "
+            "\nstopped: finished cells and stages are kept, and what was begun is resumed; to go on where this sweep "
+            "stood, "
             f"run it again:\n  {shlex.join(['delamo', 'run', *sys.argv[1:]])}",
             file=sys.stderr,
         )
@@ -289,7 +298,7 @@ def _values(override: Override) -> list[str]:
 
 
 def register(*sweepers: type[Sweeper]) -> None:
-    """Make sweepers known to Hydra, which takes plugins from the package `hydra_plugins` alone and imports them by name."""
+    """Make sweepers known to Hydra, which imports plugins by name from the package `hydra_plugins` alone."""
     plugins = Plugins.instance()  # looks for installed plugins now, before there may be a package of ours
     try:
         import hydra_plugins as package  # a namespace of other plugins, say of a launcher
