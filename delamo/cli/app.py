@@ -145,9 +145,11 @@ def session(name: str, arguments: list[str]) -> Iterator[tuple[ModuleType, list[
     Yields:
         (the verb's module, the arguments that are left for it; None where nothing is left to do).
     """
+    from delamo.config.conf import refuse_renamed
     from delamo.config.secrets import refuse_keys_in_arguments
 
     refuse_keys_in_arguments(arguments)
+    refuse_renamed(arguments)
     verb = import_module(f"delamo.cli.verbs.{name}")
     if any(flag in arguments for flag in HELP_FLAGS):
         show(verb.describe() if hasattr(verb, "describe") else f"{docstring(name)}\n", end="")

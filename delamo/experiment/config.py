@@ -14,9 +14,11 @@ from enum import Enum
 
 from omegaconf import MISSING
 
-from delamo.config.data import DATA_SCHEMAS, MicroPoolConfig, MicroTaskConfig, PoolConfig, TaskConfig
 from delamo.config.fields import not_in_identity
 from delamo.config.registry import register
+from delamo.data import PoolConfig, TaskConfig
+from delamo.data import readers as _readers  # noqa: F401 -- declares every format
+from delamo.data.readers.micro import MicroPoolConfig, MicroTaskConfig
 from delamo.mistakes import MistakesConfig
 from delamo.models.students.config import StudentConfig
 from delamo.models.teachers.config import TeacherConfig
@@ -126,7 +128,6 @@ def is_planted(config: ExperimentConfig) -> bool:
 
 register(
     {
-        **DATA_SCHEMAS,
         "experiment": ExperimentConfig,
         "budget/budget": BudgetConfig,
         "logger/none": NoLoggerConfig,

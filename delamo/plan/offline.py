@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from delamo.config.compose import identity_of
-from delamo.config.data import PoolConfig, TaskConfig
-from delamo.data import Pool, Task
+from delamo.data import Pool, PoolConfig, Task, TaskConfig
 from delamo.experiment.config import ExperimentConfig
 from delamo.experiment.experiment import Experiment, check_budget, read_pool, read_task
 from delamo.experiment.models import Models

@@ -113,7 +113,8 @@ def _if_leaks(found: Outlook, assume: Assumptions) -> str:
     number = sum(work.name == "tuning" for work in to_do)
     hours = total(row.gpu_hours for row in tunings(to_do, assume))
     more = f", {hours:,.0f} GPU-hours," if hours else ""
-    return f"if it removes samples for every target, targets share no selection, and {number:,} tunings{more} are to be done in all."
+    tunings_in_all = f"{number:,} tunings{more} are to be done in all."
+    return f"if it removes samples for every target, targets share no selection, and {tunings_in_all}"
 
 
 def _teacher_blocks(found: Outlook, assume: Assumptions) -> list[Block]:

@@ -40,6 +40,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from delamo.config.conf import RENAMED
 from delamo.metrics import statistics
 from delamo.records import ItemScore, Leak, Quarantined
 from delamo.store import read_rows
@@ -68,7 +69,8 @@ class Run:
         import yaml
 
         path = self.path / "config.yaml"
-        return dict(_dotted(yaml.safe_load(path.read_text(encoding="utf-8")) or {})) if path.is_file() else {}
+        values = dict(_dotted(yaml.safe_load(path.read_text(encoding="utf-8")) or {})) if path.is_file() else {}
+        return {RENAMED.get(key, key): value for key, value in values.items()}
 
     @cached_property
     def stages(self) -> dict[str, dict[str, Any]]:

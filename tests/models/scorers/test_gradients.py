@@ -229,7 +229,7 @@ def test_a_subtask_counts_by_its_mean_and_the_best_subtask_wins():
 
 
 CELL = (
-    *("selector=less", "pool.num_samples=40", "task.num_val_samples=3", "task.num_test_samples=2", "budget=custom"),
+    *("selector=less", "pool.size=40", "task.num_val_samples=3", "task.num_test_samples=2", "budget=custom"),
     *("budget.num_samples=5", "selector.warmup_share=0.2", "selector.warmup_epochs=1", "selector.projection_dim=64"),
     *("audit=none", "student.device=cpu", "tuning.precision=fp32"),
 )
