@@ -11,6 +11,7 @@ from typing import ClassVar
 
 from omegaconf import MISSING
 
+from delamo.config.fields import renamed_field
 from delamo.data import PoolConfig, Task, TaskConfig, add_pool, add_task
 from delamo.data.microworld.catalogue import TARGETS
 from delamo.data.microworld.examples import (
