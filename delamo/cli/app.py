@@ -39,7 +39,7 @@ TAIL = """\
   delamo --version
 
 Runs go to runs/ and stage results to store/ below the current directory, unless paths.runs and paths.store say otherwise.
-Tab completion in this shell: eval "$(delamo run -sc install=bash)" (docs/README.md has zsh and fish).
+Tab completion in this shell: eval "$(delamo -sc install=bash)"; in fish: delamo -sc install=fish | source; in zsh the first, after bashcompinit.
 """
 HELP_FLAGS = ("-h", "--help")
 COMPLETION_FLAGS = ("-sc", "--shell-completion")

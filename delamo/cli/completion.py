@@ -34,7 +34,9 @@ def shell_completion(request: str, verbs: Sequence[str]) -> None:
     """
     command, _, shell = request.partition("=")
     if command not in ("install", "uninstall", "query") or shell not in SHELLS:
-        raise ValueError(f"-sc {request}: expected install=SHELL or uninstall=SHELL, where SHELL is {', '.join(SHELLS)}")
+        raise ValueError(
+            f"-sc {request}: expected install=SHELL or uninstall=SHELL, where SHELL is {', '.join(SHELLS)}"
+        )
     if command == "query":
         show("\n".join(candidates(os.environ.get("COMP_LINE", ""), verbs)))
         return
@@ -85,7 +87,9 @@ def _keys(root: str, word: str, chosen: Mapping[str, str]) -> list[str]:
     """Complete a key: groups (`task=`), their fields (`task.seed=`) and the keys of no group."""
     groups = _groups(root)
     keys = [f"{key}=" for key in (*groups, *_plain_values(root, word, chosen))]
-    nodes = {key.partition(".")[0] for key in keys if "." in key} | {name for name in groups if name not in conf.PRESETS}
+    nodes = {key.partition(".")[0] for key in keys if "." in key} | {
+        name for name in groups if name not in conf.PRESETS
+    }
     return _starting(word, [*keys, *(f"{node}." for node in nodes if f"{node}." != word)])
 
 

@@ -69,7 +69,7 @@ def in_shell(folder: Path, shell: list[str], script: str) -> list[str]:
     program = folder / "bin" / "delamo"
     program.parent.mkdir()
     call = f"import sys; sys.argv[0] = {str(program)!r}; from delamo.cli.app import main; main()"
-    program.write_text(f"#!/bin/sh\nexec {sys.executable} -c \"{call}\" \"$@\"\n")
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -c "{call}" "$@"\n')
     program.chmod(0o755)
     variables = environment()
     variables |= {"PATH": f"{program.parent}:{variables['PATH']}", "HOME": str(folder)}
