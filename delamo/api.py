@@ -412,13 +412,11 @@ def compose(*overrides: str) -> ExperimentConfig:
     Raises:
         ValueError: a key or choice that does not exist, a value out of range, or something that looks like an API key.
     """
-    from delamo.config.compose import compose_config
-    from delamo.config.plugins import load_plugins
+    from delamo.config.compose import compose_experiment
     from delamo.experiment import config  # noqa: F401 -- registers the schemas of an experiment
     from delamo.runs import sweeper  # noqa: F401 -- a preset may name the sweeper
 
-    load_plugins()
-    return compose_config("config", overrides)
+    return compose_experiment(overrides)
 
 
 def run(config: ExperimentConfig) -> Run:

@@ -16,7 +16,7 @@ from hydra.core.utils import JobReturn, JobStatus
 
 from delamo.experiment.experiment import keep_data, open_experiment, read_pool
 from delamo.runs.folder import attempt, read_status
-from delamo.runs.sweeper import cells_of, in_turn, say_how_to_resume, time_left
+from delamo.runs.sweeper import cells_of, resume_hint, run_sequentially, time_left
 from delamo.store import BusyError, locked
 from delamo.store.locks import _waits
 
@@ -100,7 +100,7 @@ def test_a_failed_cell_is_reported_at_once_and_the_others_run(capsys):
         seen.append(capsys.readouterr().err)
         return JobReturn(status=JobStatus.FAILED if index == 1 else JobStatus.COMPLETED)
 
-    results = in_turn(CELLS, launch)
+    results = run_sequentially(CELLS, launch)
     assert [result.status is JobStatus.COMPLETED for result in results] == [True, False, True]
     assert seen == [
         "cell 1 of 3: task=a\n",
@@ -126,7 +126,7 @@ def test_a_cell_that_another_process_is_at_is_put_off_to_the_end(capsys):
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as held:
         lock = Path(folder) / "lock"
         held.enter_context(locked(lock))
-        results = in_turn(CELLS, launch)
+        results = run_sequentially(CELLS, launch)
     assert order == [0, 1, 2, 1]
     assert [result.status for result in results] == [JobStatus.COMPLETED] * 3
     said = capsys.readouterr().err
@@ -145,7 +145,7 @@ def test_where_every_cell_is_busy_one_is_waited_for_and_the_others_are_tried_bef
             return JobReturn(status=JobStatus.FAILED, _return_value=BusyError("a stage"))
         return JobReturn(status=JobStatus.COMPLETED)
 
-    in_turn(CELLS, launch)
+    run_sequentially(CELLS, launch)
     assert (tries, waited) == ([0, 1, 2, 2, 0, 1, 0], [2])
 
 
@@ -168,7 +168,7 @@ def test_two_processes_share_the_cells(tmp_path):
 
 def test_the_time_left_follows_from_what_cells_took(capsys):
     times = iter([0.0, 600.0, 600.0, 1800.0, 1800.0, 1801.0])
-    in_turn(CELLS, lambda cell, index: JobReturn(status=JobStatus.COMPLETED), clock=lambda: next(times))
+    run_sequentially(CELLS, lambda cell, index: JobReturn(status=JobStatus.COMPLETED), clock=lambda: next(times))
     lines = capsys.readouterr().err.splitlines()
     assert lines == [
         "cell 1 of 3: task=a",
@@ -186,7 +186,7 @@ def test_cells_that_were_found_finished_say_nothing_about_the_rest():
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])
 def test_a_stopped_sweep_says_how_to_go_on(stop, capsys, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["delamo run", "-m", "task=a,b", "task.root=my data"])
-    with pytest.raises(SystemExit) as caught, say_how_to_resume():
+    with pytest.raises(SystemExit) as caught, resume_hint():
         raise stop(1)
     assert caught.value.code == 130
     error = capsys.readouterr().err

@@ -48,6 +48,7 @@ def test_one_file_one_yaml_and_one_line_are_enough(place, monkeypatch, experimen
     (run,) = finished_runs(place / "runs").runs
     assert run.cell["selector"] == "longest_answers"
     selected = read_rows(Selected, run.path / "selection.jsonl")
+    monkeypatch.delenv(VARIABLE)
     pool = read_pool(experiment_config(SMALL[0]).pool)
     samples = [pool.get(row.id) for row in selected]
     assert len(samples) == 9 == len({sample.source for sample in samples})  # there are more sources than that

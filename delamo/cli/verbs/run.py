@@ -23,12 +23,12 @@ from delamo.config.conf import conf_dir
 from delamo.config.plugins import load_plugins
 from delamo.config.secrets import flatten, refuse_keys, refuse_keys_in_files
 from delamo.experiment.config import ExperimentConfig
-from delamo.runs.sweeper import GridSweeper, register
+from delamo.runs.sweeper import GridSweeper, register_sweepers
 from delamo.tuning import distributed
 
 CONFIG_NAME = "config"
 
-register(GridSweeper)
+register_sweepers(GridSweeper)
 load_plugins()
 
 
