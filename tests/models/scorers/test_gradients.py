@@ -207,7 +207,7 @@ def test_pool_samples_equal_to_validation_samples_come_first(gradients, samples)
         validation_gradients=lambda: stored([s.id for s in asked], rows_of(gradients, as_tuned, adam=False)),
         gradients=lambda: stored(pool.ids(), rows_of(gradients, list(pool))),
     )
-    selected = less.select(pool, inputs, num_samples=5, rng=np.random.default_rng(0))
+    selected = less.select(pool, inputs, None, num_samples=5, rng=np.random.default_rng(0))
     assert {row.id for row in selected[:2]} == {"copy0", "copy1"}
     assert selected[0].score >= selected[1].score > selected[2].score and selected[0].reason == "nearest"
 
