@@ -14,7 +14,7 @@ from delamo.config.data import LlavaJsonPoolConfig, LlavaJsonTaskConfig, NlvrTas
 from delamo.data import POOLS, TASKS
 from delamo.data.images import ImageError, open_image
 from delamo.experiment.experiment import open_experiment
-from delamo.reports.tables import report
+from delamo.reports.report import report
 
 OPTIONS = "Which?\nOptions: (a) bath (b) sink"
 
