@@ -1,7 +1,8 @@
 """Read the rows that one run went through, stage by stage.
 
-A run of several iterations goes through the stages once a round. A round is named by the suffix of its stages: "" for the
-first, "@2" for the second. Results lie in the store; `stages.json` says where.
+A run of several iterations goes through the stages once a round. A round is named by the suffix of its stages: "" for
+the first, "@2" for the
+second. Results lie in the store; `stages.json` says where.
 """
 
 from __future__ import annotations
@@ -46,7 +47,10 @@ def test_samples(run: Run) -> dict[str, Sample]:
 
 
 def answers(run: Run, round: str = "") -> dict[str, Answer]:
-    """Read the student's answers to the validation samples before a round's tuning, by id; empty for a selector without."""
+    """The student's replies to the validation samples before a round's tuning, by id.
+
+    Empty for a selector that needs none.
+    """
     return {answer.id: answer for answer in _rows(run, Answer, f"answers{round}", "answers")}
 
 
