@@ -7,7 +7,7 @@ from delamo.models.teachers.base import PrefixPrompt
 from delamo.models.teachers.local import LocalTeacher
 from delamo.models.usage import Meter, Spent
 from delamo.reports.sections.costs import totals_by_stage
-from delamo.reports.tables import report
+from delamo.reports.report import report
 from delamo.runs.read import collect
 
 HALF = "10" * 20
