@@ -82,7 +82,7 @@ def test_cfg_job_shows_the_composed_config_and_writes_nothing(tmp_path):
     ("override", "message"),
     [
         ("+pool.sice=3", "did you mean pool.size?"),
-        ("pool.sice=3", "num_sampels"),
+        ("pool.sice=3", "sice"),
         ("colour=red", "colour"),
         ("task=micro/none", "Could not find 'task/micro/none'"),
         ("budget=custom", "budget.num_samples has no value"),
