@@ -35,7 +35,7 @@ lint: .venv/installed-dev
 
 # The pages of docs/ and the API reference, as a site that opens from disk: site/index.html.
 docs: .venv/installed-docs
-	$(BIN)/properdocs build --strict
+	$(BIN)/properdocs build --strict --config-file mkdocs.yml
 
 clean:
 	rm -rf .venv build dist site .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -38,7 +38,7 @@ TAIL = """\
   delamo --version
 
 Runs go to runs/ and stage results to store/ below the current directory, unless paths.runs and paths.store say otherwise.
-Tab completion in this shell: eval "$(delamo run -sc install=bash)" (docs/README.md has zsh and fish).
+Tab completion for bash, zsh and fish: docs/command_line.md.
 """
 HELP_FLAGS = ("-h", "--help")
 
