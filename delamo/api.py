@@ -126,7 +126,10 @@ class Run:
 
     @property
     def names(self) -> dict[str, Any]:
-        """The choices that place the run in a table: task, student, teacher, pool, selector, budget, num_samples, seed, iterations."""
+        """The choices that place the run in a table.
+
+        Task, student, teacher, pool, selector, budget, num_samples, seed, iterations.
+        """
         return self.metrics["cell"]
 
     @property
@@ -207,7 +210,9 @@ class Run:
         return lineage.flips(self._run, [run._run for run in others])
 
     def trace(self, val_id: str) -> Text:
-        """Follow one validation sample: rationale, probability at each step, mistake, skill, hits, and what became of it.
+        """Follow one validation sample.
+
+        Rationale, probability at each step, mistake, skill, hits, and what became of it.
 
         Raises:
             ValueError: the task has no such sample; the nearest ids are named.
@@ -304,6 +309,24 @@ class Report:
 
         return plots.figures(self.results)
 
+    def images(self, format: str = "png") -> dict[str, bytes]:
+        """Render the plots: caption -> file content, as `png` or `svg`.
+
+        Raises:
+            ImportError: matplotlib is not installed.
+        """
+        from delamo.reports import plots
+
+        figures = self.figures()
+        return {figure.get_label() or name: plots.rendered(name, figure, format) for name, figure in figures.items()}
+
+    @property
+    def summary(self) -> str:
+        """How many runs there are, and of what state."""
+        results = self.results
+        counts = f"{len(results.runs)} finished runs, {len(results.unfinished)} unfinished"
+        return f"{counts}, {len(results.superseded)} replaced by newer ones"
+
     def to_pandas(self) -> pandas.DataFrame:
         """Return a data frame of accuracies, one row for each method, target and budget."""
         import pandas
@@ -358,7 +381,7 @@ class LoadedStudent:
         Args:
             question: without the options.
             options: of a multiple-choice question.
-            image: a file.
+            image: a file, or the `image` of a sample.
 
         Raises:
             ValueError: the image cannot be opened, or the prompt is too long.
@@ -368,7 +391,7 @@ class LoadedStudent:
             instruction=question,
             answer="",
             options=tuple(options),
-            image=str(Path(image).absolute()) if image else None,
+            image=str(Path(image).absolute() if image and Path(image).is_file() else image) if image else None,
         )
         config = self._config
         replies = self._student.replies(
@@ -389,13 +412,11 @@ def compose(*overrides: str) -> ExperimentConfig:
     Raises:
         ValueError: a key or choice that does not exist, a value out of range, or something that looks like an API key.
     """
-    from delamo.config.compose import compose_config
-    from delamo.config.plugins import load_plugins
+    from delamo.config.compose import compose_experiment
     from delamo.experiment import config  # noqa: F401 -- registers the schemas of an experiment
     from delamo.runs import sweeper  # noqa: F401 -- a preset may name the sweeper
 
-    load_plugins()
-    return compose_config("config", overrides)
+    return compose_experiment(overrides)
 
 
 def run(config: ExperimentConfig) -> Run:
@@ -470,7 +491,8 @@ def parse_answer(text: str, options: Sequence[str] = ()) -> Reading:
         options: the texts of the options. With options the prediction is a capital letter, without it is a text.
 
     Returns:
-        `prediction` (None where the reply is unparsed, which is not wrong) and `rationale`, the reply before the answer.
+        `prediction` (None where the reply is unparsed, which is not wrong) and `rationale`, the reply before the
+        answer.
     """
     from delamo.models.parsing import read_answer
 

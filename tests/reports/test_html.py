@@ -3,13 +3,14 @@
 import re
 import sys
 from html.parser import HTMLParser
+from importlib import import_module
 
 import pytest
 from hydra import compose, initialize_config_dir
 from support.fake_runs import planted, write_example, write_run
 from support.table_runs import write_table1
 
-from delamo.config.compose import read_report
+from delamo.config.compose import read_verb
 from delamo.config.conf import conf_dir
 from delamo.reports.output import write
 from delamo.reports.render import html
@@ -178,7 +179,8 @@ def test_report_and_plots_are_written_where_they_are_asked_for(tmp_path):
 
 def test_command_line_takes_the_keys():
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        asked = read_report(compose("report", overrides=["format=html", "out=r.html", "plots=p", "reference=none"]))
+        import_module("delamo.cli.verbs.report")  # registers the schema
+        asked = read_verb(compose("report", overrides=["format=html", "out=r.html", "plots=p", "reference=none"]))
     assert (asked.format, asked.out, asked.plots, asked.reference) == ("html", "r.html", "p", "none")
 
 

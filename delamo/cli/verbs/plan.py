@@ -24,7 +24,7 @@ from delamo.experiment.config import ExperimentConfig
 from delamo.plan.assumptions import Assumptions
 from delamo.plan.summary import look
 from delamo.plan.text import text
-from delamo.runs.sweeper import GridSweeper, GridSweeperConfig, register
+from delamo.runs.sweeper import GridSweeper, GridSweeperConfig, register_sweepers
 
 CONFIG_NAME = "plan"
 
@@ -65,7 +65,7 @@ class PlanSweeper(GridSweeper):
         return config
 
 
-register(PlanSweeper)
+register_sweepers(PlanSweeper)
 
 
 def main(config: DictConfig) -> None:

@@ -16,7 +16,7 @@ from support.fake_service import Server
 from support.recipes import RECIPE, tune
 from support.tiny_models import save_tiny_llava
 
-from delamo.experiment.experiment import Experiment
+from delamo.experiment.models import Models
 from delamo.models.students import served
 from delamo.models.students.local import Student, student_digest
 from delamo.models.students.served import ServedStudent
@@ -243,7 +243,7 @@ def test_another_model_s_server_is_refused_and_the_key_goes_along(base, tmp_path
 def test_a_cell_asks_the_server_where_its_config_says_so(base, samples, adapter, tmp_path, experiment_config):
     with StudentServer(base, tmp_path) as server:
         where = [f"student.path={base}", "student.engine=vllm", f"student.api_base={server.address}"]
-        cell = Experiment(experiment_config("student=hf", "student.prompt=micro", *where), None, None, None)
+        models = Models(experiment_config("student=hf", "student.prompt=micro", *where))
         for folder in (None, adapter):
             local = Student.load(str(base), adapter=folder)
-            assert asked(cell._load_student(folder), samples) == asked(local, samples)
+            assert asked(models.load_student(folder), samples) == asked(local, samples)
