@@ -40,7 +40,7 @@ from delamo.mistakes.annotated import read as read_gold
 from delamo.mistakes.base import ErrorCase, cut
 from delamo.pipeline import error_cases
 from delamo.records import LETTERS, Sample
-from delamo.report.render.formats import Table, markdown
+from delamo.reports.render.formats import Table, markdown
 from delamo.runs import lineage
 from delamo.runs.read import Run, finished_runs
 from delamo.store import write_text

@@ -9,6 +9,7 @@ import textwrap
 from collections.abc import Callable, Iterator
 from functools import partial
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -38,9 +39,10 @@ TAIL = """\
   delamo --version
 
 Runs go to runs/ and stage results to store/ below the current directory, unless paths.runs and paths.store say otherwise.
-Tab completion in this shell: eval "$(delamo run -sc install=bash)" (docs/README.md has zsh and fish).
+Tab completion in this shell: eval "$(delamo -sc install=bash)"; in fish: delamo -sc install=fish | source; in zsh the first, after bashcompinit.
 """
 HELP_FLAGS = ("-h", "--help")
+COMPLETION_FLAGS = ("-sc", "--shell-completion")
 
 
 def docstring(verb: str) -> str:
@@ -93,6 +95,19 @@ def _print_and_leave(text: Callable[[], str], ctx: click.Context, parameter: Any
         ctx.exit()
 
 
+def _complete_and_leave(ctx: click.Context, parameter: Any, request: str | None) -> None:
+    if request is not None:
+        _complete(request)
+        ctx.exit()
+
+
+def _complete(request: str) -> None:
+    from delamo.cli.completion import shell_completion  # it reads conf/
+
+    with plain_exit():
+        shell_completion(request, VERBS)
+
+
 @click.group(cls=Delamo, invoke_without_command=True, add_help_option=False)
 @click.option(
     "-h", "--help", is_flag=True, is_eager=True, callback=partial(_print_and_leave, usage), expose_value=False
@@ -104,6 +119,7 @@ def _print_and_leave(text: Callable[[], str], ctx: click.Context, parameter: Any
     callback=partial(_print_and_leave, lambda: f"delamo {__version__}\n"),
     expose_value=False,
 )
+@click.option(*COMPLETION_FLAGS, is_eager=True, callback=_complete_and_leave, expose_value=False)
 @click.pass_context
 def main(ctx: click.Context) -> None:
     """Leave with status 2 for a wrong command line and 1 for a failed run or look-up."""
@@ -139,15 +155,22 @@ def plain_exit() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def session(name: str, arguments: list[str]) -> Iterator[tuple[ModuleType, list[str] | None]]:
+def session(name: str, arguments: list[str]) -> Iterator[tuple[ModuleType | None, list[str] | None]]:
     """Prepare a verb's call.
 
     Yields:
-        (the verb's module, the arguments that are left for it; None where nothing is left to do).
+        (the verb's module, the arguments that are left for it), the arguments None where nothing is left to do.
     """
+    from delamo.config.conf import refuse_renamed
     from delamo.config.secrets import refuse_keys_in_arguments
 
+    for flag, request in pairwise(arguments):
+        if flag in COMPLETION_FLAGS:
+            _complete(request)
+            yield None, None
+            return
     refuse_keys_in_arguments(arguments)
+    refuse_renamed(arguments)
     verb = import_module(f"delamo.cli.verbs.{name}")
     if any(flag in arguments for flag in HELP_FLAGS):
         show(verb.describe() if hasattr(verb, "describe") else f"{docstring(name)}\n", end="")

@@ -1,6 +1,9 @@
-"""`delamo check`: what is in a pool or a task, what is broken in it, and what would not fit a student. No model is loaded.
+"""`delamo check`: what is in a pool or a task, what is broken in it, and what would not fit a student.
 
-Every row is read and counted. Pictures are decoded, and tokens counted, on at most `max_samples` samples: of more, on a draw,
+No model is loaded.
+
+Every row is read and counted. Pictures are decoded, and tokens counted, on at most `max_samples` samples: of more, on a
+draw,
 and the text says so.
 """
 
@@ -20,7 +23,7 @@ from delamo.data.quarantine import count_reasons
 from delamo.experiment.experiment import read_pool, read_task
 from delamo.models.students.config import HuggingFaceStudentConfig
 from delamo.records import Quarantined, Sample
-from delamo.report.render.formats import Block, Heading, Lines, Table, markdown
+from delamo.reports.render.formats import Block, Heading, Lines, Table, markdown
 
 NUM_SOURCES = 20
 """Rows of the table of sources; the others are counted together."""
@@ -185,10 +188,16 @@ def _size(locator: str) -> tuple[int, int] | ImageError:
 def tokens(
     samples: Sequence[Sample], config: HuggingFaceStudentConfig, *, answers: bool, most: int | None = None
 ) -> tuple[list[int], list[Quarantined], int]:
-    """(tokens of each sample that fits, the samples that do not, tokens of the context).
+    """Count tokens.
+
+    Returns:
+        (tokens of each sample that fits, the samples that do not, tokens of the context).
 
     Args:
-        answers: as tuning counts a pool sample, reply and all; else as a task's question is asked, with room for the reply.
+        samples: to count.
+        config: of the student.
+        answers: as tuning counts a pool sample, reply and all; else as a task's question is asked, with room for the
+            reply.
         most: tokens that tuning takes, where they are fewer than the context.
     """
     from delamo.models.hf.chat import SampleError

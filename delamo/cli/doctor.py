@@ -1,6 +1,7 @@
 """`delamo doctor`: whether this environment can run what is asked, one line a fact, each with the way out.
 
-It takes what `delamo run` takes, and looks at the student, teacher, tuning, logger and paths of that. Nothing is downloaded, loaded or
+It takes what `delamo run` takes, and looks at the student, teacher, tuning, logger and paths of that. Nothing is
+downloaded, loaded or
 written. A server is only asked with `servers=true`. Keys are looked for by name; their values are never shown.
 """
 
@@ -69,26 +70,22 @@ def doctor(overrides: Sequence[str]) -> tuple[str, bool]:
 
 def read(overrides: Sequence[str], *, servers: bool = False) -> Asked:
     """What `delamo run` would be asked; values that are still open, say a path to data, do not matter here."""
-    from hydra import compose, initialize_config_dir
-    from hydra.errors import HydraException
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    from delamo.cli.sweeper import register
-    from delamo.config.conf import conf_dir
+    from delamo.config.compose import compose_nodes
     from delamo.experiment import config as _schemas  # noqa: F401 -- registers the schemas of an experiment
+    from delamo.runs import sweeper as _sweeper  # noqa: F401 -- registers the sweeper, which conf/config.yaml names
 
-    register()
     try:
-        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-            config = compose("config", overrides=list(overrides))
+        config = compose_nodes(overrides)
         nodes = {
             name: OmegaConf.to_object(config[name]) for name in ("student", "teacher", "tuning", "retriever", "logger")
         }
         return Asked(
             **nodes, pool=config.pool.name, task=config.task.name, store=str(config.paths.store), servers=servers
         )
-    except (HydraException, OmegaConfBaseException) as error:
+    except (ValueError, OmegaConfBaseException) as error:
         raise ValueError(f"{error}; `delamo run --help` lists groups and options") from error
 
 
@@ -176,7 +173,7 @@ def _arithmetic(asked: Asked, facts: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def vision(asked: Asked) -> Iterator[Finding]:
-    """torchvision is not needed; a build that does not fit torch breaks transformers' imports."""
+    """Torchvision is not needed; a build that does not fit torch breaks transformers' imports."""
     version = environment.installed("torchvision")
     if version is None:
         yield Finding(OK, "torchvision", "not installed, not needed")

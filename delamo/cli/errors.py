@@ -19,7 +19,8 @@ from delamo.store import BusyError
 def plain_errors() -> Iterator[None]:
     """Print what a user can mend without a traceback; HYDRA_FULL_ERROR=1 shows that too.
 
-    A sweep goes on after a failed experiment, and Hydra shows the first failure at its end: each is printed when it happens.
+    A sweep goes on after a failed experiment, and Hydra shows the first failure at its end: each is printed when it
+    happens.
     """
     try:
         yield

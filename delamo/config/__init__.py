@@ -1,1 +1,4 @@
-"""Typed configuration: the schema of an experiment, the reader of `conf/`, what decides an identity, secrets and plugins."""
+"""Typed configuration: the schema of an experiment, the reader of `conf/`, what decides an identity.
+
+Secrets and plugins.
+"""

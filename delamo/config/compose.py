@@ -1,47 +1,102 @@
-"""From YAML to typed objects: where `conf/` lies, the composed config checked, and which of its fields decide a result."""
+"""From YAML to typed objects: composing and checking a config, and which of its fields decide a result."""
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import ConfigKeyError, MissingMandatoryValue
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
 from delamo.config import conf
+from delamo.config.conf import conf_dir
+from delamo.config.plugins import load_plugins
+from delamo.config.secrets import flatten, refuse_keys, refuse_keys_in_arguments
+
+
+def compose_experiment(overrides: Sequence[str]) -> Any:
+    """Compose an experiment as the command line does, outside of Hydra's own program or within it.
+
+    The schemas must have been registered.
+
+    Args:
+        overrides: as on the command line.
+
+    Returns:
+        The typed config, an `ExperimentConfig`.
+
+    Raises:
+        ValueError: a key or choice that does not exist, a missing value, an undone ablation, or something that looks like an API key.
+    """
+    config = compose_nodes(overrides)
+    try:
+        experiment = read_experiment(config)
+    except OmegaConfBaseException as error:
+        raise ValueError(str(error)) from error
+    refuse_keys(flatten(as_dict(experiment)))
+    return experiment
+
+
+def compose_nodes(overrides: Sequence[str]) -> DictConfig:
+    """Compose an experiment's nodes, in which values may be missing and unknown keys be added, with plugins loaded.
+
+    Args:
+        overrides: as on the command line.
+
+    Raises:
+        ValueError: the overrides do not compose, undo an ablation, or hold something that looks like an API key.
+    """
+    refuse_keys_in_arguments(overrides)
+    conf.refuse_renamed(overrides)
+    load_plugins()
+    outer = GlobalHydra.instance().hydra  # of a program of Hydra's that is running
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            config = compose("config", overrides=list(overrides), return_hydra_config=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ValueError(str(error)) from error
+    finally:
+        GlobalHydra.instance().hydra = outer
+    check_ablation(config.hydra.runtime.choices)
+    with open_dict(config):
+        del config["hydra"]
+    return config
 
 
 def read_experiment(config: DictConfig) -> Any:
-    """The composed config as typed objects.
+    """Turn a composed experiment into typed objects.
 
     Raises:
         ConfigKeyError: a key that the schema does not have; Hydra lets `+key=value` through.
         MissingMandatoryValue: a `???` that was not filled in.
         ValueError: a number out of range.
     """
-    _check_keys(config, "")
-    cell = OmegaConf.to_object(config)
+    experiment = read_verb(config)
     for key, value, least in (
-        ("iterations", cell.iterations, 1),
-        ("budget.num_samples", cell.budget.num_samples, 1),
-        ("seed", cell.seed, 0),
+        ("iterations", experiment.iterations, 1),
+        ("budget.num_samples", experiment.budget.num_samples, 1),
+        ("seed", experiment.seed, 0),
     ):
         if value < least:
             raise ValueError(f"{key} is {value}: choose at least {least}")
-    return cell
+    return experiment
 
 
 def check_ablation(choices: Mapping[str, str | None]) -> None:
-    """Refuse an ablation that the command line undoes: it says what it leaves out as the choice of another group.
+    """Refuse an ablation that the command line undoes: an ablation is the choice of another group, which the line may override.
 
     Args:
-        choices: of the groups, as Hydra composed them.
+        choices: group -> choice, as Hydra composed them.
 
     Raises:
-        ValueError: another choice has undone the ablation: the experiment would be the whole method under its name.
+        ValueError: another choice has undone the ablation, so that the whole method would run under the ablation's name.
     """
     name = choices.get(conf.ABLATION)
     for group, value in conf.expanded({conf.ABLATION: name}).items() if name else ():
@@ -58,7 +113,7 @@ def read_verb(config: DictConfig) -> Any:
 
 
 def identity_of(node: Any, *parts: str) -> dict[str, Any]:
-    """Return what decides a result, as JSON values: the schema's name and every field that is part of the identity.
+    """Return the part of a config node that decides a result, as JSON values: its schema's name and every field of the identity.
 
     Args:
         node: a config node.
@@ -75,14 +130,14 @@ def identity_of(node: Any, *parts: str) -> dict[str, Any]:
 
 
 def arguments(node: Any) -> dict[str, Any]:
-    """The fields of `node` without its name, as keyword arguments for the code that the schema stands for (enums by value)."""
+    """Return the fields of `node` without its name, as keyword arguments for the code that it configures, enums by value."""
     fields = (f for f in dataclasses.fields(node) if f.name != "name" and not f.metadata.get("of_input"))
     pairs = ((f.name, getattr(node, f.name)) for f in fields)
     return {name: value.value if isinstance(value, Enum) else value for name, value in pairs}
 
 
 def as_dict(node: Any) -> dict[str, Any]:
-    """All fields of `node`, as JSON and YAML values."""
+    """Return all fields of `node`, as JSON and YAML values."""
     pairs = ((f.name, getattr(node, f.name)) for f in dataclasses.fields(node))
     return {name: as_dict(value) if dataclasses.is_dataclass(value) else _plain(value) for name, value in pairs}
 

@@ -15,12 +15,18 @@ def identity_field(part: str, *, omit: Any = _NEVER) -> Any:
 
     Args:
         part: names the part, as in `identity_of(student, "numerics")`.
-        omit: a value at which a stage's identity leaves the field out, so that results from before the field existed are found.
+        omit: a value at which a stage's identity leaves the field out, so that results from before the field existed
+            are found.
     """
     metadata: dict[str, Any] = {"part": part}
     if omit is not _NEVER:
         metadata["omit"] = omit
     return dataclasses.field(default=MISSING, metadata=metadata)
+
+
+def renamed_field(old: str) -> Any:
+    """Declare a field that once had another name, which identities keep, so that results from then are found."""
+    return dataclasses.field(default=MISSING, metadata={"identity_name": old})
 
 
 def not_in_identity() -> Any:
@@ -29,5 +35,8 @@ def not_in_identity() -> Any:
 
 
 def input_field(*, identity: bool = True) -> Any:
-    """Declare a selector's field that decides what the selector is given, say by which encoder; its own identity omits it."""
+    """Declare a selector's field that decides what the selector is given, say by which encoder.
+
+    Its own identity omits it.
+    """
     return dataclasses.field(default=MISSING, metadata={"identity": identity, "of_input": True})

@@ -1,7 +1,9 @@
 """Compose the experiments of a grid without asking Hydra for each of them.
 
-Hydra takes a fifth of a second to compose a cell, and most cells of a grid differ in which file of a group they take: each file is
-composed once, and the cells are put together from them. A cell composed by Hydra itself says whether that holds for a grid;
+Hydra takes a fifth of a second to compose a cell, and most cells of a grid differ in which file of a group they take:
+each file is
+composed once, and the cells are put together from them. A cell composed by Hydra itself says whether that holds for a
+grid;
 where a preset changes what is inside a group's files, every cell is composed by Hydra.
 """
 

@@ -1,4 +1,7 @@
-"""API keys come from environment variables, by name. One that stands in config or on the command line stops the run at once."""
+"""API keys come from environment variables, by name.
+
+One that stands in config or on the command line stops the run at once.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,8 @@ PATTERNS = {
     "a W&B key": r"^[0-9a-f]{40}$|\bwandb_v1_[A-Za-z0-9_]{20,}",
     "a password in a URL": r"://[^/\s:@]+:[^/\s:@]+@",
 }
-# `teacher.api_key=...` is a key whatever it looks like; `api_key_env` names a variable. Hugging Face revisions are 40 hex digits too.
+# `teacher.api_key=...` is a key whatever it looks like; `api_key_env` names a variable. Hugging Face revisions are 40
+# hex digits too.
 SECRET_NAME = re.compile(
     r"(^|[._])(api_key|apikey|secret|password|passwd|access_token|auth_token|bearer)$", re.IGNORECASE
 )
@@ -40,7 +44,8 @@ def refuse_keys(pairs: Iterable[tuple[str, Any]]) -> None:
         found = _kind(key, value)
         if found:
             raise SecretInConfigError(
-                f"{key} holds what looks like {found}: nothing was written. Put it into an environment variable and name that, "
+                f"{key} holds what looks like {found}: nothing was written. Put it into an environment variable and "
+                "name that, "
                 "e.g. teacher.api_key_env=OPENAI_API_KEY"
             )
 
@@ -54,7 +59,10 @@ def refuse_keys_in_arguments(arguments: Iterable[str]) -> None:
 
 
 def refuse_keys_in_files(folders: Iterable[Path]) -> None:
-    """`refuse_keys` of the YAML files below these folders, before Hydra copies a config anywhere; damaged files are left to it."""
+    """`refuse_keys` of the YAML files below these folders, before Hydra copies a config anywhere.
+
+    Damaged files are left to it.
+    """
     import yaml
 
     for file in sorted(file for folder in folders for file in folder.rglob("*.yaml")):
@@ -69,7 +77,10 @@ def refuse_keys_in_files(folders: Iterable[Path]) -> None:
 
 
 def redact(text: str, *secrets: str | None) -> str:
-    """The text without these secrets, and without anything that looks like a key: services repeat keys in their messages."""
+    """The text without these secrets, and without anything that looks like a key.
+
+    Services repeat keys in their messages.
+    """
     for secret in secrets:
         if secret and len(secret) >= SHORTEST_KEY:
             text = text.replace(secret, "[key]")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from delamo.export.selection import Selection
-from delamo.report.render.formats import escape_markdown
+from delamo.reports.render.formats import escape_markdown
 
 LICENCE = (
     "This card claims no licence: the samples keep that of the pool, and weights that of their base and of what they were "

@@ -7,7 +7,7 @@ from itertools import combinations
 from typing import Any
 
 from delamo.metrics.statistics import mean
-from delamo.report.render.formats import Block, Heading, Lines, Table
+from delamo.reports.render.formats import Block, Heading, Lines, Table
 from delamo.runs import lineage
 from delamo.runs.read import Run
 

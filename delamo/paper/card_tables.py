@@ -12,7 +12,7 @@ from typing import Any
 from delamo.paper import requirements
 from delamo.paper.card import NOT_DERIVABLE, NOT_RUN, REPRODUCED, STATES, TEXT, Card, Item, make
 from delamo.paper.numbers import LOST, TABLES, paper_table
-from delamo.report.render.formats import WIDTH, Block, Heading, Lines, Table, csv_text, latex, markdown
+from delamo.reports.render.formats import WIDTH, Block, Heading, Lines, Table, csv_text, latex, markdown
 
 SCHEMA_VERSION = 1
 FORMATS = ("markdown", "json", "csv", "latex")

@@ -15,9 +15,9 @@ from delamo.metrics.statistics import Comparison
 from delamo.paper import matching
 from delamo.paper.measures import BOOTSTRAP_SEED, MEASURES, Asked, NotRecordedError, Value
 from delamo.paper.numbers import ACCURACY, LOST, MICRO, PAPER, Column, Head, PaperTable, Row, resolved
-from delamo.report import variants
-from delamo.report.comparison import ALPHA
-from delamo.report.variants import PRETRAINED, RANDOM
+from delamo.reports import variants
+from delamo.reports.comparison import ALPHA
+from delamo.reports.variants import PRETRAINED, RANDOM
 from delamo.runs.read import Collected, Run
 
 NOT_RUN, NO_COUNTERPART, NOT_RECORDED = "not run", "no counterpart", "not recorded"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from delamo.config import conf
-from delamo.report import variants
+from delamo.reports import variants
 from delamo.runs.read import Run
 
 ROLES = ("student", "teacher", "task", "budget", "selector")

@@ -9,7 +9,7 @@ from typing import Any
 
 from delamo.metrics import statistics
 from delamo.metrics.statistics import Interval
-from delamo.report import variants
+from delamo.reports import variants
 from delamo.runs import lineage
 from delamo.runs.read import Run
 

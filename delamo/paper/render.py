@@ -12,11 +12,20 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-from delamo.paper import layout
-from delamo.paper.layout import Entry, Layout, column_name, labels
+from delamo.paper.layout import (
+    NO_COUNTERPART,
+    NOT_RECORDED,
+    NOT_RUN,
+    Entry,
+    Layout,
+    column_name,
+    is_asked,
+    labels,
+    lay_out,
+)
 from delamo.paper.measures import Value
 from delamo.paper.numbers import LOST, MICRO, PAPER, TABLES, paper_table
-from delamo.report.render.formats import BEATS, WIDTH, Block, Heading, Lines, Table, csv_text, fitting, latex, markdown
+from delamo.reports.render.formats import BEATS, WIDTH, Block, Heading, Lines, Table, csv_text, fitting, latex, markdown
 from delamo.runs.read import Collected
 
 SCHEMA_VERSION = 1
@@ -29,9 +38,9 @@ OURS, OURS_MICRO = "ours", "ours (microworld)"
 INTERVAL = "  95 %"
 BLANK = "-"
 MEANINGS = {
-    layout.NOT_RUN: "have no finished run",
-    layout.NO_COUNTERPART: "have no counterpart in the microworld",
-    layout.NOT_RECORDED: "are not in what their runs recorded",
+    NOT_RUN: "have no finished run",
+    NO_COUNTERPART: "have no counterpart in the microworld",
+    NOT_RECORDED: "are not in what their runs recorded",
 }
 DEFINITIONS = {
     "accuracy": "Accuracy: correct / n test items in percent, an unparsed answer not correct; the mean over the runs of a cell, under it Wilson's "
@@ -76,7 +85,7 @@ def report(found: Collected, table: str, format: str, *, against: str | None = N
         ValueError: no such table or comparison, or no run belongs to a cell of it.
     """
     check(table, against)
-    laid_out = layout.lay_out(found, paper_table(table))
+    laid_out = lay_out(found, paper_table(table))
     if format == "json":
         plain = [_json(layout, beside=against is not None) for layout in laid_out]
         return json.dumps({"schema_version": SCHEMA_VERSION, "layouts": plain}, indent=2, ensure_ascii=False)
@@ -90,7 +99,7 @@ def report(found: Collected, table: str, format: str, *, against: str | None = N
 def report_blocks(found: Collected, table: str, *, against: str | None = None) -> list[Block]:
     """The table from these runs as blocks. Raises as `report` does."""
     check(table, against)
-    return _all_blocks(layout.lay_out(found, paper_table(table)), against)
+    return _all_blocks(lay_out(found, paper_table(table)), against)
 
 
 def _all_blocks(laid_out: Sequence[Layout], against: str | None) -> list[Block]:
@@ -221,7 +230,7 @@ def _amount(label: str) -> float | str:
 
 def _cell(layout: Layout, entry: Entry) -> str:
     if entry.missing:
-        return {layout.NOT_RECORDED: "?", layout.NO_COUNTERPART: "none"}.get(entry.missing, entry.missing)
+        return {NOT_RECORDED: "?", NO_COUNTERPART: "none"}.get(entry.missing, entry.missing)
     return shown(entry.value, _decimals(layout, entry)) + (BEATS if entry.beats_random else "")
 
 
@@ -252,7 +261,7 @@ def _accounts(layout: Layout) -> list[str]:
     asked = layout.asked
     counts = Counter(entry.missing for entry in asked if entry.missing)
     lines = [f"{len(asked) - counts.total()} of {len(asked)} cells have a number."]
-    marks = {layout.NOT_RUN: "not run", layout.NO_COUNTERPART: "none", layout.NOT_RECORDED: "?"}
+    marks = {NOT_RUN: "not run", NO_COUNTERPART: "none", NOT_RECORDED: "?"}
     lines += [f"{counts[why]} {MEANINGS[why]} ('{marks[why]}')." for why in MEANINGS if counts[why]]
     details = Counter(entry.detail for entry in asked if entry.detail)
     lines += [f"{count} of these: {detail}." for detail, count in details.most_common()]
@@ -340,7 +349,7 @@ def _records(layout: Layout, *, beside: bool) -> list[dict[str, Any]]:
         _record(layout, entry) | (_paper_record(layout, entry) if beside else {})
         for row in layout.entries
         for entry in row
-        if layout.is_asked(layout.table, entry)
+        if is_asked(layout.table, entry)
     ]
 
 

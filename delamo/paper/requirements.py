@@ -14,7 +14,7 @@ from typing import Any
 from delamo.config import conf
 from delamo.metrics.statistics import mean
 from delamo.paper.numbers import PAPER, paper_table
-from delamo.report import variants
+from delamo.reports import variants
 from delamo.selectors import selector_named
 
 NUM_GPUS = 8  # paper, appendix H: 8 x A100-40GB

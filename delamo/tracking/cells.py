@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from delamo.config.compose import as_dict
 from delamo.experiment.config import ExperimentConfig, WandbMode
 from delamo.records import ItemScore, Mistake, Sample, Selected, from_json
-from delamo.report.variants import NO_BUDGET
+from delamo.reports.variants import NO_BUDGET
 from delamo.runs import lineage
 from delamo.runs.read import METRICS, STATUS, Run
 from delamo.store import write_json

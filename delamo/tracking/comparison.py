@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from delamo.experiment.config import LoggerConfig, NoLoggerConfig, WandbLoggerConfig
-from delamo.paper import layout
 from delamo.paper import render as layout_tables
+from delamo.paper.layout import lay_out
 from delamo.paper.numbers import paper_table
-from delamo.report import plots
-from delamo.report.comparison import Results, arrange
-from delamo.report.render import exports
-from delamo.report.render.formats import Block, Heading, Table, markdown
-from delamo.report.tables import blocks, text
-from delamo.report.variants import RANDOM
+from delamo.reports import plots
+from delamo.reports.comparison import Results, arrange
+from delamo.reports.render import exports
+from delamo.reports.render.formats import Block, Heading, Table, markdown
+from delamo.reports.tables import blocks, text
+from delamo.reports.variants import RANDOM
 from delamo.runs.read import Collected, finished_runs
 from delamo.store import slug
 from delamo.tracking.wandb_runs import MAX_ROWS, curve_key, open_run
@@ -76,7 +76,7 @@ def _layout(found: Collected, table: str | None, against: str | None) -> list[Bl
     if table is None:
         return []
     layout_tables.check(table, against)
-    laid_out = layout.lay_out(found, paper_table(table))
+    laid_out = lay_out(found, paper_table(table))
     return [block for one in laid_out for block in layout_tables.blocks(one, beside=against is not None)]
 
 

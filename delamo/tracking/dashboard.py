@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from delamo.report.comparison import Results, arrange
-from delamo.report.variants import NO_BUDGET, RANDOM
+from delamo.reports.comparison import Results, arrange
+from delamo.reports.variants import NO_BUDGET, RANDOM
 from delamo.runs.read import Run, finished_runs
 from delamo.store import write_text
 from delamo.tracking.comparison import RESULTS, X, curves, plot_keys, tables_of

@@ -11,8 +11,8 @@ from delamo.metrics.minimum_detectable_effect import detectable, detectable_diff
 from delamo.metrics.retention import kept
 from delamo.metrics.variance import split
 from delamo.records import Selected
-from delamo.report.comparison import arrange
-from delamo.report.tables import report
+from delamo.reports.comparison import arrange
+from delamo.reports.tables import report
 from delamo.runs.read import collect
 
 

@@ -7,8 +7,8 @@ from support.fake_runs import write_run
 from delamo.models.teachers.base import PrefixPrompt
 from delamo.models.teachers.local import LocalTeacher
 from delamo.models.usage import Usage, UsageMeter
-from delamo.report.sections.costs import totals_by_stage
-from delamo.report.tables import report
+from delamo.reports.sections.costs import totals_by_stage
+from delamo.reports.tables import report
 from delamo.runs.read import collect
 
 HALF = "10" * 20

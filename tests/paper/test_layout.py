@@ -10,10 +10,10 @@ import pytest
 from support.table_runs import FAIR, GOOD, POOR, write_cell, write_table1
 
 from delamo.config import conf
-from delamo.paper import layout
+from delamo.paper.layout import NO_COUNTERPART, NOT_RECORDED, NOT_RUN, lay_out
 from delamo.paper.numbers import MICRO, PAPER, TABLES, paper_table
 from delamo.paper.render import OURS, OURS_MICRO, WORLD, paper_text
-from delamo.report.tables import report
+from delamo.reports.tables import report
 from delamo.runs.read import finished_runs
 
 SMALL = conf.value({"budget": conf.names(MICRO)["budgets"][0]}, MICRO, "budget.num_samples")
@@ -25,7 +25,7 @@ def runs(tmp_path_factory):
 
 
 def laid_out(root, table, scale=MICRO):
-    (only,) = layout.lay_out(finished_runs(root), paper_table(table))
+    (only,) = lay_out(finished_runs(root), paper_table(table))
     assert only.scale == scale
     return only
 
@@ -71,14 +71,14 @@ def test_a_dagger_marks_what_is_ahead_of_random_by_holm_over_the_table(runs):
 def test_missing_cells_are_marked_and_counted(runs):
     text = report(runs, table="table1")
     assert "- 6 of 105 cells have a number." in text and "- 99 have no finished run ('not run')." in text
-    assert {e.missing for row in laid_out(runs, "table1").entries for e in row} == {None, layout.NOT_RUN}
+    assert {e.missing for row in laid_out(runs, "table1").entries for e in row} == {None, NOT_RUN}
     assert max(map(len, report(runs, table="table1", against="paper").splitlines())) <= 120
 
 
 def test_a_table_without_counterparts_says_so(tmp_path):
     write_cell(tmp_path, "table3", 1, 0)
     layout = laid_out(tmp_path, "table3")
-    assert {e.row for row in layout.entries for e in row if e.missing == layout.NO_COUNTERPART} == {2, 4, 6, 8}
+    assert {e.row for row in layout.entries for e in row if e.missing == NO_COUNTERPART} == {2, 4, 6, 8}
     assert "28 have no counterpart in the microworld ('none')" in report(tmp_path, table="table3")
 
 
@@ -114,7 +114,7 @@ def test_at_the_papers_scale_the_interval_judges(tmp_path):
 def test_runs_of_both_scales_are_two_layouts(tmp_path):
     write_cell(tmp_path, "table1", 0, 0)
     write_cell(tmp_path, "table1", 0, 0, scale=PAPER)
-    assert [one.scale for one in layout.lay_out(finished_runs(tmp_path), paper_table("table1"))] == [PAPER, MICRO]
+    assert [one.scale for one in lay_out(finished_runs(tmp_path), paper_table("table1"))] == [PAPER, MICRO]
 
 
 def test_json_and_csv_hold_every_cell_in_its_unit(runs):
@@ -246,7 +246,7 @@ def test_steps_against_gain_of_table_12(tmp_path):
 def test_a_gain_needs_the_untouched_student_and_steps_a_record(tmp_path):
     write_cell(tmp_path, "table12", 0)
     entries = laid_out(tmp_path, "table12").entries[0]
-    assert [entry.missing for entry in entries] == [layout.NOT_RECORDED] * 2
+    assert [entry.missing for entry in entries] == [NOT_RECORDED] * 2
     assert "no run of the pretrained student" in entries[1].detail
 
 

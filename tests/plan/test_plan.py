@@ -20,7 +20,6 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from delamo.cli.sweeper import cells_of
 from delamo.cli.verbs import plan as _verb  # noqa: F401 -- registers the sweeper that plans
 from delamo.config.compose import read_experiment
 from delamo.config.conf import conf_dir
@@ -37,6 +36,7 @@ from delamo.plan.resources import trained_weights, tuning_seconds
 from delamo.plan.summary import bills, look, stages, tunings
 from delamo.plan.teacher_costs import asked, prices
 from delamo.plan.text import text
+from delamo.runs.sweeper import cells_of
 from delamo.store import RowCounts
 
 TABLES = [f"table{number}" for number in range(1, 13)]
@@ -175,7 +175,7 @@ def test_what_only_hydra_understands_is_left_to_it(planner):
 
 
 def test_cells_that_cannot_run_are_named(planner):
-    small = ("pool.num_samples=50", "budget=custom", "budget.num_samples=51")
+    small = ("pool.size=50", "budget=custom", "budget.num_samples=51")
     found = planner.look("selector=none,random,no_such", *small)
     assert found.num_cells == 3 and len(found.failed) == 2
     (cell, why), (_, unknown) = found.failed
@@ -189,7 +189,7 @@ TINY = (
     "task=micro/surfaces",
     "task.num_val_samples=8",
     "task.num_test_samples=8",
-    "pool.num_samples=100",
+    "pool.size=100",
     "budget=custom",
     "budget.num_samples=5",
 )
@@ -300,7 +300,7 @@ def test_the_verb_prints_a_plan_and_leaves_nothing_behind(tmp_path):
         "selector=none,random,error_driven",
         "assume.error_rate=0.5",
         "budget.num_samples=101",
-        "pool.num_samples=100,200",
+        "pool.size=100,200",
     ]
     command = [sys.executable, "-c", program, "plan", *arguments]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}

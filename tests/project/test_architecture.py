@@ -23,7 +23,7 @@ LAYERS = {
             ("pipeline",),
             ("tracking", "export"),
             ("paper",),
-            ("report",),
+            ("reports",),
             ("runs",),
             ("experiment",),
             ("selectors",),
@@ -187,6 +187,6 @@ def test_files_and_functions_stay_readable(path):
             assert node.end_lineno - node.lineno < 60, f"{path}:{node.lineno} {node.name}"
 
 
-@pytest.mark.parametrize("name", ["delamo", "delamo.data", "delamo.models", "delamo.stages", "delamo.report"])
+@pytest.mark.parametrize("name", ["delamo", "delamo.data", "delamo.models", "delamo.stages", "delamo.reports"])
 def test_every_folder_of_code_is_a_package(name):
     assert (ROOT / name.replace(".", "/") / "__init__.py").is_file()

@@ -15,7 +15,7 @@ from delamo.data.readers.micro import read_task
 from delamo.metrics.agreement import skill_blocks, skill_overlap, step_agreement
 from delamo.mistakes import annotated
 from delamo.records import Answer, Mistake, Skill
-from delamo.report.render.formats import markdown
+from delamo.reports.render.formats import markdown
 from delamo.runs.read import collect
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "annotate_mistakes.py"

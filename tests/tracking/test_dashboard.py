@@ -7,7 +7,7 @@ import json
 import pytest
 from support.fake_runs import write_example, write_run
 
-from delamo.report.comparison import arrange
+from delamo.reports.comparison import arrange
 from delamo.runs.read import finished_runs
 from delamo.tracking import dashboard as module
 from delamo.tracking.comparison import plot_keys, tables_of

@@ -1,6 +1,7 @@
 """delamo dashboard [runs=DIR] [project=P] [entity=E] [group=G] [out=FILE].
 
-Lay the runs that were logged with logger=wandb out as a Weights & Biases workspace; out=FILE writes its specification without an account.
+Lay the runs that were logged with logger=wandb out as a Weights & Biases workspace; out=FILE writes its specification
+without an account.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 Say whether this environment can run what is asked; exit status 1 where it cannot.
 
-Takes what `delamo run` takes and says whether Python, packages, devices, disk and keys will do; servers=true asks the servers that are
+Takes what `delamo run` takes and says whether Python, packages, devices, disk and keys will do; servers=true asks the
+servers that are
 named, too.
 """
 

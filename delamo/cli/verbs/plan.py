@@ -18,13 +18,13 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from delamo.cli.echo import show
 from delamo.cli.errors import plain_errors
-from delamo.cli.sweeper import GridSweeper, GridSweeperConfig, register
 from delamo.cli.verbs.run import refuse_keys_in_config_files
 from delamo.config.grid import GridComposer
 from delamo.experiment.config import ExperimentConfig
 from delamo.plan.assumptions import Assumptions
 from delamo.plan.summary import look
 from delamo.plan.text import text
+from delamo.runs.sweeper import GridSweeper, GridSweeperConfig, register_sweepers
 
 CONFIG_NAME = "plan"
 
@@ -65,7 +65,7 @@ class PlanSweeper(GridSweeper):
         return config
 
 
-register(PlanSweeper)
+register_sweepers(PlanSweeper)
 
 
 def main(config: DictConfig) -> None:

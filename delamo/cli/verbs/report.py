@@ -2,7 +2,8 @@
 
 Print the tables of all finished runs below DIR, or those runs in the layout of one of the paper's tables.
 
-Besides: [reference=METHOD] [against=paper] [out=FILE] [plots=DIR] [logger=none|wandb]. runs defaults to runs, format to markdown,
+Besides: [reference=METHOD] [against=paper] [out=FILE] [plots=DIR] [logger=none|wandb]. runs defaults to runs, format to
+    markdown,
 reference to random; against=paper puts the paper's own numbers beside ours; without out=FILE the report is printed.
 """
 
@@ -29,7 +30,8 @@ class ReportConfig:
     runs: str = MISSING
     format: str = MISSING
     reference: str = MISSING
-    """The method that the others are compared with: a selector's name, `pretrained`, or one setting by its label in the tables."""
+    """The method that the others are compared with: a selector's name, `pretrained`, or one setting by its label in the
+    tables."""
     out: str | None = MISSING
     """A file for the report, in any format; null prints it."""
     plots: str | None = MISSING
@@ -49,7 +51,7 @@ def main(config: DictConfig) -> None:
     """Print or write the report on the finished runs below a folder."""
     with plain_errors():
         request: ReportConfig = read_verb(config)
-        from delamo.report.output import write
+        from delamo.reports.output import write
 
         out, plots = (Path(path) if path else None for path in (request.out, request.plots))
         layout = {"table": request.table, "against": request.against}

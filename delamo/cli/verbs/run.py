@@ -17,18 +17,18 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from delamo.cli.errors import plain_errors
-from delamo.cli.sweeper import GridSweeper, register
 from delamo.config import conf
 from delamo.config.compose import as_dict, check_ablation, read_experiment
 from delamo.config.conf import conf_dir
 from delamo.config.plugins import load_plugins
 from delamo.config.secrets import flatten, refuse_keys, refuse_keys_in_files
 from delamo.experiment.config import ExperimentConfig
+from delamo.runs.sweeper import GridSweeper, register_sweepers
 from delamo.tuning import distributed
 
 CONFIG_NAME = "config"
 
-register(GridSweeper)
+register_sweepers(GridSweeper)
 load_plugins()
 
 
@@ -39,7 +39,7 @@ def main(config: DictConfig) -> None:
         _check_mode(experiment)
         check_ablation(HydraConfig.get().runtime.choices)
         refuse_keys(flatten(as_dict(experiment)))
-        distributed.check_launch(experiment.tuning.strategy.value, _launcher())
+        distributed.check_launch(experiment.tuning.strategy, _launcher())
         from delamo.pipeline import run_experiment  # late: --cfg job and a refused config wait for no model library
 
         print(run_experiment(experiment))
@@ -54,15 +54,15 @@ def session(arguments: list[str]) -> Iterator[list[str] | None]:
     """
     refuse_keys_in_config_files(arguments)
     if distributed.rank() > 0:
-        from delamo.tuning.fit import follow
+        from delamo.tuning.fit import run_worker
 
-        follow()
+        run_worker()
         yield None
         return
     try:
         yield arguments
     finally:
-        distributed.dismiss()
+        distributed.stop_workers()
 
 
 def refuse_keys_in_config_files(arguments: list[str]) -> None:

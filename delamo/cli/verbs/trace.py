@@ -10,6 +10,6 @@ from delamo.cli.echo import id_and_runs, show
 
 def main(arguments: list[str]) -> None:
     """Look the sample up in the finished runs below a folder."""
-    from delamo.report.trace import trace
+    from delamo.reports.trace import trace
 
     show(trace(*id_and_runs("trace VAL_ID", arguments)))

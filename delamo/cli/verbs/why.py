@@ -10,6 +10,6 @@ from delamo.cli.echo import id_and_runs, show
 
 def main(arguments: list[str]) -> None:
     """Look the sample up in the finished runs below a folder."""
-    from delamo.report.trace import why
+    from delamo.reports.trace import why
 
     show(why(*id_and_runs("why POOL_ID", arguments)))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from enum import Enum
 
 from omegaconf import MISSING
 
-from delamo.config.fields import not_in_identity
+from delamo.config.fields import not_in_identity, renamed_field
 from delamo.config.registry import register
 from delamo.models.hf.config import Dtype
 from delamo.models.prompts import PromptSet
@@ -84,8 +83,8 @@ class LiteLLMTeacherConfig(TeacherConfig):
     """Larger images are made smaller before they are sent."""
     readout: Readout = MISSING
     top_logprobs: int = MISSING
-    num_draws: int = dataclasses.field(default=MISSING, metadata={"identity_name": "num_samples"})
-    """For each prefix of a rationale, with `readout=samples`; identities keep the field's first name."""
+    num_draws: int = renamed_field("num_samples")  # noqa: RUF009 -- makes a dataclasses.field
+    """For each prefix of a rationale, with `readout=samples`."""
     sample_temperature: float = MISSING
     answer_max_tokens: int = MISSING
     """Tokens of a reply among which the option letter is looked for."""

@@ -1,0 +1,370 @@
+"""Runs arranged as a reader asks for them: budget, target, method, each against the reference. Numbers only, no layout."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from delamo.metrics import statistics
+from delamo.metrics.minimum_detectable_effect import Detectable, detectable
+from delamo.metrics.overlap import Overlap, over_targets
+from delamo.metrics.retention import Kept, kept
+from delamo.metrics.statistics import Comparison, Interval, SeedSummary
+from delamo.metrics.variance import VarianceSplit, split
+from delamo.reports.names import short
+from delamo.reports.order import method_place, target_place
+from delamo.reports.variants import NO_BUDGET, PRETRAINED, RANDOM, group, label_keys, newest, same_setting
+from delamo.runs.read import Collected, Run, Unfinished
+
+ALPHA = 0.05
+BOOTSTRAP_SEED = 0
+PRETRAINED_LABEL = "pretrained"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Method:
+    """One method on one target: a row of a table. Shares are fractions of 1."""
+
+    label: str
+    selector: str
+    seeds: tuple[int, ...]
+    n: int
+    """Test items."""
+    accuracy: SeedSummary
+    interval: Interval
+    """Wilson, 95 %, of the mean over runs and `n` items."""
+    unparsed: SeedSummary
+    is_reference: bool
+    """Whether the others are compared with it."""
+    versus: Comparison | None
+    """Against the reference. None for the reference itself, and where no run of it has the same settings."""
+    p_holm: float | None
+    """`versus.p` by Holm over the judged methods and targets of the budget; None for the others."""
+    detectable: Detectable | None
+    """What the comparison could have found; None where `p_holm` is."""
+    variance: VarianceSplit
+    kept: Kept | None
+    """Against the student before tuning; None for that student itself, and where it was not run on the target."""
+    planted: dict[str, Any] | None
+    """The planted metrics, averaged over the runs."""
+    runs: tuple[Run, ...]
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether the table judges it against the reference: every method but that one and the pretrained student."""
+        return not self.is_reference and self.selector != PRETRAINED
+
+    @property
+    def beats_reference(self) -> bool:
+        """Ahead, p after Holm below 0.05, and the interval over items and runs above zero."""
+        found, p = self.versus, self.p_holm
+        return found is not None and p is not None and p < ALPHA and found.interval.low > 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """One target task at one budget."""
+
+    task: str
+    methods: list[Method]
+    """In the order of `delamo.reports.order`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """One table: everything tuned on the same number of samples of one pool, by one student."""
+
+    student: str
+    pool: str | None
+    budget: str | None
+    """None where nothing but the pretrained student was run."""
+    num_samples: int | None
+    reference: str
+    """The method, by selector or label, that the others are compared with."""
+    targets: list[Target]
+    overlap: Overlap | None
+    """Of what the methods selected; None where less than two did, those that take all apart."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageTime:
+    """One kind of stage over all runs."""
+
+    stage: str
+    computed: int
+    """Results that a run computed."""
+    reused: int
+    """Results that a run found in the store."""
+    seconds: float
+    """Of the distinct results, as measured when they were computed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuarantineCount:
+    """Rows held back for one reason at one stage."""
+
+    stage: str
+    reason: str
+    rows: int
+    """Distinct rows: one that several cells met counts once."""
+    runs: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Results:
+    """The whole report."""
+
+    root: Path
+    reference: str
+    runs: list[Run]
+    budgets: list[Budget]
+    superseded: list[Run]
+    """Finished runs of a cell that a newer run replaces."""
+    unfinished: list[Unfinished]
+    stages: list[StageTime]
+    quarantined: list[QuarantineCount]
+
+
+def arrange(found: Collected, reference: str = RANDOM) -> Results:
+    """Compute everything that the report says.
+
+    Args:
+        reference: the selector that the others are compared with (`random`, `insta`, `pretrained` for `none`), or one method's label, as
+            the tables print it, where a selector was run with several settings.
+
+    Raises:
+        ValueError: a run's items contradict its metrics, there is no run of the reference, or it stands for several methods that nothing can be compared with.
+    """
+    kept, superseded = _without_superseded(found.runs)
+    tables, name = _by_budget(kept), PRETRAINED if reference == PRETRAINED_LABEL else reference
+    _check_reference(name, tables)
+    budgets = [_budget(key, runs, name) for key, runs in tables]
+    _check_comparisons(name, budgets)
+    return Results(
+        root=found.root,
+        reference=name,
+        runs=kept,
+        budgets=budgets,
+        superseded=superseded,
+        unfinished=found.unfinished,
+        stages=stage_times(kept),
+        quarantined=quarantine_counts(kept),
+    )
+
+
+def stage_times(runs: Sequence[Run]) -> list[StageTime]:
+    """Computed and reused counts and seconds of each kind of stage, in the order in which the cells list them.
+
+    A kind is the stage's folder in the store: the pretrained student's evaluation is one result, whether a cell calls it its own or
+    the one to compare with.
+    """
+    seconds: dict[str, dict[str, float]] = {}
+    reused: Counter[str] = Counter()
+    computed: Counter[str] = Counter()
+    for stage in (stage for run in runs for stage in run.stages.values()):
+        kind = Path(stage["path"]).parent.name
+        seconds.setdefault(kind, {})[stage["digest"]] = stage["seconds"]
+        (reused if stage["reused"] else computed)[kind] += 1
+    return [
+        StageTime(stage=kind, computed=computed[kind], reused=reused[kind], seconds=sum(distinct.values()))
+        for kind, distinct in seconds.items()
+    ]
+
+
+def quarantine_counts(runs: Sequence[Run]) -> list[QuarantineCount]:
+    """Distinct quarantined rows by stage and reason, the most frequent first."""
+    rows: dict[tuple[str, str], set[tuple[str, str]]] = defaultdict(set)
+    concerned: dict[tuple[str, str], set[Path]] = defaultdict(set)
+    for run in runs:
+        for row in run.quarantined:
+            rows[row.stage, row.reason].add((row.id, row.detail))
+            concerned[row.stage, row.reason].add(run.path)
+    order = sorted(rows, key=lambda key: (-len(rows[key]), key))
+    return [
+        QuarantineCount(stage=stage, reason=reason, rows=len(rows[stage, reason]), runs=len(concerned[stage, reason]))
+        for stage, reason in order
+    ]
+
+
+def mean_planted(runs: Sequence[Run]) -> dict[str, Any] | None:
+    """The planted metrics averaged number by number over the runs that have them, counts too where they differ."""
+    found = [run.metrics["planted"] for run in runs if run.metrics["planted"]]
+    return _mean_of(found) if found else None
+
+
+def _mean_of(values: list[Any]) -> Any:
+    values = [value for value in values if value is not None]
+    if not values:
+        return None
+    first = values[0]
+    if isinstance(first, dict):
+        return {key: _mean_of([value.get(key) for value in values]) for key in first}
+    if isinstance(first, bool) or all(value == first for value in values):
+        return first
+    return statistics.mean(values)
+
+
+def _without_superseded(runs: list[Run]) -> tuple[list[Run], list[Run]]:
+    kept, superseded = [], []
+    cells: dict[tuple[Any, ...], list[Run]] = defaultdict(list)
+    for run in runs:
+        cells[tuple(run.cell.get(key) for key in ("task", "student", "pool", "budget"))].append(run)
+    for same in cells.values():
+        for _, method in group(same):
+            new, old = newest(method)
+            kept += new
+            superseded += old
+    return kept, superseded
+
+
+def _check_reference(reference: str, tables: Sequence[tuple[tuple[Any, ...], list[Run]]]) -> None:
+    """Runs without random, the default, have tables without comparisons; another reference was asked for by name."""
+    known = {run.cell["selector"] for _, runs in tables for run in runs}
+    known |= {label for _, runs in tables for label, _ in group(runs, label_keys(runs))}
+    if reference != RANDOM and reference not in known:
+        raise ValueError(
+            f"reference is {reference!r}, and no run is of that method: choose one of {', '.join(sorted(known))}"
+        )
+
+
+def _check_comparisons(reference: str, budgets: Sequence[Budget]) -> None:
+    """A reference that was named by its selector and stands for several methods can leave nothing to compare."""
+    methods = [method for budget in budgets for target in budget.targets for method in target.methods]
+    named = sorted({method.label for method in methods if method.is_reference})
+    if reference != RANDOM and len(named) > 1 and not any(method.versus for method in methods):
+        said = "\n".join(f"  {label}" for label in named)
+        raise ValueError(
+            f"reference is {reference!r}, which is {len(named)} methods here, and nothing can be compared with it: choose one:\n{said}"
+        )
+
+
+def _by_budget(runs: list[Run]) -> list[tuple[tuple[Any, ...], list[Run]]]:
+    """Runs by (student, pool, budget, num_samples).
+
+    What no budget changes stands in each table of its student, pool and task, and where there is none in a table of its own.
+    """
+    tables: dict[tuple[Any, ...], list[Run]] = defaultdict(list)
+    free = [run for run in runs if run.cell["selector"] in NO_BUDGET]
+    for run in runs:
+        if run.cell["selector"] not in NO_BUDGET:
+            tables[tuple(run.cell[key] for key in ("student", "pool", "budget", "num_samples"))].append(run)
+    tasks = {key: {run.cell["task"] for run in same} for key, same in tables.items()}
+    for run in free:
+        cell = run.cell
+        own_pool = {key for key in tasks if cell["selector"] == PRETRAINED or key[1] == cell["pool"]}
+        fits = [key for key in tasks if key in own_pool and key[0] == cell["student"] and cell["task"] in tasks[key]]
+        for key in fits or [(cell["student"], None, None, None)]:
+            tables[key].append(run)
+    return sorted(tables.items(), key=lambda item: (item[0][0], str(item[0][1]), item[0][3] or 0, str(item[0][2])))
+
+
+def _budget(key: tuple[Any, ...], runs: list[Run], reference: str) -> Budget:
+    student, pool, budget, num_samples = key
+    tasks = sorted({run.cell["task"] for run in runs}, key=target_place)
+    keys = label_keys(runs)
+    targets = [
+        Target(task=task, methods=_methods([run for run in runs if run.cell["task"] == task], reference, keys))
+        for task in tqdm(tasks, desc=f"comparing, budget {budget}", unit="target", delay=5, leave=False)
+    ]
+    targets = _judged_together([replace(target, methods=_with_kept(target.methods)) for target in targets])
+    return Budget(
+        student=student,
+        pool=pool,
+        budget=budget,
+        num_samples=num_samples,
+        reference=reference,
+        targets=targets,
+        overlap=over_targets((_selections(target) for target in targets), [short(label) for label in labels(targets)]),
+    )
+
+
+def labels(targets: Sequence[Target]) -> list[str]:
+    """Of the methods on any of the targets, in the paper's order."""
+    found = {(method.label, method.selector) for target in targets for method in target.methods}
+    return [label for label, _ in sorted(found, key=lambda pair: method_place(pair[1], pair[0]))]
+
+
+def _judged_together(targets: list[Target]) -> list[Target]:
+    """Holm over all comparisons of the table, and what each could have found at the level that it asks for."""
+    judged = [m for target in targets for m in target.methods if m.is_judged and m.versus]
+    adjusted = dict(zip(map(id, judged), statistics.holm([m.versus.p for m in judged]), strict=True))
+
+    def with_p(method: Method) -> Method:
+        if id(method) not in adjusted:
+            return method
+        found = detectable(method.versus, alpha=ALPHA, num_comparisons=len(judged))
+        return replace(method, p_holm=adjusted[id(method)], detectable=found)
+
+    return [replace(target, methods=[with_p(m) for m in target.methods]) for target in targets]
+
+
+def _with_kept(methods: list[Method]) -> list[Method]:
+    """Each tuned method against the pretrained student of the same settings."""
+    found = []
+    for method in methods:
+        before = [m.runs[0] for m in methods if m.selector == PRETRAINED and same_setting(m.runs[0], method.runs[0])]
+        if method.selector != PRETRAINED and len(before) == 1:
+            method = replace(method, kept=kept(before[0].outcomes, [run.outcomes for run in method.runs]))
+        found.append(method)
+    return found
+
+
+def _selections(target: Target) -> dict[str, list[frozenset[str]]]:
+    """By method's name, what each of its runs selected from the pool under the budget."""
+    methods = {
+        short(m.label): [run.selected_ids() for run in m.runs] for m in target.methods if m.selector not in NO_BUDGET
+    }
+    return {label: runs for label, runs in methods.items() if all(runs)}
+
+
+def _methods(runs: list[Run], reference: str, keys: dict[str, list[str]]) -> list[Method]:
+    methods = [(label, newest(same)[0]) for label, same in group(runs, keys)]
+    methods.sort(key=lambda pair: method_place(pair[1][0].cell["selector"], pair[0]))
+    baselines = [(label, same) for label, same in methods if reference in (label, same[0].cell["selector"])]
+    return [_method(label, same, baselines, reference) for label, same in methods]
+
+
+def _method(label: str, runs: list[Run], baselines: list[tuple[str, list[Run]]], reference: str) -> Method:
+    selector, n = runs[0].cell["selector"], min(len(run.outcomes) for run in runs)
+    accuracy = statistics.over_seeds([statistics.accuracy(run.scores) for run in runs])
+    is_reference = any(runs is same for _, same in baselines)
+    return Method(
+        label=PRETRAINED_LABEL + label.removeprefix(PRETRAINED) if selector == PRETRAINED else label,
+        selector=selector,
+        seeds=tuple(run.cell["seed"] for run in runs),
+        n=n,
+        accuracy=accuracy,
+        interval=statistics.wilson(accuracy.mean, n),
+        unparsed=statistics.over_seeds([statistics.unparsed_rate(run.scores) for run in runs]),
+        is_reference=is_reference,
+        versus=None if is_reference else _versus(runs, baselines, reference),
+        p_holm=None,
+        detectable=None,
+        variance=split([run.outcomes for run in runs], [run.selection_digest for run in runs]),
+        kept=None,
+        planted=mean_planted(runs),
+        runs=tuple(runs),
+    )
+
+
+def _versus(runs: list[Run], baselines: list[tuple[str, list[Run]]], reference: str) -> Comparison | None:
+    """The comparison with the reference: of any settings where it was named by its label, else of the same ones.
+
+    None where there is none, or no telling which.
+    """
+    import numpy as np
+
+    matching = [
+        same
+        for label, same in baselines
+        if label == reference != same[0].cell["selector"] or same_setting(runs[0], same[0])
+    ]
+    if len(matching) != 1:
+        return None
+    rng = np.random.default_rng(BOOTSTRAP_SEED)
+    return statistics.compare([run.outcomes for run in runs], [run.outcomes for run in matching[0]], rng=rng)
