@@ -33,24 +33,27 @@ load_plugins()
 
 
 def main(config: DictConfig) -> None:
-    """Run one experiment; with `-m`, Hydra calls this for each of the sweep."""
+    """Run one experiment; in a sweep, Hydra calls this for each."""
     with plain_errors():
         experiment = read_experiment(config)
         _check_mode(experiment)
         check_ablation(HydraConfig.get().runtime.choices)
         refuse_keys(flatten(as_dict(experiment)))
         distributed.check_launch(experiment.tuning.strategy.value, _launcher())
-        from delamo.pipeline import run_experiment  # late: --cfg job and a refused config wait for no model library
+        from delamo.pipeline import run_experiment  # after the checks: it imports model libraries
 
         print(run_experiment(experiment))
 
 
 @contextlib.contextmanager
 def session(arguments: list[str]) -> Iterator[list[str] | None]:
-    """Look at the user's own config files; under torchrun, make every process but the first a worker of its tunings.
+    """Refuse API keys in the user's config files; under torchrun, make every process but the first a tuning worker.
 
     Yields:
-        The arguments; None in a worker, once the first process is done.
+        The arguments; None in a worker, after the first process has finished.
+
+    Raises:
+        SecretInConfigError: a config file holds an API key.
     """
     refuse_keys_in_config_files(arguments)
     if distributed.rank() > 0:
@@ -79,7 +82,7 @@ def refuse_keys_in_config_files(arguments: list[str]) -> None:
 
 
 def _check_mode(experiment: ExperimentConfig) -> None:
-    """Refuse a sweep's settings without `-m`, which would be one experiment of another kind."""
+    """Refuse settings of a sweep without `-m`, where they would be ignored. Raises ValueError."""
     hydra_config = HydraConfig.get()
     if hydra_config.mode is RunMode.MULTIRUN:
         return
@@ -93,7 +96,7 @@ def _check_mode(experiment: ExperimentConfig) -> None:
 
 
 def _launcher() -> str | None:
-    """Name Hydra's launcher, in a sweep."""
+    """Return the target of Hydra's launcher in a sweep, else None."""
     hydra_config = HydraConfig.get()
     return hydra_config.launcher._target_ if hydra_config.mode is RunMode.MULTIRUN else None
 
@@ -113,7 +116,7 @@ Hydra's own flags: --cfg job shows the composed config, --info defaults where it
 
 
 def describe() -> str:
-    """List the config groups, their options and the plain keys, as `conf/` is installed."""
+    """Return the help: the config groups, their options, and the plain keys with their defaults."""
     defaults = conf.default_choices()
     groups = sorted(conf.groups(), key=lambda name: (list(defaults).index(name) if name in defaults else 99, name))
     lines = [_group(name, defaults.get(name)) for name in groups]
