@@ -126,7 +126,10 @@ class Run:
 
     @property
     def names(self) -> dict[str, Any]:
-        """The choices that place the run in a table: task, student, teacher, pool, selector, budget, num_samples, seed, iterations."""
+        """The choices that place the run in a table.
+
+        Task, student, teacher, pool, selector, budget, num_samples, seed, iterations.
+        """
         return self.metrics["cell"]
 
     @property
@@ -207,7 +210,9 @@ class Run:
         return lineage.flips(self._run, [run._run for run in others])
 
     def trace(self, val_id: str) -> Text:
-        """Follow one validation sample: rationale, probability at each step, mistake, skill, hits, and what became of it.
+        """Follow one validation sample.
+
+        Rationale, probability at each step, mistake, skill, hits, and what became of it.
 
         Raises:
             ValueError: the task has no such sample; the nearest ids are named.
@@ -486,7 +491,8 @@ def parse_answer(text: str, options: Sequence[str] = ()) -> Reading:
         options: the texts of the options. With options the prediction is a capital letter, without it is a text.
 
     Returns:
-        `prediction` (None where the reply is unparsed, which is not wrong) and `rationale`, the reply before the answer.
+        `prediction` (None where the reply is unparsed, which is not wrong) and `rationale`, the reply before the
+        answer.
     """
     from delamo.models.parsing import read_answer
 

@@ -24,7 +24,7 @@ TOLERANCE = 1e-4
 def rationales(number: int) -> list[PrefixPrompt]:
     """Worked answers of multiple-choice pool samples as the teacher is asked about them."""
     asked = []
-    for sample in read_pool(num_samples=20 * number, surface_overlap=0.5, seed=3):
+    for sample in read_pool(size=20 * number, surface_overlap=0.5, seed=3):
         example = example_at(sample.image or "")
         if example.gold is not None and len(asked) < number:
             words = {"question": sample.instruction, "options": example.options, "gold": example.gold, "prior": 0.6}

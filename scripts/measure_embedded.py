@@ -46,7 +46,7 @@ def student_table(path: str, num_samples: int) -> list[str]:
 def teacher_table(path: str, num_samples: int) -> list[str]:
     """Exact annotations of pool samples, and how often the option that a finished true rationale speaks for comes first."""
     teacher = LocalTeacher.load(path)
-    samples = list(read_pool(num_samples=num_samples, surface_overlap=0.5, seed=1))
+    samples = list(read_pool(size=num_samples, surface_overlap=0.5, seed=1))
     rows, bad = annotate_pool(samples, teacher, max_new_tokens=32)
     locators = {sample.id: sample.image or "" for sample in samples}
     exact = [{truth.planted_skill(s) for s in row.skills} == set(truth.skills_of(locators[row.id])) for row in rows]

@@ -28,7 +28,7 @@ IGNORED = -100
 
 def documents(num_samples: int, tokenizer) -> list[list[int]]:
     """Token ids of each document, its end marked: by turns a question with its reply, and a reply alone."""
-    pool = read_pool(num_samples=num_samples, surface_overlap=0.5, seed=POOL_SEED)
+    pool = read_pool(size=num_samples, surface_overlap=0.5, seed=POOL_SEED)
     texts = [f"{s.instruction}\n{s.answer}" if i % 3 else s.answer for i, s in enumerate(pool)]
     rows = tokenizer(texts, add_special_tokens=False).input_ids
     return [[*row, tokenizer.eos_token_id] for row in rows if len(row) < MAX_TOKENS]

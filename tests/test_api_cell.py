@@ -15,7 +15,7 @@ SMALL = (
     *(
         "budget=custom",
         "budget.num_samples=4",
-        "pool.num_samples=24",
+        "pool.size=24",
         "task.num_val_samples=8",
         "task.num_test_samples=4",
     ),

@@ -162,6 +162,7 @@ def session(name: str, arguments: list[str]) -> Iterator[tuple[ModuleType | None
     Yields:
         (module, arguments that are left for it). The arguments are None where nothing is left to do.
     """
+    from delamo.config.conf import refuse_renamed
     from delamo.config.secrets import refuse_keys_in_arguments
 
     for flag, request in pairwise(arguments):
@@ -170,6 +171,7 @@ def session(name: str, arguments: list[str]) -> Iterator[tuple[ModuleType | None
             yield None, None
             return
     refuse_keys_in_arguments(arguments)
+    refuse_renamed(arguments)
     verb = import_module(f"delamo.cli.verbs.{name}")
     if any(flag in arguments for flag in HELP_FLAGS):
         show(verb.describe() if hasattr(verb, "describe") else f"{docstring(name)}\n", end="")

@@ -66,7 +66,10 @@ class Fill(Enum):
 
 
 class Aggregation(Enum):
-    """How a pool sample's similarities to many validation samples become one: the best, their mean, or each in turn takes its best."""
+    """How a pool sample's similarities to many validation samples become one.
+
+    The best, their mean, or each in turn takes its best.
+    """
 
     max = "max"
     mean = "mean"

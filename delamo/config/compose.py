@@ -54,6 +54,7 @@ def compose_nodes(overrides: Sequence[str]) -> DictConfig:
         ValueError: the overrides do not compose, undo an ablation, or hold something that looks like an API key.
     """
     refuse_keys_in_arguments(overrides)
+    conf.refuse_renamed(overrides)
     load_plugins()
     outer = GlobalHydra.instance().hydra  # of a program of Hydra's that is running
     GlobalHydra.instance().clear()
@@ -127,10 +128,11 @@ def identity_of(node: Any, *parts: str) -> dict[str, Any]:
     """
     fields = [f for f in dataclasses.fields(node) if f.metadata.get("identity", True)]
     if not parts:
-        return {"schema": type(node).__name__, **{f.name: _plain(getattr(node, f.name)) for f in fields}}
+        values = {f.metadata.get("identity_name", f.name): _plain(getattr(node, f.name)) for f in fields}
+        return {"schema": type(node).__name__, **values}
     chosen = [f for f in fields if f.metadata.get("part") in parts]
     present = [f for f in chosen if "omit" not in f.metadata or getattr(node, f.name) != f.metadata["omit"]]
-    return {f.name: _plain(getattr(node, f.name)) for f in present}
+    return {f.metadata.get("identity_name", f.name): _plain(getattr(node, f.name)) for f in present}
 
 
 def arguments(node: Any) -> dict[str, Any]:

@@ -6,7 +6,7 @@ are left out, because they depend on the rest of the experiment.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,22 @@ def conf_dir() -> Path:
     raise FileNotFoundError(
         f"no conf/config.yaml in {_PACKAGE} or beside it: the installation is incomplete, reinstall delamo"
     )
+
+
+RENAMED = {"pool.num_samples": "pool.size"}
+"""Keys that once had another name: runs from then are read by it, and the command line is told."""
+
+
+def refuse_renamed(overrides: Iterable[str]) -> None:
+    """Refuse an override by a key's old name.
+
+    Raises:
+        ValueError: the key is called otherwise now.
+    """
+    for override in overrides:
+        key = override.partition("=")[0].lstrip("+~")
+        if key in RENAMED:
+            raise ValueError(f"{override}: the key is now {RENAMED[key]}")
 
 
 def groups() -> list[str]:

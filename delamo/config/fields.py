@@ -24,6 +24,11 @@ def identity_field(part: str, *, omit: Any = _NEVER) -> Any:
     return dataclasses.field(default=MISSING, metadata=metadata)
 
 
+def renamed_field(old: str) -> Any:
+    """Declare a field that once had another name, which identities keep, so that results from then are found."""
+    return dataclasses.field(default=MISSING, metadata={"identity_name": old})
+
+
 def not_in_identity() -> Any:
     """Declare a field that changes no result, such as a display name, a batch size or a device."""
     return dataclasses.field(default=MISSING, metadata={"identity": False})

@@ -21,7 +21,10 @@ DRAWN = 500  # samples of a pool that is here, for the length of its prompts
 
 
 def asked(work: StageWork, assume: Assumptions, recorded: Recorded) -> TeacherUsage | None:
-    """What one stage asks its teacher, by what others asked before or else by assumption; None where the stage asks none."""
+    """What one stage asks its teacher, by what others asked before or else by assumption.
+
+    None where the stage asks none.
+    """
     config = work.experiment.config
     if work.name == "mistakes" and FINDERS[type(config.mistakes)].templates:
         number, one = num_errors(work, assume), _finding
@@ -38,7 +41,10 @@ def asked(work: StageWork, assume: Assumptions, recorded: Recorded) -> TeacherUs
 
 
 def prices(teacher: TeacherConfig) -> tuple[Prices | None, bool]:
-    """(US dollars for a token or None where the price is not known, whether the pool goes by batch); 0 for a local model."""
+    """(US dollars for a token or None where the price is not known, whether the pool goes by batch).
+
+    0 for a local model.
+    """
     if not isinstance(teacher, LiteLLMTeacherConfig):
         return Prices(0.0, 0.0), False
     found = prices_of(teacher.model, (teacher.input_usd_per_million, teacher.output_usd_per_million))
@@ -46,7 +52,10 @@ def prices(teacher: TeacherConfig) -> tuple[Prices | None, bool]:
 
 
 def num_errors(work: StageWork, assume: Assumptions) -> float:
-    """Wrong answers to the validation samples: as they are, where the student has answered, or else by the assumed rate."""
+    """Wrong answers to the validation samples.
+
+    As they are, where the student has answered, or else by the assumed rate.
+    """
     inputs = {stage.name: stage.stored for stage in work.stage.walk()}
     if inputs["mistakes"].done:
         return inputs["mistakes"].manifest()["accounting"]["ok"]

@@ -1,6 +1,7 @@
 """The rows that one run went through, stage by stage: what the look-ups walk along.
 
-A run of several iterations goes through the stages once a round. A round is named by the suffix of its stages: "" for the first, "@2" for the
+A run of several iterations goes through the stages once a round. A round is named by the suffix of its stages: "" for
+the first, "@2" for the
 second. Results lie in the store; `stages.json` says where.
 """
 
@@ -47,7 +48,10 @@ def test_samples(run: Run) -> dict[str, Sample]:
 
 
 def answers(run: Run, round: str = "") -> dict[str, Answer]:
-    """The student's replies to the validation samples before a round's tuning, by id; empty for a selector that needs none."""
+    """The student's replies to the validation samples before a round's tuning, by id.
+
+    Empty for a selector that needs none.
+    """
     return {answer.id: answer for answer in _rows(run, Answer, f"answers{round}", "answers")}
 
 
@@ -67,7 +71,10 @@ def skills(run: Run, round: str = "") -> dict[str, Skill]:
 
 
 def scores_before(run: Run, others: Iterable[Run] = ()) -> list[ItemScore]:
-    """The untuned student's test items, where the run did not need them from a run among the others; none where neither has them."""
+    """The untuned student's test items, where the run did not need them from a run among the others.
+
+    None where neither has them.
+    """
     own = _rows(run, ItemScore, "evaluation_before", "items")
     names = [run.cell[key] for key in ("task", "student")]
     untuned = (one for one in others if one.cell["selector"] == PRETRAINED)

@@ -1,27 +1,33 @@
-"""Reads run directories. What is here is all that a report knows: no model, no store and no planted truth.
+"""Read run directories. What is here is all that a report knows: no model, no store and no planted truth.
 
 `metrics.json`, stable since schema version 1 (counts are samples, shares are fractions of 1, times are seconds):
 
     schema_version  1
     cell            task, student, teacher, pool, selector, budget (names), num_samples, seed, iterations
-    test            n, correct, unparsed, accuracy = correct / n (an unparsed answer is not correct), wilson_low, wilson_high; with circular evaluation an item
-                    is correct only in every rotation of its options, and vanilla_accuracy is the share correct as first asked
-    validation      null where the selector reads none, else n, correct, unparsed, errors (= samples that went on to mistake identification),
-                    accuracy, steps = mean number of steps of the rationales in which a mistake was looked for, or null
+    test            n, correct, unparsed, accuracy = correct / n (an unparsed answer is not correct), wilson_low,
+                    wilson_high; with circular evaluation an item is correct only in every rotation of its options,
+                    and vanilla_accuracy is the share correct as first asked
+    validation      null where the selector reads none, else n, correct, unparsed, errors (= samples that went on to
+                    mistake identification), accuracy, steps = mean number of steps of the rationales in which a
+                    mistake was looked for, or null
     selection       num_samples, reasons: {reason: count} (`retrieved`, `random`, `fill`, ...)
-    planted         null without planted truth, else precision_at_n (share of the selection that needs a missing skill of the target; null where
-                    nothing was selected), precision_any (any missing skill), mistake_step: {accuracy, recall_at_3, n} or null,
-                    skill_agreement: {accuracy, n}, null where the teacher named no missing skills, by_skill: {skill: {n, before, after,
-                    missing}} with test accuracies before and after tuning; an item counts for one skill
+    planted         null without planted truth, else precision_at_n (share of the selection that needs a missing skill
+                    of the target; null where nothing was selected), precision_any (any missing skill), mistake_step:
+                    {accuracy, recall_at_3, n} or null, skill_agreement: {accuracy, n}, null where the teacher named no
+                    missing skills, by_skill: {skill: {n, before, after, missing}} with test accuracies before and after
+                    tuning; an item counts for one skill
     seconds         {stage: seconds}, as computed, also where the result was reused
     quarantined     {reason: count}
-    leakage         {kind: pool samples} that meet a validation or test sample and could not be selected; null where the pool was not audited
-    cost            {stage: {calls, prompt_tokens, completion_tokens, usd, cached}} of the stages that ask the teacher, as recorded when they
-                    were computed; usd is null where a price is unknown, 0 for a local model; a stage that cells share stands in each
+    leakage         {kind: pool samples} that overlap a validation or test sample and could not be selected; null where
+                    the pool was not audited
+    cost            {stage: {calls, prompt_tokens, completion_tokens, usd, cached}} of the stages that ask the teacher,
+                    as recorded when they were computed; usd is null where a price is unknown, 0 for a local model; a
+                    stage that experiments share stands in each
 
-Beside it: `config.yaml` (resolved), `items.jsonl` (one `ItemScore` a test item), `selection.jsonl` (`Selected`), `leaks.jsonl` (`Leak`), `stages.json`
-({stage: {path, digest, seconds, reused, accounting, peak_memory_bytes, disk_bytes}}; `NAME@2` in the second iteration), `quarantine.jsonl`
-(`Quarantined`), `status.json`, `manifest.json`, `adapter/`.
+Beside it: `config.yaml` (resolved), `items.jsonl` (one `ItemScore` a test item), `selection.jsonl` (`Selected`),
+`leaks.jsonl` (`Leak`), `stages.json` ({stage: {path, digest, seconds, reused, accounting, peak_memory_bytes,
+disk_bytes}}; `NAME@2` in the second iteration), `quarantine.jsonl` (`Quarantined`), `status.json`, `manifest.json`,
+`adapter/`.
 """
 
 from __future__ import annotations
@@ -34,6 +40,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from delamo.config.conf import RENAMED
 from delamo.metrics import statistics
 from delamo.records import ItemScore, Leak, Quarantined
 from delamo.store import read_rows
@@ -62,7 +69,8 @@ class Run:
         import yaml
 
         path = self.path / "config.yaml"
-        return dict(_dotted(yaml.safe_load(path.read_text(encoding="utf-8")) or {})) if path.is_file() else {}
+        values = dict(_dotted(yaml.safe_load(path.read_text(encoding="utf-8")) or {})) if path.is_file() else {}
+        return {RENAMED.get(key, key): value for key, value in values.items()}
 
     @cached_property
     def stages(self) -> dict[str, dict[str, Any]]:
@@ -100,7 +108,10 @@ class Run:
         return statistics.outcomes(self.scores)
 
     def selected_ids(self) -> frozenset[str]:
-        """What was selected, of all iterations; empty where nothing was. Read anew at each call: many selections are large."""
+        """What was selected, of all iterations; empty where nothing was.
+
+        Read anew at each call: many selections are large.
+        """
         path = self.path / "selection.jsonl"
         if not path.is_file():
             return frozenset()
@@ -109,7 +120,10 @@ class Run:
 
     @cached_property
     def selection_digest(self) -> str:
-        """Equal for runs that selected the same samples, in whatever order; for a run without a list of them its own."""
+        """Equal for runs that selected the same samples, in whatever order.
+
+        For a run without a list of them its own.
+        """
         from hashlib import sha256
 
         ids = self.selected_ids()

@@ -2,7 +2,7 @@
 
 A table of the paper is seldom one grid: the pretrained student has no budget, and only random selection is repeated
 with other seeds. A preset in `conf/experiment` lists its grids; a cell that occurs in two of them runs once. The
-command line narrows the grids: `experiment=table1 selector=random` is the part of the table that is about random selection.
+command line narrows the grids: `experiment=table1 selector=random` is the part of the table about random selection.
 
     hydra:
       sweeper:

@@ -2,7 +2,8 @@
 
     select(pool, inputs, config, *, num_samples, rng) -> exactly num_samples distinct samples
 
-A selector asks `inputs` for what it needs, so that nothing else is computed, and declares those inputs in `needs`: they, and only they,
+A selector asks `inputs` for what it needs, so that nothing else is computed, and declares those inputs in `needs`:
+they, and only they,
 are part of the selection's identity.
 """
 
@@ -39,14 +40,16 @@ class Input:
     name: str
     """As the selector calls it: `inputs.NAME()`."""
     per: Literal["pool", "task"]
-    """`pool`: one result serves every task; `task`: it follows from the task's samples or from the student's answers."""
+    """`pool`: one result serves every task; `task`: it follows from the task's samples or from the student's
+    answers."""
     read: Callable[[Experiment, Stage | None], Any]
     """Returns the input from its stage, computing the stage if need be."""
     stage: Callable[[Experiment, Stage | None, Pool], Stage] | None = None
-    """Makes the stage of an experiment, the adapter of the round before (None before the first) and the candidates. None where
-    `delamo.pipeline` wires the stages, and where no stage is needed."""
+    """Makes the stage of an experiment, the adapter of the round before (None before the first) and the candidates.
+    None where `delamo.pipeline` wires the stages, and where no stage is needed."""
     config: type[SelectorConfig] = SelectorConfig
-    """The schema whose fields decide the input, such as the encoder: a selector that needs it derives its own from this."""
+    """The schema whose fields decide the input, such as the encoder: a selector that needs it derives its own from
+    this."""
     costs: str = ""
     """How the report names what computing it took; empty for an input that belongs to the paper's method itself."""
 
@@ -66,7 +69,8 @@ class Selector:
     takes_all: bool = False
     """Whether everything that there is to choose from is chosen, so that neither the budget nor a seed changes it."""
     own_pool: Callable[[Sequence[Sample], str], Pool] | None = None
-    """Makes what is chosen from out of the validation samples and the name of the student's prompt, where it is not the pool."""
+    """Makes what is chosen from out of the validation samples and the name of the student's prompt, where it is not the
+    pool."""
     version: int = 1
     """Raise it when the same inputs give another selection: this method then selects anew, the others do not."""
     code: str | None = None

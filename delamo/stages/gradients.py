@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 class WarmUp(Stage):
     """Tune a LoRA adapter on a random part of the pool, keeping Adam's state after each epoch.
 
-    It starts from the untuned student in every round, and is one for all tasks unless the audit removed some of what was drawn.
+    It starts from the untuned student in every round, and is one for all tasks unless the audit removed some of what
+    was drawn.
     """
 
     candidates: Pool
@@ -138,12 +139,12 @@ class TakeGradients(VectorStage):
     def compute(self, writer: ResultWriter) -> None:
         """Write one vector for each sample: C checkpoints times D dimensions."""
         from delamo.models.scorers.gradients import SampleGradients
-        from delamo.tuning.optimizer_state import checkpoints
+        from delamo.tuning.optimizer_state import checkpoint_folders
 
         config, source = self.experiment.config.selector, self.source
         require_local_student(self.experiment, "gradients")
         student = self.experiment.models.student(None)
-        facts, folders = student.facts, checkpoints(self.warm_up.stored.path)
+        facts, folders = student.facts, checkpoint_folders(self.warm_up.stored.path)
         projection = {"projection_dim": config.projection_dim, "seed": config.seed}
         with SampleGradients(student, folders, **projection) as gradients:
 

@@ -1,1 +1,1 @@
-"""What tuning is made of: the recipe, the trainable part, the batches, the trainer's module, and several processes."""
+"""Tuning of the student: its config, the trainable weights, batches, the Lightning module, and several processes."""

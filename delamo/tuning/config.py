@@ -1,4 +1,4 @@
-"""The schema of the group `tuning`: numbers and choices, checked before anything is loaded."""
+"""The schema of the config group `tuning`, and the checks that need no model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from delamo.config.registry import register
 
 
 class TuningMethod(Enum):
-    """The weights that are trained: an adapter, an adapter over 4-bit weights, or language model and projector themselves."""
+    """Trained weights: an adapter, an adapter over 4-bit weights, or language model and projector themselves."""
 
     lora = "lora"
     qlora = "qlora"
@@ -21,7 +21,7 @@ class TuningMethod(Enum):
 
 
 class Strategy(Enum):
-    """Several processes under torchrun: weights whole on each (ddp, which auto means) or sharded (fsdp)."""
+    """Distribution of the weights under torchrun: whole on each process (ddp, which auto means), or sharded (fsdp)."""
 
     auto = "auto"
     ddp = "ddp"
@@ -29,7 +29,7 @@ class Strategy(Enum):
 
 
 class Precision(Enum):
-    """Arithmetic of tuning."""
+    """Number format of the arithmetic."""
 
     fp32 = "32"
     bf16 = "bf16"
@@ -37,7 +37,7 @@ class Precision(Enum):
 
 @dataclass(slots=True, kw_only=True)
 class TuningConfig:
-    """Tuning of the student."""
+    """How the student is tuned."""
 
     name: str = not_in_identity()
     method: TuningMethod = MISSING
@@ -56,18 +56,18 @@ class TuningConfig:
     weight_decay: float = MISSING
     gradient_clip: float = MISSING
     max_length: int | None = MISSING
-    """Tokens, image tokens included; null is the model's context."""
+    """Tokens of a sample, those of its image included; null is the model's context."""
     dtype: Dtype = MISSING
-    """Of the weights that are not trained; those that are have 32 bits."""
+    """Of the frozen weights; the trained ones have 32 bits."""
     precision: Precision = MISSING
     gradient_checkpointing: bool = not_in_identity()
     target_modules: str = MISSING
-    """`language_model` (linear maps of its attention and MLP), or a regular expression over module names."""
+    """`language_model` (the linear layers of its attention and MLP), or a regular expression over module names."""
     resume: str = not_in_identity()
-    """auto, never, must, or a checkpoint's path."""
+    """auto (from a checkpoint if there is one), never, must, or a checkpoint's path."""
     num_workers: int = not_in_identity()
     strategy: Strategy = not_in_identity()  # noqa: RUF009 -- makes a dataclasses.field
-    """With several processes, started by torchrun."""
+    """Has an effect under torchrun, with several processes."""
     timeout_s: float = not_in_identity()
     """Seconds after which a process that waits for the others gives up."""
 
@@ -90,8 +90,8 @@ class TuningConfig:
         """Raise ValueError for choices that do not go together."""
         if self.method is TuningMethod.full and self.dtype is not Dtype.float32:
             raise ValueError(
-                f"tuning.dtype is {self.dtype.value}: full tuning updates the weights themselves, and small updates are lost "
-                "in 16 bits; use float32 (the arithmetic is tuning.precision's)"
+                f"tuning.dtype is {self.dtype.value}: full tuning updates the weights themselves, and small updates "
+                "are lost in 16 bits; use float32 (the arithmetic is tuning.precision's)"
             )
         if self.method is TuningMethod.full and self.projector_learning_rate is None:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""A tuning run as data: what each of several processes is told once the data is checked."""
+"""A tuning run as data, sent to other processes as JSON."""
 
 from __future__ import annotations
 
@@ -17,23 +17,24 @@ from delamo.tuning.config import TuningConfig
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TuningJob:
-    """A tuning run."""
+    """One tuning of a student."""
 
     student: HuggingFaceStudentConfig
-    """The model that is tuned, and where it is loaded."""
+    """The model that is tuned; `path`, `revision`, `device`, `attn` and `max_image_pixels` are read."""
     config: TuningConfig
     samples: Sequence[Sample]
+    """The selection; once `preflight` has run, the usable samples of it."""
     out_dir: Path
     """Where the adapter goes, in PEFT's format (full tuning: the trained weights)."""
     seed: int
     checkpoints: Path | None = None
     """Folder for checkpoints to resume from; None keeps none."""
     start_from: Path | None = None
-    """An adapter to go on from."""
+    """An adapter to continue; None starts a new one."""
     resume_from: str | None = None
-    """The checkpoint that is resumed from."""
+    """The checkpoint of an earlier attempt; None starts anew."""
     lengths: Sequence[int] = ()
-    """Tokens of each sample, once they are checked."""
+    """Tokens of each sample, once `preflight` has run."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the job as JSON values, paths absolute."""

@@ -1,4 +1,4 @@
-"""Weights in shards over several processes (FSDP2; Zhao et al. 2023): what does not fit on one device, together does."""
+"""Weights sharded over several processes (FSDP2; Zhao et al. 2023), for models that do not fit on one device."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 from delamo.models.hf.components import base_of
 
 
-def shard(model: Any, mesh: Any) -> None:
+def shard_model(model: Any, mesh: Any) -> None:
     """Shard the language model's layers one by one, the rest of the body together, and the head.
 
-    The head is a unit of its own, since tuning calls it for the reply's tokens alone. Body and head stay whole between forward and
-    backward pass, so that a projector that saw no picture can be given a gradient of zero.
+    The head is a unit of its own, since tuning calls it for the reply's tokens alone. Body and head stay whole between
+    forward and backward pass, so that a projector that saw no image can be given a gradient of zero.
 
     Raises:
         ValueError: head and input embeddings are one matrix, which cannot be in two units.
@@ -28,8 +28,8 @@ def shard(model: Any, mesh: Any) -> None:
     fully_shard(head, mesh=mesh, reshard_after_forward=False)
 
 
-def gathered(model: Any) -> dict[str, Any]:
-    """All weights, whole, on the first process; a collective, so every process calls it."""
+def gather_weights(model: Any) -> dict[str, Any]:
+    """Gather all weights, whole, on rank 0; a collective, so every process calls it."""
     from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
     return get_model_state_dict(model, options=StateDictOptions(full_state_dict=True, cpu_offload=True))

@@ -29,7 +29,7 @@ def test_from_the_command_to_the_trainer(tmp_path, monkeypatch):
 
     monkeypatch.setattr(pl.Trainer, "fit", fit)
     monkeypatch.chdir(tmp_path)
-    sizes = ["pool.num_samples=30", "task.num_val_samples=2", "task.num_test_samples=2", "audit=none"]
+    sizes = ["pool.size=30", "task.num_val_samples=2", "task.num_test_samples=2", "audit=none"]
     command = ["run", "selector=random", "budget=custom", "budget.num_samples=4", "student.device=cpu", *sizes]
     with pytest.raises(Reached):
         main(command, standalone_mode=False)

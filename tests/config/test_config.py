@@ -13,6 +13,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import MISSING
 from omegaconf.errors import ConfigKeyError
 
+from delamo.config import conf
 from delamo.config.compose import arguments, as_dict, compose_experiment, identity_of, read_verb
 from delamo.config.conf import conf_dir
 from delamo.config.plugins import ENTRY_POINTS, VARIABLE, load_plugins
@@ -95,7 +96,7 @@ def test_without_overrides_it_is_the_embedded_cell(experiment_config):
     cell = experiment_config()
     assert (cell.student.name, cell.teacher.name, cell.pool.name) == ("micro", "micro", "micro")
     assert cell.task.name.startswith("micro/")
-    assert cell.pool.num_samples == 50_000
+    assert cell.pool.size == 50_000
     assert (cell.mistakes.delta, cell.mistakes.persistence) == (0.2, 12)
     assert cell.selector.name == "error_driven"
 
@@ -103,8 +104,8 @@ def test_without_overrides_it_is_the_embedded_cell(experiment_config):
 def test_an_experiment_wins_over_the_defaults_and_the_command_line_over_it(experiment_config):
     demo = experiment_config("experiment=demo")
     assert demo.paths.runs == "runs/demo"
-    assert demo.pool.num_samples != experiment_config().pool.num_samples
-    assert experiment_config("experiment=demo", "pool.num_samples=77").pool.num_samples == 77
+    assert demo.pool.size != experiment_config().pool.size
+    assert experiment_config("experiment=demo", "pool.size=77").pool.size == 77
 
 
 def test_presets_start_with_their_package_header():
@@ -241,3 +242,11 @@ def test_a_plugin_of_an_installed_package_is_loaded(tmp_path, monkeypatch):
         assert sys.modules["their_selectors"].LOADED
     finally:
         sys.modules.pop("their_selectors", None)
+
+
+def test_a_renamed_key_keeps_its_identity_and_its_old_name_is_refused(experiment_config):
+    assert identity_of(experiment_config("pool.size=40").pool)["num_samples"] == 40
+    assert "size" not in identity_of(experiment_config().pool)
+    with pytest.raises(ValueError, match=r"pool\.num_samples=40: the key is now pool\.size"):
+        conf.refuse_renamed(["task=micro/numbers", "pool.num_samples=40"])
+    conf.refuse_renamed(["pool.size=40", "budget.num_samples=7"])

@@ -70,7 +70,7 @@ def test_planted_copies_in_the_microworld_are_all_found_and_chance_is_counted_ap
         dataclasses.replace(row, id=f"planted-{row.id}", instruction="In other words?", options=(), gold=None)
         for row in (*task.validation[:10], *task.test[:15])
     ]
-    pool = Listed([*read_pool(num_samples=6000, surface_overlap=0.5, seed=0), *planted])
+    pool = Listed([*read_pool(size=6000, surface_overlap=0.5, seed=0), *planted])
     leaks = audit(pool, task.test, task.validation)
     copies = {leak.pool_id for leak in leaks if leak.kind == "picture"}
     chance = [leak for leak in leaks if leak.kind == "equal scene"]
@@ -256,8 +256,8 @@ def test_a_budget_above_what_is_left_is_an_error_before_anything_is_asked(tmp_pa
 def test_leaks_that_the_pool_plants_are_all_found_and_none_besides():
     """Scenes that are equal by chance are counted apart: 31 of the default 50,000 for this target and its default seed."""
     task = read_task(target="surfaces", num_val_samples=30, num_test_samples=30, seed=2)
-    clean = read_pool(num_samples=400, surface_overlap=0.5, seed=0)
-    how = {"num_samples": 400, "surface_overlap": 0.5, "seed": 0}
+    clean = read_pool(size=400, surface_overlap=0.5, seed=0)
+    how = {"size": 400, "surface_overlap": 0.5, "seed": 0}
     pool = read_pool(**how, planted_leaks=25, planted_target="surfaces", planted_seed=2)
     assert len(pool) == 425 and list(pool)[:400] == list(clean) and pool.digest != clean.digest
     assert read_pool(**how, planted_target="surfaces", planted_seed=2).digest == clean.digest
@@ -267,9 +267,9 @@ def test_leaks_that_the_pool_plants_are_all_found_and_none_besides():
 
 
 def test_leaks_are_planted_for_the_task_at_hand(experiment_config, tmp_path):
-    small = ("pool.num_samples=30", "task.num_val_samples=4", "task.num_test_samples=4", "budget=custom")
+    small = ("pool.size=30", "task.num_val_samples=4", "task.num_test_samples=4", "budget=custom")
     options = (*small, "budget.num_samples=30", "pool.planted_leaks=6", f"paths.store={tmp_path}/store")
     cell = open_experiment(experiment_config("task=micro/frames", "task.seed=5", *options))
     assert len(cell.pool) == 36 and len(left(cell)) == 30
     with pytest.raises(ValueError, match=r"pool\.planted_leaks is 6 of pool\.planted_target None"):
-        read_pool(num_samples=9, surface_overlap=0.5, seed=0, planted_leaks=6)
+        read_pool(size=9, surface_overlap=0.5, seed=0, planted_leaks=6)

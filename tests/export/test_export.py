@@ -28,7 +28,7 @@ from delamo.runs.read import Run, finished_runs
 from delamo.store import read_rows
 
 SMALL = (
-    *("selector=random", "budget=custom", "budget.num_samples=6", "pool.num_samples=40", "task=micro/objects"),
+    *("selector=random", "budget=custom", "budget.num_samples=6", "pool.size=40", "task=micro/objects"),
     *("task.num_val_samples=2", "task.num_test_samples=4", "student.max_new_tokens=8", "student.device=cpu"),
 )
 

@@ -106,7 +106,7 @@ def test_a_cell_reports_both_accuracies(dev, experiment_config, tmp_path):
         "task.num_val_samples=1",
         f"task.num_test_samples={NUM_ITEMS}",
         "selector=none",
-        "pool.num_samples=50",
+        "pool.size=50",
         "budget.num_samples=5",
         "student.max_new_tokens=24",
         "student.device=cpu",

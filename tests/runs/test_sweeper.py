@@ -72,10 +72,10 @@ def test_what_no_grid_names_goes_to_every_cell():
 
 
 def test_fast_sets_what_the_preset_says_and_the_command_line_wins():
-    fast = {"task": "a", "pool.num_samples": 10}
+    fast = {"task": "a", "pool.size": 10}
     assert cells("selector=none", fast=fast) == cells("selector=none")
-    assert cells("fast=true", "selector=none", fast=fast) == ["task=a selector=none pool.num_samples=10 fast=True"]
-    assert "pool.num_samples=7" in cells("fast=true", "pool.num_samples=7", fast=fast)[0]
+    assert cells("fast=true", "selector=none", fast=fast) == ["task=a selector=none pool.size=10 fast=True"]
+    assert "pool.size=7" in cells("fast=true", "pool.size=7", fast=fast)[0]
 
 
 def test_without_grids_the_command_line_is_the_grid():
@@ -141,7 +141,7 @@ def test_where_every_cell_is_busy_one_is_waited_for_and_the_others_are_tried_bef
         tries.append(index)
         if _waits.get():
             waited.append(index)
-        elif len(tries) <= 3 or index == 0 and len(tries) == 5:
+        elif len(tries) <= 3 or (index == 0 and len(tries) == 5):
             return JobReturn(status=JobStatus.FAILED, _return_value=BusyError("a stage"))
         return JobReturn(status=JobStatus.COMPLETED)
 
@@ -193,11 +193,12 @@ def test_a_stopped_sweep_says_how_to_go_on(stop, capsys, monkeypatch):
     assert "finished cells and stages are kept" in error and "  delamo run -m task=a,b 'task.root=my data'" in error
 
 
-SMALL = ("task=micro/numbers", "task.num_val_samples=8", "task.num_test_samples=8", "pool.num_samples=50")
+SMALL = ("task=micro/numbers", "task.num_val_samples=8", "task.num_test_samples=8", "pool.size=50")
 
 
 def sweep(folder: Path, *overrides: str) -> subprocess.Popen[str]:
-    program = "import signal, sys; from delamo.cli.app import main; signal.signal(signal.SIGINT, signal.default_int_handler); main()"
+    handler = "signal.signal(signal.SIGINT, signal.default_int_handler)"
+    program = f"import signal; from delamo.cli.app import main; {handler}; main()"
     return subprocess.Popen(
         [sys.executable, "-c", program, "run", "-m", *SMALL, *overrides],
         cwd=folder,
@@ -239,7 +240,7 @@ def test_cells_of_a_sweep_read_their_data_once(experiment_config):
         first, second = open_experiment(one), open_experiment(other)
         assert first.pool is second.pool and first.task is second.task
         assert first.samples_digests is second.samples_digests and first.samples_digests == apart
-        larger = read_pool(experiment_config(*SMALL, "pool.num_samples=60").pool)
+        larger = read_pool(experiment_config(*SMALL, "pool.size=60").pool)
         assert len(larger) == 60
         assert read_pool(one.pool) is not first.pool  # one pool at a time: it may be a million rows
     assert open_experiment(one).pool is not open_experiment(one).pool

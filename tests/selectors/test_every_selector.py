@@ -47,7 +47,7 @@ def selection(models, tmp_path_factory, experiment_config):
     @cache
     def run(selector: str, *more: str):
         options = [f"student.path={models}/student", f"paths.store={store}", f"selector={selector}"]
-        options += [f"pool.num_samples={POOL}", f"pool.planted_leaks={LEAKS}", "task.num_val_samples=6"]
+        options += [f"pool.size={POOL}", f"pool.planted_leaks={LEAKS}", "task.num_val_samples=6"]
         options += ["task.num_test_samples=4", "budget=custom", f"budget.num_samples={SAMPLES}", SURFACES]
         if selector == "superfiltering":
             options.append(f"selector.scorer={models}/scorer")

@@ -17,7 +17,7 @@ from delamo.runs.read import finished_runs
 from delamo.store import file_digest, read_rows
 
 TEXT = (Path(__file__).parents[2] / "docs" / "own_selector.md").read_text(encoding="utf-8")
-SMALL = ("pool.num_samples=60", "task.num_val_samples=4", "task.num_test_samples=4", "budget.num_samples=9")
+SMALL = ("pool.size=60", "task.num_val_samples=4", "task.num_test_samples=4", "budget.num_samples=9")
 FAST = (*SMALL, "student.max_new_tokens=8", "student.device=cpu", "tuning.epochs=1")
 
 

@@ -21,3 +21,11 @@ def experiment_config(*overrides: str) -> ExperimentConfig:
 def node(group: str, choice: str, **changes: Any) -> Any:
     """Return one group's choice with the values of its YAML file, and some fields changed."""
     return dataclasses.replace(getattr(experiment_config(f"{group}={choice}"), group), **changes)
+
+
+def column_map(**names: Any) -> Any:
+    """A map of columns in which what is not named is null."""
+    from delamo.data.readers.hf_rows import ColumnsConfig
+
+    unset = {field.name: None for field in dataclasses.fields(ColumnsConfig)} | {"option_columns": ()}
+    return ColumnsConfig(**unset | names)

@@ -27,7 +27,7 @@ from delamo.tracking.wandb_runs import curve_key, open_run
 
 CANARY = "0123456789abcdef0123456789abcdef01234567"
 SMALL = (
-    "pool.num_samples=40",
+    "pool.size=40",
     "budget=custom",
     "budget.num_samples=4",
     "task.num_val_samples=2",

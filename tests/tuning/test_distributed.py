@@ -18,7 +18,8 @@ from support.tiny_models import save_tiny_llava
 
 from delamo.records import Sample, to_dict
 from delamo.tuning import distributed
-from delamo.tuning.batches import padding_share, plan_batches, share
+from delamo.tuning.batches import batches_of_rank, padding_fraction, plan_batches
+from delamo.tuning.config import Strategy
 from delamo.tuning.module import TunedStudent
 
 WATCHDOG_S = 120
@@ -48,7 +49,7 @@ from pathlib import Path
 from pytorch_lightning import Callback
 from delamo.records import Sample, from_dict
 from support.recipes import tune
-from delamo.tuning.fit import follow
+from delamo.tuning.fit import run_worker
 from delamo.tuning import checkpoints, distributed
 
 class Kill(Callback):
@@ -56,10 +57,10 @@ class Kill(Callback):
         if batch_idx == asked["kill_at"]:
             os.kill(os.getpid(), signal.SIGKILL)
 
-checkpoints.EVERY = 1
+checkpoints.EVERY_N_STEPS = 1
 asked = json.loads(Path(sys.argv[1]).read_text())
 if distributed.rank() > 0:
-    follow()
+    run_worker()
 else:
     try:
         samples = [from_dict(Sample, row) for row in asked["samples"]]
@@ -68,7 +69,7 @@ else:
             tune(asked["base"], samples, folder / "adapter", seed=3, checkpoints=folder / "checkpoints",
                  callbacks=[Kill()], **changes)
     finally:
-        distributed.dismiss()
+        distributed.stop_workers()
 """
 
 
@@ -125,7 +126,7 @@ def ask(folder, base, samples, jobs, kill_at=None):
 
 
 def test_two_processes_make_the_adapter_of_one_and_go_on_after_a_kill(base, samples, tmp_path):
-    """Text-only and pictured samples on different processes; the projector trained, with a kill -9 in mid-epoch, and not."""
+    """Samples with an image and without on different processes; the projector trained, with a kill -9, and frozen."""
     workers = {**RECIPE, "num_workers": 1}
     status, _ = ask(tmp_path, base, samples, {"trained": workers}, kill_at=2)
     assert status != 0 and list((tmp_path / "trained" / "checkpoints").glob("*.ckpt"))
@@ -151,7 +152,7 @@ def test_two_processes_make_the_adapter_of_one_and_go_on_after_a_kill(base, samp
 
 def test_a_sweep_under_torchrun_leaves_one_directory_for_each_cell(tmp_path):
     (tmp_path / "program.py").write_text("import sys; from delamo.cli.app import main; sys.argv[0] = 'delamo'; main()")
-    tiny = ["pool.num_samples=40", "task.num_val_samples=1", "task.num_test_samples=2", "student.max_new_tokens=4"]
+    tiny = ["pool.size=40", "task.num_val_samples=1", "task.num_test_samples=2", "student.max_new_tokens=4"]
     tuning = ["tuning.strategy=ddp", "tuning.batch_size=4", "tuning.micro_batch_size=2", "tuning.epochs=1"]
     sweep = ["-m", "selector=random", "seed=0,1", "budget=custom", "budget.num_samples=5"]
     process = torchrun(tmp_path / "program.py", "run", *sweep, *tiny, *tuning, cwd=tmp_path)
@@ -170,7 +171,7 @@ from pathlib import Path
 import torch
 from delamo.tuning import distributed
 
-distributed.join(float(sys.argv[2]), "cpu")
+distributed.init_process_group(float(sys.argv[2]), "cpu")
 torch.distributed.barrier()
 Path(sys.argv[1], str(distributed.rank())).touch()
 if distributed.rank() == 0:
@@ -205,31 +206,31 @@ def test_a_first_sigterm_ends_a_process_of_several(monkeypatch):
 def test_every_process_has_as_many_batches_and_none_is_lost():
     batches = plan_batches([3, 9, 4, 4, 7, 1, 2], batch_size=1, epochs=1, seed=0)
     for size in (1, 2, 3, 4):
-        parts = [share(batches, rank, size) for rank in range(size)]
+        parts = [batches_of_rank(batches, rank, size) for rank in range(size)]
         assert len({len(part) for part in parts}) == 1
         together = [part[step] for step in range(len(parts[0])) for part in parts]
         assert together[: len(batches)] == batches
 
 
 def test_padding_is_what_is_no_token():
-    assert padding_share([[0, 1], [2]], [10, 5, 7]) == pytest.approx(5 / 27)
+    assert padding_fraction([[0, 1], [2]], [10, 5, 7]) == pytest.approx(5 / 27)
     lengths = list(range(1, 257))
     grouped = plan_batches(lengths, batch_size=4, epochs=1, seed=0)
-    assert padding_share(grouped, lengths) < 0.05  # without grouping, about a third
+    assert padding_fraction(grouped, lengths) < 0.05  # without grouping, about a third
 
 
 def test_the_effective_batch_divides_into_processes():
     assert recipe(**RECIPE).accumulation(2) == 1
-    with pytest.raises(ValueError, match="tuning.batch_size is 2: choose a multiple of .* times 3 processes"):
+    with pytest.raises(ValueError, match=r"tuning.batch_size is 2: choose a multiple of .* times 3 processes"):
         recipe(**RECIPE).accumulation(3)
 
 
 def test_several_processes_without_torchrun_are_refused(monkeypatch):
-    with pytest.raises(ValueError, match="tuning.strategy is ddp, and this is one process: start it as torchrun"):
-        distributed.check_launch("ddp")
-    distributed.check_launch("auto", "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher")
+    with pytest.raises(ValueError, match=r"tuning.strategy is ddp, and this is one process: start it as torchrun"):
+        distributed.check_launch(Strategy.ddp)
+    distributed.check_launch(Strategy.auto, "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher")
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "2")
-    distributed.check_launch("ddp", "hydra._internal.core_plugins.basic_launcher.BasicLauncher")
+    distributed.check_launch(Strategy.ddp, "hydra._internal.core_plugins.basic_launcher.BasicLauncher")
     with pytest.raises(ValueError, match="JoblibLauncher: its processes would each believe to be the first of 2"):
-        distributed.check_launch("ddp", "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher")
+        distributed.check_launch(Strategy.ddp, "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher")

@@ -86,7 +86,10 @@ def test_the_adapter_loads_with_plain_peft_and_changes_the_model(base, samples, 
 
 def test_nothing_of_the_model_is_left_when_tuning_is_over(base, samples, tmp_path):
     """It is loaded next, and twice may not fit."""
-    alive = lambda: sum(type(thing) is LlavaForConditionalGeneration for thing in gc.get_objects())
+
+    def alive():
+        return sum(type(thing) is LlavaForConditionalGeneration for thing in gc.get_objects())
+
     gc.collect()
     before = alive()
     tune(base, samples[:4], tmp_path / "adapter", epochs=1)
@@ -113,7 +116,7 @@ def test_a_killed_run_goes_on_to_the_same_adapter(base, samples, tmp_path, monke
     """In mid-epoch and between two steps of the optimiser, dropout and all."""
     tune(base, samples, tmp_path / "whole", lora_dropout=0.1)
     again = {"lora_dropout": 0.1, "num_workers": num_workers, "checkpoints": tmp_path / "ckpt"}
-    monkeypatch.setattr(checkpoints, "EVERY", 1)
+    monkeypatch.setattr(checkpoints, "EVERY_N_STEPS", 1)
     with pytest.raises((KeyboardInterrupt, SystemExit)):
         tune(base, samples, tmp_path / "killed", callbacks=[Kill()], **again)
     assert list((tmp_path / "ckpt").glob("*.ckpt")) and not (tmp_path / "killed").exists()
@@ -129,8 +132,11 @@ def test_the_last_two_checkpoints_are_kept_and_the_older_one_serves_when_the_new
     """Over two kills: what a run was resumed from is not kept for good, nor saved again in the middle of a step."""
     tune(base, samples, tmp_path / "whole", lora_dropout=0.1, epochs=4)
     again = {"lora_dropout": 0.1, "epochs": 4, "checkpoints": tmp_path / "ckpt"}
-    monkeypatch.setattr(checkpoints, "EVERY", 1)
-    kept = lambda: sorted(path.stem for path in (tmp_path / "ckpt").iterdir())
+    monkeypatch.setattr(checkpoints, "EVERY_N_STEPS", 1)
+
+    def kept():
+        return sorted(path.stem for path in (tmp_path / "ckpt").iterdir())
+
     with pytest.raises((KeyboardInterrupt, SystemExit)):
         tune(base, samples, tmp_path / "killed", callbacks=[Kill(10)], **again)
     assert kept() == ["step=00000004", "step=00000005"]
@@ -153,13 +159,13 @@ def test_checkpoints_of_later_steps_are_of_a_run_that_was_given_up(tmp_path):
 def test_a_torn_checkpoint_falls_back_to_the_one_before(tmp_path):
     torch.save({"a": 1}, tmp_path / "step=00000001.ckpt")
     (tmp_path / "step=00000002.ckpt").write_bytes(b"torn")
-    with pytest.warns(UserWarning, match="00000002.ckpt cannot be read"):
+    with pytest.warns(UserWarning, match=r"00000002.ckpt cannot be read"):
         assert checkpoints.resume_point("auto", tmp_path).endswith("00000001.ckpt")
 
 
 @pytest.mark.parametrize("resume", ["must", "https://example.org/a.ckpt", "nowhere.ckpt"])
 def test_a_resume_point_that_is_not_there_is_an_error(resume, tmp_path):
-    with pytest.raises(ValueError, match="tuning.resume is"):
+    with pytest.raises(ValueError, match=r"tuning.resume is"):
         checkpoints.resume_point(resume, tmp_path)
 
 
@@ -197,7 +203,9 @@ def test_what_does_not_fit_is_counted_before_the_first_step(base, samples, tmp_p
 
 
 def test_a_selection_that_shrinks_for_its_length_is_said_aloud(base, samples, tmp_path, capsys):
-    _, lengths, _ = tuning.preflight(Collator(load_base(str(base), revision=None, dtype="float32")[1]), samples, 1e9)
+    _, lengths, _ = tuning.check_samples(
+        Collator(load_base(str(base), revision=None, dtype="float32")[1]), samples, 1e9
+    )
     most = sorted(lengths)[-2] - 1
     assert sum(length > most for length in lengths) / len(samples) > 0.1
     result = tune(base, samples, tmp_path / "few", epochs=1, max_length=most)
@@ -262,7 +270,7 @@ def test_full_tuning_trains_all_but_the_vision_tower_and_loads_by_the_same_path(
     assert all(torch.equal(tuned[name], value) for name, value in stored.items())
     tune(base, samples, tmp_path / "second", epochs=1, start_from=tmp_path / "first", **full)
     assert not same(stored, load_file(tmp_path / "second" / "trained.safetensors"))
-    with pytest.raises(ValueError, match="tuning.method is lora, and .*first was made by another"):
+    with pytest.raises(ValueError, match=r"tuning.method is lora, and .*first was made by another"):
         tune(base, samples, tmp_path / "third", start_from=tmp_path / "first")
 
 
@@ -332,5 +340,5 @@ def test_a_large_picture_is_made_smaller_where_there_is_a_cap(tmp_path):
 
 
 def test_a_folder_without_an_adapter_is_named(tmp_path):
-    with pytest.raises(ValueError, match="adapter_config.json is missing"):
+    with pytest.raises(ValueError, match=r"adapter_config.json is missing"):
         check_adapter(tmp_path)

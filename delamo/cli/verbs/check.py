@@ -14,8 +14,8 @@ from omegaconf import MISSING, DictConfig
 from delamo.cli.echo import show
 from delamo.cli.errors import plain_errors
 from delamo.config.compose import read_verb
-from delamo.config.data import PoolConfig, TaskConfig
 from delamo.config.registry import register
+from delamo.data import PoolConfig, TaskConfig
 from delamo.experiment import config as _experiment_schemas  # noqa: F401 -- registers the groups' schemas
 from delamo.models.students.config import StudentConfig
 from delamo.tuning.config import TuningConfig

@@ -39,7 +39,7 @@ def main(config: DictConfig) -> None:
         _check_mode(experiment)
         check_ablation(HydraConfig.get().runtime.choices)
         refuse_keys(flatten(as_dict(experiment)))
-        distributed.check_launch(experiment.tuning.strategy.value, _launcher())
+        distributed.check_launch(experiment.tuning.strategy, _launcher())
         from delamo.pipeline import run_experiment  # after the checks: it imports model libraries
 
         print(run_experiment(experiment))
@@ -57,15 +57,15 @@ def session(arguments: list[str]) -> Iterator[list[str] | None]:
     """
     refuse_keys_in_config_files(arguments)
     if distributed.rank() > 0:
-        from delamo.tuning.fit import follow
+        from delamo.tuning.fit import run_worker
 
-        follow()
+        run_worker()
         yield None
         return
     try:
         yield arguments
     finally:
-        distributed.dismiss()
+        distributed.stop_workers()
 
 
 def refuse_keys_in_config_files(arguments: list[str]) -> None:

@@ -93,7 +93,7 @@ def test_a_vocabulary_that_begins_a_text_with_a_blank_learns_the_reply(llava_1_5
 
 def test_where_no_token_crosses_the_border_the_reply_is_what_it_is_alone():
     processor = tiny_processor()
-    for sample in read_pool(num_samples=30, surface_overlap=0.5, seed=0):
+    for sample in read_pool(size=30, surface_overlap=0.5, seed=0):
         _, reply = example_texts(processor, sample.instruction, sample.answer, has_image=True)
         tokens = processor.tokenizer(reply, add_special_tokens=False).input_ids
         assert learned(processor, sample) == [processor.tokenizer.convert_ids_to_tokens(tokens)]

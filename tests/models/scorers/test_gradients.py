@@ -1,4 +1,7 @@
-"""Gradients of single samples, on a tiny LLaVA: equal to autograd's, moved by Adam as torch moves, projected without bias, the same in every batch."""
+"""Gradients of single samples, on a tiny LLaVA.
+
+They are autograd's, Adam moves them as torch does, the projection has no bias, and a batch changes nothing.
+"""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -26,7 +29,7 @@ from delamo.retrieval.rows import SampleVectors
 from delamo.selectors import less
 from delamo.stages.gradients import WarmUp
 from delamo.tuning.fit import fit
-from delamo.tuning.optimizer_state import SaveOptimizerState, checkpoints, epoch_ends
+from delamo.tuning.optimizer_state import SaveOptimizerState, checkpoint_folders, epoch_ends
 
 DIM = 256
 
@@ -61,7 +64,7 @@ def warm(base, samples, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def gradients(base, warm):
-    return SampleGradients(Student.load(str(base)), checkpoints(warm), projection_dim=DIM, seed=0)
+    return SampleGradients(Student.load(str(base)), checkpoint_folders(warm), projection_dim=DIM, seed=0)
 
 
 def rows_of(gradients, samples, *, adam=True, batch_size=4):
@@ -119,7 +122,7 @@ def test_adams_direction_is_where_torchs_adam_goes():
 
 
 def test_the_warm_up_keeps_an_adapter_and_adams_state_after_each_epoch(warm, samples):
-    first, last = (Moments.load(folder) for folder in checkpoints(warm))
+    first, last = (Moments.load(folder) for folder in checkpoint_folders(warm))
     assert (first.step, last.step) == (3, 6)
     assert first.learning_rate > last.learning_rate > 0  # means over the epochs of a falling rate
     assert any(not torch.equal(first.weights[name], last.weights[name]) for name in first.weights)
@@ -152,7 +155,7 @@ def test_the_seed_decides_the_projection_and_nothing_else_does():
     alone = Projection({"a": 50}, 8, 1)([("a", rows)], 2)
     assert torch.equal(alone, Projection({"b": 9, "a": 50}, 8, 1)([("a", rows)], 2))
     assert not torch.equal(alone, Projection({"a": 50}, 8, 2)([("a", rows)], 2))
-    with pytest.raises(ValueError, match="selector.projection_dim is 0"):
+    with pytest.raises(ValueError, match=r"selector.projection_dim is 0"):
         Projection({"a": 50}, 0, 1)
 
 
@@ -169,7 +172,7 @@ def test_rows_are_of_length_one_and_do_not_depend_on_their_batch(gradients, samp
 
 
 def test_the_parts_of_a_row_weigh_as_the_learning_rates(gradients, warm, samples):
-    rates = [Moments.load(folder).learning_rate for folder in checkpoints(warm)]
+    rates = [Moments.load(folder).learning_rate for folder in checkpoint_folders(warm)]
     lengths = np.linalg.norm(rows_of(gradients, samples[:3]).reshape(3, 2, DIM), axis=2)
     np.testing.assert_allclose(lengths**2, np.tile(np.array(rates) / sum(rates), (3, 1)), rtol=1e-4)
 
@@ -226,7 +229,7 @@ def test_a_subtask_counts_by_its_mean_and_the_best_subtask_wins():
 
 
 CELL = (
-    *("selector=less", "pool.num_samples=40", "task.num_val_samples=3", "task.num_test_samples=2", "budget=custom"),
+    *("selector=less", "pool.size=40", "task.num_val_samples=3", "task.num_test_samples=2", "budget=custom"),
     *("budget.num_samples=5", "selector.warmup_share=0.2", "selector.warmup_epochs=1", "selector.projection_dim=64"),
     *("audit=none", "student.device=cpu", "tuning.precision=fp32"),
 )
@@ -294,6 +297,6 @@ def test_a_sample_that_overlaps_the_task_is_left_out_of_the_warm_up(opened):
 
 
 def test_a_share_that_is_none_is_refused(opened):
-    with pytest.raises(ValueError, match="selector.warmup_share is 1.5: choose a part of the pool"):
+    with pytest.raises(ValueError, match=r"selector.warmup_share is 1.5: choose a part of the pool"):
         experiment = opened("selector.warmup_share=1.5")
         WarmUp(experiment, experiment.pool).draw()

@@ -232,7 +232,7 @@ def test_the_served_teacher_names_what_the_loaded_one_names(micro, tmp_path, con
     from delamo.experiment.experiment import read_pool
     from delamo.stages.skills import annotate_pool
 
-    samples = list(read_pool(experiment_config("pool.num_samples=6").pool))
+    samples = list(read_pool(experiment_config("pool.size=6").pool))
     with ModelServer(micro.model, micro.tokenizer) as server:
         given = config(
             "teacher.model=openai/micro",
