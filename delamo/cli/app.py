@@ -62,6 +62,14 @@ def usage() -> str:
     return "\n".join([*lines, "", TAIL])
 
 
+def _help(verb: str) -> str:
+    if verb == "run":
+        from delamo.cli.experiment_help import describe
+
+        return describe()
+    return f"{docstring(verb)}\n"
+
+
 class Delamo(click.Group):
     """A group whose commands are the verbs, each imported when it is called and given its arguments unparsed."""
 
@@ -170,13 +178,14 @@ def session(name: str, arguments: list[str]) -> Iterator[tuple[ModuleType | None
             _complete(request)
             yield None, None
             return
+    if any(flag in arguments for flag in HELP_FLAGS):
+        show(_help(name), end="")
+        yield None, None
+        return
     refuse_keys_in_arguments(arguments)
     refuse_renamed(arguments)
     verb = import_module(f"delamo.cli.verbs.{name}")
-    if any(flag in arguments for flag in HELP_FLAGS):
-        show(verb.describe() if hasattr(verb, "describe") else f"{docstring(name)}\n", end="")
-        yield verb, None
-    elif hasattr(verb, "session"):
+    if hasattr(verb, "session"):
         with verb.session(arguments) as rest:
             yield verb, rest
     else:

@@ -4,6 +4,5 @@ A verb is a module here, a YAML file in `conf/` if Hydra composes its config, an
 The module's docstring is its help: the first line shows the call, the second paragraph is the summary. The module holds
 
 - `main`, which takes the composed config where there is a `CONFIG_NAME`, else the list of arguments,
-- optionally `session`, a context manager around `main` that receives the arguments and yields those for Hydra,
-- optionally `describe`, which returns a longer help.
+- optionally `session`, a context manager around `main` that receives the arguments and yields those for Hydra.
 """
