@@ -205,8 +205,7 @@ def tokens(
     from delamo.models.hf.loading import quiet
     from delamo.models.hf.token_counts import TokenCounter
 
-    prompt, max_image_pixels = config.prompt.value, config.max_image_pixels
-    counter = TokenCounter.load(config.path, revision=config.revision, prompt=prompt, max_image_pixels=max_image_pixels)
+    counter = TokenCounter.load(config)
     room = min(counter.limit, most or counter.limit) if answers else counter.limit - config.max_new_tokens
     lengths: list[int] = []
     bad: list[Quarantined] = []

@@ -25,7 +25,7 @@ from delamo.config import conf
         ("/usr/bin/delamo plan  scale=paper experiment=table12", ["experiment=table12"]),
         ("delamo run -m seed=0,1 selector=random,le", ["selector=random,less", "selector=random,less_7b"]),
         ("delamo run pool=llava_json pool.a", ["pool.annotation="]),
-        ("delamo run scale=paper pool.siz", []),
+        ("delamo run scale=paper pool.si", []),
         ("delamo run pool.si", ["pool.size="]),
         ("delamo run pool.size=", ["pool.size=50000"]),
         ("delamo run fast=", ["fast=false"]),
