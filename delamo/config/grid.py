@@ -61,7 +61,8 @@ class GridComposer:
 
     def _is_as_hydra_has_it(self, cell: Sequence[str]) -> bool:
         try:
-            return self._put_together(self._split(cell)) == self.load(list(cell))
+            parts = self._split(cell)
+            return parts is not None and self._put_together(parts) == self.load(list(cell))
         except (HydraException, OmegaConfBaseException):
             return False  # a cell that does not compose says nothing about the others
 

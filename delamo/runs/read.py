@@ -168,10 +168,9 @@ def collect(root: Path) -> Collected:
     """
     if not root.is_dir():
         raise FileNotFoundError(f"runs is {root}: no such folder; `delamo run` makes one, or say runs=DIR")
-    runs, unfinished = [], []
-    for path in _run_folders(root):
-        found = read_run(path)
-        (runs if isinstance(found, Run) else unfinished).append(found)
+    folders = [read_run(path) for path in _run_folders(root)]
+    runs = [folder for folder in folders if isinstance(folder, Run)]
+    unfinished = [folder for folder in folders if isinstance(folder, Unfinished)]
     return Collected(root, sorted(runs, key=_order), unfinished)
 
 
