@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from delamo.experiment.config import ExperimentConfig
     from delamo.models.parsing import Reading
-    from delamo.reports.comparison import Results
+    from delamo.reports.comparison import Comparison
     from delamo.runs.read import Run as FinishedRun
 
 R = TypeVar("R", bound="DataclassInstance")
@@ -272,31 +272,31 @@ class Report:
 
     def text(self, format: str = "markdown") -> str:
         """Return the report as `markdown`, `html`, `json`, `csv` or `latex`."""
-        from delamo.reports.output import write
+        from delamo.paper.report import report
 
-        return write(self._runs, format, self._reference, table=self._table, against=self._against)
+        return report(self._runs, format, self._reference, table=self._table, against=self._against)
 
     def save(self, file: str | Path, format: str | None = None) -> Path:
         """Write the report; the format follows from the file's ending unless it is given."""
-        from delamo.reports.output import write
+        from delamo.paper.report import report
 
         endings = {".md": "markdown", ".html": "html", ".json": "json", ".csv": "csv", ".tex": "latex"}
         chosen = format or endings.get(Path(file).suffix, "markdown")
-        write(self._runs, chosen, self._reference, table=self._table, against=self._against, out=Path(file))
+        report(self._runs, chosen, self._reference, table=self._table, against=self._against, out=Path(file))
         return Path(file)
 
     @cached_property
-    def results(self) -> Results:
+    def results(self) -> Comparison:
         """The numbers behind the tables, by budget, target and method."""
-        from delamo.reports.comparison import arrange
+        from delamo.reports.comparison import compare_runs
         from delamo.runs.read import finished_runs
 
-        return arrange(finished_runs(self._runs), self._reference)
+        return compare_runs(finished_runs(self._runs), self._reference)
 
     @property
     def verdicts(self) -> dict[str, list[str]]:
         """What the report concludes, one sentence for each comparison, by budget and student."""
-        from delamo.reports.tables import verdicts
+        from delamo.reports.sections.verdicts import verdicts
 
         return {f"{budget.budget}, student {budget.student}": verdicts(budget) for budget in self.results.budgets}
 

@@ -10,16 +10,20 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from dataclasses import replace
 
+import delamo
 from delamo.data.readers.micro import read_task
+from delamo.models.students.answers import ask
 from delamo.models.students.local import Student
 from delamo.records import Answer, Sample
-from delamo.stages.answers import collect_answers
+
+CONFIG = delamo.compose("student=micro").student
 
 
 def timed(student: Student, samples: list[Sample], batch_size: int) -> tuple[list[Answer], float]:
     start = time.perf_counter()
-    answers, _ = collect_answers(student, samples, max_new_tokens=160, batch_size=batch_size)
+    answers, _ = ask(student, samples, replace(CONFIG, batch_size=batch_size), stage="answers", seed=0)
     return answers, time.perf_counter() - start
 
 
@@ -29,7 +33,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=64)
     args = parser.parse_args()
 
-    student = Student.load("package:micro_student")
+    student = Student.load(CONFIG)
     samples = list(read_task(target="objects", num_val_samples=args.samples, num_test_samples=1, seed=0).validation)
     timed(student, samples[:8], args.batch_size)
     batched, batched_s = timed(student, samples, args.batch_size)

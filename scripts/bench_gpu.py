@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from delamo.tuning.recipe import Recipe
 from gpu_shapes import NUM_WORDS, SHAPES, Counts, Lengths, count, flops
 from PIL import Image
 
@@ -35,7 +36,6 @@ from delamo.models.students.local import Student
 from delamo.records import Sample
 from delamo.tuning import fit as tuning
 from delamo.tuning.job import Job
-from delamo.tuning.recipe import Recipe
 from delamo.tuning.trainable import make_trainable
 
 PEAKS = {"H200": 989.4e12, "H100 80GB HBM3": 989.4e12, "GH200": 989.4e12, "A100": 312e12, "L40S": 362.05e12}
@@ -116,7 +116,7 @@ def measure(stand: Stand, left: Any) -> dict[str, Any]:
 
 def lengths_of(stand: Stand, sample: Sample) -> Lengths:
     """A sample's tokens, as the collator makes them."""
-    batch = Collator(stand.processor)([sample])
+    batch = Collator(stand.processor, None)([sample])
     picture = int((batch["input_ids"] == stand.config.image_token_id).sum())
     grid, vision = batch.get("image_grid_thw"), stand.config.vision_config
     patches = int(grid.prod()) if grid is not None else (vision.image_size // vision.patch_size) ** 2 + 1
@@ -126,8 +126,8 @@ def lengths_of(stand: Stand, sample: Sample) -> Lengths:
 def answers(stand: Stand) -> dict[str, Any]:
     """Replies a second in batches, and one at a time on some of the same samples."""
     args = stand.args
-    student = Student(stand.build(), stand.processor, "bench", "paper")
-    options = {"max_new_tokens": args.max_new_tokens}
+    student = Student(stand.build(), stand.processor, "bench", "paper", max_image_pixels=None)
+    options = {"max_new_tokens": args.max_new_tokens, "temperature": 0.0, "seed": 0}
     seconds = {}
     for name, size, number in (("batched", args.batch_size, args.answers), ("single", 1, args.single)):
         student.generate(stand.samples[: min(size, 2)], batch_size=size, **options)  # warm-up
@@ -215,7 +215,7 @@ def train_theirs(stand: Stand, lengths: Sequence[Lengths]) -> dict[str, Any]:
         model=model,
         args=arguments,
         train_dataset=stand.samples,
-        data_collator=Collator(stand.processor),
+        data_collator=Collator(stand.processor, None),
         callbacks=[Clock()],
     )
     loss = trainer.train().training_loss
@@ -360,7 +360,7 @@ def main() -> None:
             place = Path(folder)
             config = SHAPES[name](place, tiny=args.tiny)
             samples = make_samples(place, args.train_samples, args.tiny)
-            stand = Stand(args, name, config, load_processor(str(place)), samples, place, device)
+            stand = Stand(args, name, config, load_processor(str(place), revision=None), samples, place, device)
             found = measure(stand, lambda: time.perf_counter() - started < args.limit_s)
         result["shapes"][name] = found
         print(f"{name}: {json.dumps(found)}", flush=True)

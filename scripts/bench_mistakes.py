@@ -11,6 +11,7 @@ import argparse
 import json
 import time
 
+import delamo
 from delamo.data.microworld.examples import example_at
 from delamo.data.readers.micro import read_pool
 from delamo.mistakes.steps import split_steps
@@ -44,7 +45,7 @@ def main() -> None:
     parser.add_argument("--rationales", type=int, default=100)
     args = parser.parse_args()
 
-    teacher, asked = LocalTeacher.load("package:micro_teacher"), rationales(args.rationales)
+    teacher, asked = LocalTeacher.load(delamo.compose("teacher=micro").teacher), rationales(args.rationales)
     timed(teacher, asked[:4], shared=True)
     timed(teacher, asked[:4], shared=False)
     one, shared_s = timed(teacher, asked, shared=True)

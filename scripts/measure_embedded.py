@@ -8,29 +8,33 @@ from __future__ import annotations
 import argparse
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import delamo
 from delamo.data.microworld import truth
 from delamo.data.microworld.catalogue import TARGETS
 from delamo.data.microworld.examples import example_at
 from delamo.data.readers.micro import read_pool, read_task
 from delamo.metrics.planted import missing_skills
 from delamo.models import prompts
-from delamo.models.students.local import Student, resolve
+from delamo.models.hf.loading import resolve
+from delamo.models.students.answers import ask
+from delamo.models.students.local import Student
 from delamo.models.teachers.local import LocalTeacher
 from delamo.records import LETTERS
-from delamo.stages.answers import collect_answers
 from delamo.stages.skills import annotate_pool
 
 
 def student_table(path: str, num_samples: int) -> list[str]:
     """Accuracy by the first missing skill that a question needs, or by the first skill where none is missing."""
-    student, missing = Student.load(path), missing_skills(Path(resolve(path))) or frozenset()
+    config = replace(delamo.compose("student=micro").student, path=path, batch_size=128)
+    student, missing = Student.load(config), missing_skills(Path(resolve(path))) or frozenset()
     right: dict[str, list[bool]] = defaultdict(list)
     chance: dict[str, list[float]] = defaultdict(list)
     for target in TARGETS:
         samples = read_task(target=target, num_val_samples=1, num_test_samples=num_samples, seed=1).test
-        answers, _ = collect_answers(student, samples, max_new_tokens=160, batch_size=128)
+        answers, _ = ask(student, samples, config, stage="answers", seed=0)
         for sample, answer in zip(samples, answers, strict=True):
             needed = truth.skills_of(sample.image or "")
             skill = next((name for name in needed if name in missing), needed[0])
@@ -45,7 +49,7 @@ def student_table(path: str, num_samples: int) -> list[str]:
 
 def teacher_table(path: str, num_samples: int) -> list[str]:
     """Exact annotations of pool samples, and how often the option that a finished true rationale speaks for comes first."""
-    teacher = LocalTeacher.load(path)
+    teacher = LocalTeacher.load(replace(delamo.compose("teacher=micro").teacher, path=path))
     samples = list(read_pool(size=num_samples, surface_overlap=0.5, seed=1))
     rows, bad = annotate_pool(samples, teacher, max_new_tokens=32)
     locators = {sample.id: sample.image or "" for sample in samples}

@@ -204,8 +204,7 @@ def tokens(
     from delamo.models.hf.loading import quiet
     from delamo.models.hf.token_counts import TokenCounter
 
-    how = {"prompt": config.prompt.value, "max_image_pixels": config.max_image_pixels}
-    counter = TokenCounter.load(config.path, revision=config.revision, **how)
+    counter = TokenCounter.load(config)
     room = min(counter.limit, most or counter.limit) if answers else counter.limit - config.max_new_tokens
     lengths: list[int] = []
     bad: list[Quarantined] = []

@@ -31,7 +31,7 @@ def conf_dir() -> Path:
     )
 
 
-RENAMED = {"pool.num_samples": "pool.size"}
+RENAMED = {"pool.num_samples": "pool.size", "teacher.num_samples": "teacher.num_draws"}
 """Keys that once had another name: runs from then are read by it, and the command line is told."""
 
 

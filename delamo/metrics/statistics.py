@@ -56,7 +56,7 @@ class PairedCounts:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class PairedComparison:
     """A method against another over the same test items; each may have several runs."""
 
     n: int
@@ -200,11 +200,11 @@ def bootstrap_difference(
     return Interval(float(low), float(high))
 
 
-def compare(first: Sequence[Outcomes], second: Sequence[Outcomes], *, rng: np.random.Generator) -> Comparison:
+def compare(first: Sequence[Outcomes], second: Sequence[Outcomes], *, rng: np.random.Generator) -> PairedComparison:
     """All that a table says of one method against another, over the items that all their runs have in common."""
     common = _common([*first, *second])
     means = [mean([mean([float(run[id]) for id in common]) for run in runs]) for runs in (first, second)]
-    return Comparison(
+    return PairedComparison(
         n=len(common),
         difference=means[0] - means[1],
         interval=bootstrap_difference(first, second, rng=rng),

@@ -81,8 +81,8 @@ def test_cfg_job_shows_the_composed_config_and_writes_nothing(tmp_path):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("+pool.num_sampels=3", "did you mean pool.size?"),
-        ("pool.num_sampels=3", "num_sampels"),
+        ("+pool.sice=3", "did you mean pool.size?"),
+        ("pool.sice=3", "sice"),
         ("colour=red", "colour"),
         ("task=micro/none", "Could not find 'task/micro/none'"),
         ("budget=custom", "budget.num_samples has no value"),

@@ -51,11 +51,11 @@ def main(config: DictConfig) -> None:
     """Print or write the report on the finished runs below a folder."""
     with plain_errors():
         request: ReportConfig = read_verb(config)
-        from delamo.reports.output import write
+        from delamo.paper.report import report
 
         out, plots = (Path(path) if path else None for path in (request.out, request.plots))
         layout = {"table": request.table, "against": request.against}
-        show(write(Path(request.runs), request.format, request.reference, **layout, out=out, plots=plots))
+        show(report(Path(request.runs), request.format, request.reference, **layout, out=out, plots=plots))
         if not isinstance(request.logger, NoLoggerConfig):
             from delamo.tracking.comparison import log_comparison
 

@@ -1,1 +1,1 @@
-"""What students and local teachers share of transformers: loading, processors, templates, batches, decoding, adapters."""
+"""Shared by students and local teachers of transformers: loading, processors, chat templates, batches, decoding, adapters."""

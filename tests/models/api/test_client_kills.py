@@ -1,5 +1,6 @@
 """Killed at random moments, again and again: no accepted reply is lost, and none but those on the wire is paid for twice."""
 
+import json
 import random
 import signal
 import subprocess
@@ -8,21 +9,26 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from delamo.models.api.requests import Reply, Request, Service
+from support.fake_service import service_named
+
+from delamo.models.api.requests import Completion, Request
 from delamo.models.api.transcripts import LOG, Transcripts
 
 CALLS, AT_ONCE, KILLS = 300, 8, 12
+SERVICE = service_named("m")
 AT_MOST = 24  # replies of a process that will be killed: so there is always something left for the next one
 WORKER = """
-import asyncio, sys
+import asyncio, json, sys
 from pathlib import Path
 from delamo.models.api.budget import Budget, Prices
-from delamo.models.api.client import Engine
+from delamo.models.api.client import ApiClient
+from delamo.models.api.limits import RateLimiter
 from delamo.models.api.requests import Request, Service
 from delamo.models.api.transcripts import Transcripts
 
 folder, bill = Path(sys.argv[1]), open(sys.argv[2], "a", buffering=1)
-calls, at_once, at_most = map(int, sys.argv[3:])
+calls, at_once, at_most = map(int, sys.argv[3:6])
+service = Service.from_dict(json.loads(sys.argv[6]))
 
 class Paid:
     sent = 0
@@ -34,16 +40,17 @@ class Paid:
         choice = {"finish_reason": "stop", "message": {"content": "reply to " + request.text}}
         return {"choices": [choice], "usage": {"prompt_tokens": 1, "completion_tokens": 1}}
 
-service, transcripts = Service(model="m"), Transcripts(folder)
-engine = Engine(service, transcripts, Paid(), Budget(Prices(1, 1), None, lambda: 0.0), concurrency=at_once)
+transcripts, budget = Transcripts(folder), Budget(Prices(1, 1), None, lambda: 0.0, tokens_per_image=0)
+options = {"concurrency": at_once, "max_attempts": 6}
+client = ApiClient(service, transcripts, Paid(), budget, RateLimiter(None, None), **options)
 print("open", flush=True)
-engine.ask([Request(text=str(i), max_tokens=9) for i in range(calls)], label="ask")
+client.ask([Request(text=str(i), max_tokens=9) for i in range(calls)], label="ask")
 """
 
 
 def start(tmp_path, at_most):
     """A process that asks for all replies, and waits for ever after `at_most` of them."""
-    arguments = [tmp_path / "t", tmp_path / "bill", CALLS, AT_ONCE, at_most]
+    arguments = [tmp_path / "t", tmp_path / "bill", CALLS, AT_ONCE, at_most, json.dumps(SERVICE.to_dict())]
     command = [sys.executable, "-c", WORKER, *map(str, arguments)]
     worker = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[3])
     assert worker.stdout.readline() == "open\n"
@@ -65,6 +72,6 @@ def test_kills_lose_nothing_and_cost_what_was_on_the_wire(tmp_path):
     transcripts = Transcripts(tmp_path / "t")
     assert transcripts.num_replies() == CALLS == len((tmp_path / "t" / LOG).read_bytes().splitlines())
     for i in range(CALLS):
-        reply = transcripts.get(Request(text=str(i), max_tokens=9).key(Service(model="m")))
-        assert isinstance(reply, Reply) and reply.text == f"reply to {i}"
+        completion = transcripts.get(Request(text=str(i), max_tokens=9).key(SERVICE))
+        assert isinstance(completion, Completion) and completion.text == f"reply to {i}"
     assert transcripts.paid == 2 * CALLS

@@ -1,4 +1,4 @@
-"""The report for other programs: JSON with everything in it, CSV with one line a method and target and one a run.
+"""Write the comparison for other programs: JSON with everything in it, CSV with one line a method and target and one a run.
 
 Shares are fractions of 1 here, unrounded; only the tables speak of percent.
 """
@@ -6,15 +6,16 @@ Shares are fractions of 1 here, unrounded; only the tables speak of percent.
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
-from delamo.reports.comparison import Budget, Method, Results, Target
-from delamo.reports.render.formats import csv_text
+from delamo.reports.comparison import Budget, Comparison, Method, Target
+from delamo.reports.render.formats import csv_records, json_text
 from delamo.runs.read import Run
 
 SCHEMA_VERSION = 2
+KEYS = {"retention": "kept", "detectable_effect": "detectable"}
+"""Fields that this version of the schema calls otherwise."""
 COLUMNS = (
     "student",
     "pool",
@@ -42,27 +43,26 @@ COLUMNS = (
 )
 
 
-def json_text(results: Results) -> str:
-    """The results as one JSON object; a run is named by its path, a missing number is null."""
-    plain = {"schema_version": SCHEMA_VERSION, **_plain(results)}
-    return json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False)
+def comparison_json(comparison: Comparison) -> str:
+    """Write the comparison as one JSON object; a run is named by its path, a missing number is null."""
+    return json_text({"schema_version": SCHEMA_VERSION, **_plain(comparison)})
 
 
-def csv_table(results: Results) -> str:
-    """`rows` as comma-separated values."""
-    return csv_text(COLUMNS, [[row.get(column) for column in COLUMNS] for row in rows(results)])
+def comparison_csv(comparison: Comparison) -> str:
+    """Write the rows of the comparison as comma-separated values."""
+    return csv_records(COLUMNS, rows(comparison))
 
 
-def rows(results: Results) -> list[dict[str, Any]]:
-    """One row for each method's mean over seeds (`seed` says `mean`, where there are several) and one for each run, by COLUMNS."""
-    found = []
-    for budget in results.budgets:
+def rows(comparison: Comparison) -> list[dict[str, Any]]:
+    """Build a row for each method's mean over seeds, whose `seed` is `mean`, where it has several, and one for each run."""
+    records = []
+    for budget in comparison.budgets:
         for target in budget.targets:
             for method in target.methods:
                 if len(method.runs) > 1:
-                    found.append(_mean_row(budget, target, method))
-                found += [_run_row(budget, target, method, index) for index in range(len(method.runs))]
-    return found
+                    records.append(_mean_row(budget, target, method))
+                records += [_run_row(budget, target, method, index) for index in range(len(method.runs))]
+    return records
 
 
 def _mean_row(budget: Budget, target: Target, method: Method) -> dict[str, Any]:
@@ -81,7 +81,7 @@ def _mean_row(budget: Budget, target: Target, method: Method) -> dict[str, Any]:
 
 
 def _run_row(budget: Budget, target: Target, method: Method, index: int) -> dict[str, Any]:
-    """A single run; the comparison with the reference stands with it only where it is the method's only run."""
+    """Build the row of a single run, with the comparison where it is the method's only run."""
     run = method.runs[index]
     test = run.metrics["test"]
     return {
@@ -141,4 +141,4 @@ def _plain(value: Any) -> Any:
 
 
 def _fields(value: Any) -> dict[str, Any]:
-    return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    return {KEYS.get(field.name, field.name): _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
