@@ -149,10 +149,11 @@ def as_dict(node: Any) -> dict[str, Any]:
 
 
 def _check_keys(node: DictConfig, prefix: str) -> None:
-    known = [f.name for f in dataclasses.fields(OmegaConf.get_type(node))]
-    for key in node:
+    schema: Any = OmegaConf.get_type(node)
+    known = [f.name for f in dataclasses.fields(schema)]
+    for key in map(str, node):
         if key not in known:
-            close = difflib.get_close_matches(str(key), known, n=1)
+            close = difflib.get_close_matches(key, known, n=1)
             hint = f"did you mean {prefix}{close[0]}?" if close else f"there are {', '.join(known)}"
             raise ConfigKeyError(f"{prefix}{key} is no config key: {hint}")
         if OmegaConf.is_interpolation(node, key):

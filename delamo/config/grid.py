@@ -60,7 +60,8 @@ class GridComposer:
 
     def _agrees_with_hydra(self, cell: Sequence[str]) -> bool:
         try:
-            return self._assemble(self._split(cell)) == self.load(list(cell))
+            parts = self._split(cell)
+            return parts is not None and self._assemble(parts) == self.load(list(cell))
         except (HydraException, OmegaConfBaseException):
             return False
 

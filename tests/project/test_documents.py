@@ -7,7 +7,6 @@ import importlib.util
 import json
 import re
 import shlex
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,10 +15,10 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
-from support.command import environment
 from support.toy_pool import ToyPool
 
 import delamo
+import delamo.data
 from delamo.cli.app import VERBS
 from delamo.config.compose import read_experiment, read_verb
 from delamo.config.conf import conf_dir
@@ -31,9 +30,9 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").r
 TEXTS = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in PAGES}
 WITHOUT_CONFIG = ("trace", "why", "doctor")
 CONFIGS = {"run": "config", "doctor": "config"}
-EXAMPLE = re.compile(r"N(AME)?\.yaml|longest|bench_gpu\.json")
+EXAMPLE = re.compile(r"N(AME)?\.yaml|longest|signs|bench_gpu\.json")
 """Paths that stand for a pattern, an example, or a file to come."""
-SMALL = ("pool.num_samples=100", "task.num_val_samples=6", "task.num_test_samples=4", "budget.num_samples=9")
+SMALL = ("pool.size=100", "task.num_val_samples=6", "task.num_test_samples=4", "budget.num_samples=9")
 FAST = (*SMALL, "student.max_new_tokens=80", "student.device=cpu", "tuning.epochs=1")
 
 
@@ -173,26 +172,23 @@ def test_the_selector_of_contributing_works(tmp_path):
     assert [row.id for row in chosen] == ["p03", "p07", "p11", "p02"]
 
 
+READER_IMPORTS = """
+from dataclasses import dataclass
+from omegaconf import MISSING
+from delamo.data import TASKS, Task, TaskConfig, add_task
+"""
+
+
+def test_the_reader_of_contributing_is_declared(tmp_path, monkeypatch):
+    monkeypatch.setattr(delamo.data, "TASKS", dict(delamo.data.TASKS))
+    signs = module_of(tmp_path / "contributed_reader.py", READER_IMPORTS + blocks("CONTRIBUTING.md")[1])
+    assert delamo.data.TASKS[signs.SignsTaskConfig] is signs.read_task
+
+
 def test_the_stage_of_contributing_works(tmp_path):
-    counting = module_of(tmp_path / "contributed_stage.py", STAGE_IMPORTS + blocks("CONTRIBUTING.md")[1])
+    counting = module_of(tmp_path / "contributed_stage.py", STAGE_IMPORTS + blocks("CONTRIBUTING.md")[2])
     rows = [Skill(val_id="v1", skill="count the circles", step=0)]
     skills = SimpleNamespace(stored=SimpleNamespace(rows=lambda cls, name: rows))
     counts: list[RowCounts] = []
     counting.CountWords(None, skills).compute(SimpleNamespace(path=tmp_path, finish=counts.append))
     assert json.loads((tmp_path / "counts.json").read_text()) == {"v1": 3} and counts[0].num_ok == 1
-
-
-def test_tab_completion_in_bash(tmp_path):
-    (function,) = blocks("docs/command_line.md", "bash")
-    (tmp_path / "delamo").write_text(
-        f"#!/bin/sh\nexec {sys.executable} -c "
-        '"import sys; from delamo.cli.app import main; sys.argv[0] = \'delamo\'; main()" "$@"\n'
-    )
-    (tmp_path / "delamo").chmod(0o755)
-    script = (
-        f'PATH="{tmp_path}:$PATH"\n{function}\nCOMP_LINE="delamo run student=mic"\n_delamo\necho "${{COMPREPLY[@]}}"'
-    )
-    done = subprocess.run(
-        ["bash", "-c", script], check=False, capture_output=True, text=True, env=environment(), cwd=tmp_path, timeout=60
-    )
-    assert done.stdout.split() == ["student=micro", "student=micro_early"], done.stderr
