@@ -1,4 +1,4 @@
-"""How many tokens a sample takes in a student, those of its image included; the processor is loaded, the weights are not."""
+"""Count the tokens of a sample in a student, its image's included; only the processor is loaded."""
 
 from __future__ import annotations
 
@@ -47,9 +47,7 @@ class TokenCounter:
 
     def of_prompt(self, sample: Sample) -> int:
         """Count a task's question and image as the student is asked. Raises SampleError or ImageError."""
-        text = prompt_text(
-            self.processor, prompts.question(self.prompt, sample), has_image=sample.image is not None
-        )
+        text = prompt_text(self.processor, prompts.question(self.prompt, sample), has_image=sample.image is not None)
         image = load_image(sample.image, self.max_image_pixels)
         try:
             encoded = self.processor(

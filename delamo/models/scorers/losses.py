@@ -83,7 +83,7 @@ def hidden_states(
 
 
 def question_text(sample: Sample) -> str:
-    """Return the user turn without any prompt's examples: a pool's instruction, or a task's question with its options."""
+    """Return the user turn without a prompt's examples: a pool's instruction, or a task's question with its options."""
     return prompts.question("micro", sample)
 
 

@@ -65,7 +65,12 @@ class OwnDevice(TorchFunctionMode):
 
 def test_rows_leave_layers_that_lie_on_several_devices():
     cache = DynamicCache()
-    cache.layers = [PreallocatedLayer(), PreallocatedLayer(), DynamicSlidingWindowLayer(4), PreallocatedLayer()]  # the last has seen nothing
+    cache.layers = [
+        PreallocatedLayer(),
+        PreallocatedLayer(),
+        DynamicSlidingWindowLayer(4),
+        PreallocatedLayer(),
+    ]  # the last has seen nothing
     for index, device in enumerate(["cpu", "meta", "meta"]):
         cache.update(*(state.to(device) for state in states(3, 5)), index)
     with OwnDevice():
