@@ -63,7 +63,7 @@ WEAKER = tuple(
 """Read only in a reply that has none of the phrases above."""
 BARE = re.compile(rf"{OPENERS}(?P<letter>[A-Z])[\s)\]}}>*\"'`”’$.:\\]*", re.IGNORECASE)
 """Row 6, garbled in print: the reply is the letter."""
-LABELLED = re.compile(r"\s*\((?P<letter>[A-Z])\)\s*\S.*", re.IGNORECASE)
+LABELED = re.compile(r"\s*\((?P<letter>[A-Z])\)\s*\S.*", re.IGNORECASE)
 """Vision-Flan: `(e) This image contains a sink`, one line, one bracketed letter."""
 MARKER = re.compile(r"\([A-Z]\)", re.IGNORECASE)
 LISTED = re.compile(r"\s*\**(?P<letter>[A-Z])\**[.)]\**\s+\S.*", re.IGNORECASE)
@@ -102,7 +102,7 @@ def _read_letter(text: str, num_options: int) -> Reading:
     if matches:
         last = max(matches, key=lambda match: (match.start("letter"), -match.start()))
         return Reading(_allowed(last["letter"], num_options), text[: last.start()].rstrip())
-    option = BARE.fullmatch(text) or _labelled(text.rstrip())
+    option = BARE.fullmatch(text) or _labeled(text.rstrip())
     if option is None:
         return Reading(None, text.rstrip())
     letter = _allowed(option["letter"], num_options)
@@ -113,9 +113,9 @@ def _matches(patterns: Sequence[re.Pattern[str]], text: str) -> list[re.Match[st
     return [match for pattern in patterns for match in pattern.finditer(text)]
 
 
-def _labelled(text: str) -> re.Match[str] | None:
+def _labeled(text: str) -> re.Match[str] | None:
     """Match a reply that is one option with its letter before it, not several."""
-    for option, marker in ((LABELLED, MARKER), (LISTED, LIST_MARKER)):
+    for option, marker in ((LABELED, MARKER), (LISTED, LIST_MARKER)):
         if len(marker.findall(text)) == 1 and (match := option.fullmatch(text)):
             return match
     return None

@@ -1,4 +1,4 @@
-"""What a teacher used: calls, tokens and, where it is paid, US dollars."""
+"""Usage of a teacher: calls, tokens and, where it is paid, US dollars."""
 
 from __future__ import annotations
 

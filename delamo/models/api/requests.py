@@ -15,7 +15,7 @@ SCHEMA = 1  # of keys; raise it when a request of the same fields is sent in ano
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """What all requests of one teacher have in common; every field can change an answer."""
+    """The settings that all requests of one teacher share; every field can change an answer."""
 
     model: str
     revision: str | None

@@ -141,7 +141,7 @@ def _work(
         inputs = collator([samples[i] for i in batch])
         length = inputs["input_ids"].shape[1]
         if length > student.max_length:
-            error = SampleError("too long", f"{length} tokens with its picture, the limit is {student.max_length}")
+            error = SampleError("too long", f"{length} tokens with its image, the limit is {student.max_length}")
     except (SampleError, ImageError) as caught:
         error = caught
     if error is None:

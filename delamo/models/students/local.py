@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What the student wrote for one sample."""
+    """The student's text for one sample."""
 
     text: str
     """Without special tokens and outer blanks."""
@@ -81,7 +81,7 @@ class Student:
 
     @property
     def facts(self) -> dict[str, str]:
-        """What decides how samples become tensors and numbers, for the manifest."""
+        """Classes, settings and number format that decide the student's numbers, for the manifest."""
         numerics = {
             "dtype": str(self.model.dtype).removeprefix("torch."),
             "attn": self.model.config._attn_implementation,

@@ -80,7 +80,7 @@ class ServedStudent:
 
     @property
     def facts(self) -> dict[str, str]:
-        """What answers, for the manifest."""
+        """Server and model, for the manifest."""
         return {"engine": "vllm", "server": str(self.client.base_url), "model": self.model}
 
     def prompt(self, sample: Sample) -> str:
