@@ -101,9 +101,7 @@ def check_batch(processor: Any, batch: Any) -> Any:
         ValueError: those are missing.
     """
     if getattr(processor, "return_mm_token_type_ids", False) and "mm_token_type_ids" not in batch:
-        raise ValueError(
-            f"{type(processor).__name__} gave no mm_token_type_ids: the model would misplace every image"
-        )
+        raise ValueError(f"{type(processor).__name__} gave no mm_token_type_ids: the model would misplace every image")
     return batch
 
 
