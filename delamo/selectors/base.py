@@ -20,10 +20,9 @@ from delamo.stages.index import IndexText
 
 if TYPE_CHECKING:
     from delamo.data import Pool
-    from delamo.experiment.experiment import Experiment
     from delamo.retrieval import Index
     from delamo.retrieval.rows import SampleVectors
-    from delamo.stages.base import Stage
+    from delamo.stages.base import Experiment, Stage
 
 
 @dataclass(slots=True, kw_only=True)
