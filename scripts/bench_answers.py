@@ -11,7 +11,7 @@ import argparse
 import json
 import time
 
-from delamo.data.readers.micro import read_task
+from delamo.data.readers.micro import MicroTaskConfig, read_task
 from delamo.models.students.local import Student
 from delamo.records import Answer, Sample
 from delamo.stages.answers import collect_answers
@@ -30,7 +30,11 @@ def main() -> None:
     args = parser.parse_args()
 
     student = Student.load("package:micro_student")
-    samples = list(read_task(target="objects", num_val_samples=args.samples, num_test_samples=1, seed=0).validation)
+    samples = list(
+        read_task(
+            MicroTaskConfig(name="micro", target="objects", num_val_samples=args.samples, num_test_samples=1, seed=0)
+        ).validation
+    )
     timed(student, samples[:8], args.batch_size)
     batched, batched_s = timed(student, samples, args.batch_size)
     single, single_s = timed(student, samples, 1)

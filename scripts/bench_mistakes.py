@@ -12,7 +12,7 @@ import json
 import time
 
 from delamo.data.microworld.examples import example_at
-from delamo.data.readers.micro import read_pool
+from delamo.data.readers.micro import MicroPoolConfig, read_pool
 from delamo.mistakes.steps import split_steps
 from delamo.models import prompts
 from delamo.models.teachers.base import OptionScores, PrefixPrompt
@@ -24,7 +24,16 @@ TOLERANCE = 1e-4
 def rationales(number: int) -> list[PrefixPrompt]:
     """Worked answers of multiple-choice pool samples as the teacher is asked about them."""
     asked = []
-    for sample in read_pool(size=20 * number, surface_overlap=0.5, seed=3):
+    config = MicroPoolConfig(
+        name="micro",
+        size=20 * number,
+        surface_overlap=0.5,
+        seed=3,
+        planted_leaks=0,
+        planted_target=None,
+        planted_seed=None,
+    )
+    for sample in read_pool(config):
         example = example_at(sample.image or "")
         if example.gold is not None and len(asked) < number:
             words = {"question": sample.instruction, "options": example.options, "gold": example.gold, "prior": 0.6}

@@ -71,15 +71,24 @@ def measure(step: str, folder: Path) -> dict:
     """Seconds and peak memory of one step, in this process."""
     from delamo.data.readers import parquet, vision_flan
 
+    published = vision_flan.VisionFlanPoolConfig(
+        name="vision_flan", annotation=str(folder / "annotation.json"), image_root=None, exclude_tasks=[]
+    )
+    converted = parquet.ParquetPoolConfig(
+        name="parquet",
+        folder=str(folder / "parquet"),
+        image_root=None,
+        exclude_tasks=["task_7+visual_question_answering"],
+    )
     start = time.perf_counter()
     if step == "open_json":
-        pool = vision_flan.read_pool(annotation=folder / "annotation.json")
+        pool = vision_flan.read_pool(published)
     elif step == "convert":
-        pool = vision_flan.read_pool(annotation=folder / "annotation.json")
+        pool = vision_flan.read_pool(published)
         start = time.perf_counter()
         parquet.write_pool(pool, folder / "parquet")
     else:
-        pool = parquet.read_pool(folder=folder / "parquet", exclude_tasks=["task_7+visual_question_answering"])
+        pool = parquet.read_pool(converted)
     seconds = time.perf_counter() - start
     peak_gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # before anything else is read
     ids = random.Random(0).sample(list(pool.ids()), min(NUM_READS, len(pool)))

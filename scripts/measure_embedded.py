@@ -13,7 +13,7 @@ from pathlib import Path
 from delamo.data.microworld import truth
 from delamo.data.microworld.catalogue import TARGETS
 from delamo.data.microworld.examples import example_at
-from delamo.data.readers.micro import read_pool, read_task
+from delamo.data.readers.micro import MicroPoolConfig, MicroTaskConfig, read_pool, read_task
 from delamo.metrics.planted import missing_skills
 from delamo.models import prompts
 from delamo.models.students.local import Student, resolve
@@ -29,7 +29,9 @@ def student_table(path: str, num_samples: int) -> list[str]:
     right: dict[str, list[bool]] = defaultdict(list)
     chance: dict[str, list[float]] = defaultdict(list)
     for target in TARGETS:
-        samples = read_task(target=target, num_val_samples=1, num_test_samples=num_samples, seed=1).test
+        samples = read_task(
+            MicroTaskConfig(name="micro", target=target, num_val_samples=1, num_test_samples=num_samples, seed=1)
+        ).test
         answers, _ = collect_answers(student, samples, max_new_tokens=160, batch_size=128)
         for sample, answer in zip(samples, answers, strict=True):
             needed = truth.skills_of(sample.image or "")
@@ -46,7 +48,19 @@ def student_table(path: str, num_samples: int) -> list[str]:
 def teacher_table(path: str, num_samples: int) -> list[str]:
     """Exact annotations of pool samples, and how often the option that a finished true rationale speaks for comes first."""
     teacher = LocalTeacher.load(path)
-    samples = list(read_pool(size=num_samples, surface_overlap=0.5, seed=1))
+    samples = list(
+        read_pool(
+            MicroPoolConfig(
+                name="micro",
+                size=num_samples,
+                surface_overlap=0.5,
+                seed=1,
+                planted_leaks=0,
+                planted_target=None,
+                planted_seed=None,
+            )
+        )
+    )
     rows, bad = annotate_pool(samples, teacher, max_new_tokens=32)
     locators = {sample.id: sample.image or "" for sample in samples}
     exact = [{truth.planted_skill(s) for s in row.skills} == set(truth.skills_of(locators[row.id])) for row in rows]
@@ -61,7 +75,9 @@ def teacher_table(path: str, num_samples: int) -> list[str]:
 
 def _followed(teacher: LocalTeacher, num_samples: int) -> list[bool]:
     """After a true scan and `So the answer is WRONG.` the wrong option should lead."""
-    samples = read_task(target="objects", num_val_samples=num_samples, num_test_samples=1, seed=1).validation
+    samples = read_task(
+        MicroTaskConfig(name="micro", target="objects", num_val_samples=num_samples, num_test_samples=1, seed=1)
+    ).validation
     wrong = [(sample.gold + 1) % len(sample.options) for sample in samples if sample.gold is not None]
     asked = [
         prompts.mistake_step(

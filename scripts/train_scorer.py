@@ -19,7 +19,7 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
-from delamo.data.readers.micro import read_pool
+from delamo.data.readers.micro import MicroPoolConfig, read_pool
 
 POOL_SEED = 1000
 MAX_TOKENS = 512
@@ -28,7 +28,17 @@ IGNORED = -100
 
 def documents(num_samples: int, tokenizer) -> list[list[int]]:
     """Token ids of each document, its end marked: by turns a question with its reply, and a reply alone."""
-    pool = read_pool(size=num_samples, surface_overlap=0.5, seed=POOL_SEED)
+    pool = read_pool(
+        MicroPoolConfig(
+            name="micro",
+            size=num_samples,
+            surface_overlap=0.5,
+            seed=POOL_SEED,
+            planted_leaks=0,
+            planted_target=None,
+            planted_seed=None,
+        )
+    )
     texts = [f"{s.instruction}\n{s.answer}" if i % 3 else s.answer for i, s in enumerate(pool)]
     rows = tokenizer(texts, add_special_tokens=False).input_ids
     return [[*row, tokenizer.eos_token_id] for row in rows if len(row) < MAX_TOKENS]

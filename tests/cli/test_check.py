@@ -11,6 +11,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf.errors import OmegaConfBaseException
 from PIL import Image
 from support.command import delamo
+from support.readers import read_pool
 
 from delamo.cli import data_check as delamo_check
 from delamo.cli.data_check import check
@@ -80,10 +81,9 @@ def test_what_is_longer_than_tuning_takes_is_said_before_it_is_left_out(broken_p
 
 
 def test_tokens_are_those_that_tuning_and_answering_count(broken_pool):
-    from delamo.data.readers.llava_json import read_pool
     from delamo.models.students.local import Student
 
-    pool = read_pool(annotation=broken_pool)
+    pool = read_pool("llava_json", annotation=broken_pool)
     student = Student.load("package:micro_student", device="cpu")
     how = {"revision": None, "prompt": "micro", "max_image_pixels": None}
     counter = TokenCounter.load("package:micro_student", **how)
