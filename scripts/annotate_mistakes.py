@@ -38,11 +38,11 @@ from typing import Any
 from delamo.metrics.agreement import step_agreement
 from delamo.mistakes.annotated import read as read_gold
 from delamo.mistakes.base import ErrorCase, cut
-from delamo.pipeline import error_cases
 from delamo.records import LETTERS, Sample
 from delamo.reports.render.formats import Table, markdown
 from delamo.runs import lineage
 from delamo.runs.read import Run, finished_runs
+from delamo.stages.mistakes import error_cases
 from delamo.store import write_text
 
 NO_WRONG_STEP = -1

@@ -34,7 +34,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -43,11 +43,13 @@ from typing import Any
 from delamo.config.conf import RENAMED
 from delamo.metrics import statistics
 from delamo.records import ItemScore, Leak, Quarantined
+from delamo.selectors import none
 from delamo.store import read_rows
 
 SCHEMA_VERSION = 1
 METRICS, STATUS, MANIFEST = "metrics.json", "status.json", "manifest.json"
 DONE = "done"
+PRETRAINED = none.SELECTOR.name
 SECTIONS = ("cell", "test", "validation", "selection", "planted", "seconds", "quarantined")
 
 
@@ -62,6 +64,11 @@ class Run:
     def cell(self) -> dict[str, Any]:
         """The names that place the run in a table."""
         return self.metrics["cell"]
+
+    @property
+    def is_pretrained(self) -> bool:
+        """Whether nothing was tuned: the student as it was."""
+        return self.cell["selector"] == PRETRAINED
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -81,8 +88,8 @@ class Run:
     @cached_property
     def ended(self) -> float:
         """When it was finished, in seconds since 1970: as its status says, which a copy of the folder keeps."""
-        said = json.loads((self.path / STATUS).read_text(encoding="utf-8")).get("ended")
-        return (self.path / METRICS).stat().st_mtime if said is None else said
+        ended = json.loads((self.path / STATUS).read_text(encoding="utf-8")).get("ended")
+        return (self.path / METRICS).stat().st_mtime if ended is None else ended
 
     @cached_property
     def scores(self) -> list[ItemScore]:
@@ -137,7 +144,7 @@ class Run:
 
     @cached_property
     def leaks(self) -> list[Leak]:
-        """The pool samples that met the task's."""
+        """The pool samples that overlap the task's."""
         path = self.path / "leaks.jsonl"
         return read_rows(Leak, path) if path.is_file() else []
 
@@ -151,7 +158,7 @@ class Unfinished:
 
 
 @dataclass(frozen=True)
-class Collected:
+class RunCollection:
     """All that lies under one folder of runs."""
 
     root: Path
@@ -160,7 +167,7 @@ class Collected:
     unfinished: list[Unfinished]
 
 
-def collect(root: Path) -> Collected:
+def collect(root: Path) -> RunCollection:
     """Find the runs under `root`, at any depth; hidden folders are left out, and a run is not searched for runs.
 
     Raises:
@@ -168,25 +175,24 @@ def collect(root: Path) -> Collected:
     """
     if not root.is_dir():
         raise FileNotFoundError(f"runs is {root}: no such folder; `delamo run` makes one, or say runs=DIR")
-    runs, unfinished = [], []
-    for path in _run_folders(root):
-        found = read_run(path)
-        (runs if isinstance(found, Run) else unfinished).append(found)
-    return Collected(root, sorted(runs, key=_order), unfinished)
+    folders = [read_run(path) for path in _run_folders(root)]
+    runs = [folder for folder in folders if isinstance(folder, Run)]
+    unfinished = [folder for folder in folders if isinstance(folder, Unfinished)]
+    return RunCollection(root, sorted(runs, key=_order), unfinished)
 
 
-def finished_runs(root: Path) -> Collected:
-    """`collect`, where there must be something to report.
+def finished_runs(root: Path) -> RunCollection:
+    """Find the runs under `root`, where there must be a finished one.
 
     Raises:
         FileNotFoundError: no such folder.
         ValueError: it holds no finished run; the unfinished ones are named.
     """
-    found = collect(root)
-    if not found.runs:
-        others = "".join(f"\n  {one.path}: {one.why}" for one in found.unfinished)
+    collection = collect(root)
+    if not collection.runs:
+        others = "".join(f"\n  {folder.path}: {folder.why}" for folder in collection.unfinished)
         raise ValueError(f"no finished run under {root}: `delamo run` makes one, or say runs=DIR{others}")
-    return found
+    return collection
 
 
 def open_run(path: Path) -> Run:
@@ -202,7 +208,7 @@ def open_run(path: Path) -> Run:
 
 
 def read_run(path: Path) -> Run | Unfinished:
-    """One run directory, or why it is no finished run."""
+    """Read one run directory, or say why it is no finished run."""
     state = _state(path)
     if state not in (None, DONE):
         return Unfinished(path, f"status is {state!r}")
@@ -217,6 +223,19 @@ def read_run(path: Path) -> Run | Unfinished:
         return Unfinished(path, f"{METRICS} has schema_version {version!r}, this delamo reads {SCHEMA_VERSION}")
     missing = [key for key in SECTIONS if key not in metrics]
     return Unfinished(path, f"{METRICS} lacks {', '.join(missing)}") if missing else Run(path, metrics)
+
+
+def stage_kind(stage: Mapping[str, Any]) -> str:
+    """Return the kind of an entry of `stages.json`, its folder in the store: the same for every round and role of a stage."""
+    return Path(stage["path"]).parent.name
+
+
+def with_measured(stage: dict[str, Any]) -> dict[str, Any]:
+    """Return an entry of `stages.json` with what it took; of an older run, as the store says where it still has the result."""
+    manifest = Path(stage["path"]) / MANIFEST
+    if "disk_bytes" in stage or not manifest.is_file():
+        return stage
+    return json.loads(manifest.read_text(encoding="utf-8")) | stage
 
 
 def _run_folders(root: Path) -> Iterator[Path]:

@@ -39,14 +39,14 @@ from delamo.store import file_digest
 
 BUILT_IN = (
     none.SELECTOR,
-    random.SELECTOR,
     full_data.SELECTOR,
     validation_data.SELECTOR,
+    random.SELECTOR,
     insta.SELECTOR,
     superfiltering.SELECTOR,
     bm25_text.SELECTOR,
-    rds.SELECTOR,
     less.SELECTOR,
+    rds.SELECTOR,
     error_driven.SELECTOR,
 )
 """The selectors of the package, in the order of tables: baselines first, the paper's method last."""

@@ -45,6 +45,7 @@ EMBEDDINGS = Input(
     read=read_vectors,
     stage=lambda experiment, adapter, pool: EmbedPool(experiment),
     config=InstaConfig,
+    pool_stages=("embeddings",),
 )
 """The encoder's vectors of the pool's questions."""
 VALIDATION_EMBEDDINGS = Input(

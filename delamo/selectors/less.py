@@ -50,6 +50,7 @@ GRADIENTS = Input(
     read=read_vectors,
     stage=lambda experiment, adapter, pool: TakePoolGradients(experiment, WarmUp(experiment, pool)),
     config=LessConfig,
+    pool_stages=("warm_up", "gradients"),
 )
 """Adam's directions by each pool sample."""
 VALIDATION_GRADIENTS = Input(

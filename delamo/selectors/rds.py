@@ -51,6 +51,7 @@ HIDDEN_STATES = Input(
     read=read_vectors,
     stage=lambda experiment, adapter, pool: ReadPoolStates(experiment, adapter),
     config=RdsConfig,
+    pool_stages=("hidden_states",),
 )
 """The student's own vectors of the pool's samples."""
 VALIDATION_HIDDEN_STATES = Input(

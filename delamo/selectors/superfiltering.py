@@ -49,6 +49,7 @@ DIFFICULTY = Input(
     read=read_vectors,
     stage=lambda experiment, adapter, pool: ScoreDifficulty(experiment),
     config=SuperfilteringConfig,
+    pool_stages=("difficulty",),
 )
 """Two losses of each pool sample's answer."""
 

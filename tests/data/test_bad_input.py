@@ -14,7 +14,7 @@ from delamo.data.images import ImageError, open_image
 from delamo.data.readers.llava_json import LlavaJsonPoolConfig, LlavaJsonTaskConfig
 from delamo.data.readers.nlvr import NlvrTaskConfig
 from delamo.experiment.experiment import open_experiment
-from delamo.reports.tables import report
+from delamo.reports.report import report
 
 OPTIONS = "Which?\nOptions: (a) bath (b) sink"
 

@@ -16,7 +16,7 @@ from delamo.data.rotations import original, rotations
 from delamo.metrics.circular import circular_items, vanilla_accuracy
 from delamo.pipeline import run_experiment
 from delamo.records import ItemScore, Sample
-from delamo.reports.tables import report
+from delamo.reports.report import report
 from delamo.runs.read import read_run
 from delamo.store import read_rows
 

@@ -19,7 +19,7 @@ from support.table_runs import write_table1
 from delamo.config.compose import read_experiment, read_verb
 from delamo.config.conf import conf_dir
 from delamo.config.secrets import SecretInConfigError
-from delamo.reports.comparison import arrange
+from delamo.reports.comparison import compare_runs
 from delamo.runs.read import finished_runs
 from delamo.tracking import cells
 from delamo.tracking.comparison import log_comparison, plot_keys
@@ -299,7 +299,7 @@ def test_a_comparison_is_a_run_with_the_reports_tables_and_curves(config, ours, 
     (report,) = (one for one in found.artifacts.values() if one.type == "report")
     files = {entry.path for entry in report.manifest.contents}
     assert files >= {"report.md", "report.html", "results.json", "results.csv"}
-    plots = plot_keys(arrange(before))
+    plots = plot_keys(compare_runs(before))
     assert plots and all((found.folder / "files" / found.last[f"{key}/path"]).is_file() for key in plots)
     assert files >= {f"{key}.{kind}" for key in plots for kind in ("png", "svg")}
     assert [run.path for run in finished_runs(runs).runs] == [run.path for run in before.runs]  # it is no run itself
