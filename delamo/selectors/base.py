@@ -123,7 +123,7 @@ def read_vectors(experiment: Experiment, stage: Stage) -> SampleVectors:
 
 def read_index(experiment: Experiment, stage: Stage) -> Index:
     """Load the index that a stage built, building it if need be."""
-    return RETRIEVERS[experiment.config.retriever.backend.value].load(stage.result().path / "index")
+    return RETRIEVERS[experiment.config.retriever.backend].load(stage.result().path / "index")
 
 
 VALIDATION = Input(name="validation", per="task", read=lambda experiment, stage: experiment.task.validation)
