@@ -42,7 +42,7 @@ LAYERS = {
 }
 STAGE_BASE = "delamo.stages.base"
 MODULES = sorted(PACKAGE.rglob("*.py"))
-SOURCES = [*MODULES, *sorted((ROOT / "scripts").glob("*.py"))]
+SOURCES = [*MODULES, *sorted((ROOT / "scripts").rglob("*.py"))]
 
 
 def name_of(path: Path) -> str:
