@@ -1,8 +1,8 @@
 """Error-driven, data-efficient tuning of multimodal models.
 
-Find the reasoning step at which a student model goes wrong, name the skill it lacks, and tune it on exactly N samples that train that skill;
-then see, against honest baselines, what that bought. The functions below are the public Python API (`delamo.api`); nothing heavy is imported
-before it is needed.
+Find the reasoning step at which a student model goes wrong, name the skill it lacks, and tune it on exactly N samples
+that train that skill; then see, against honest baselines, what that bought. The functions below are the public Python
+API (`delamo.api`); nothing heavy is imported before it is needed.
 """
 
 from __future__ import annotations

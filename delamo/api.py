@@ -22,14 +22,15 @@ from delamo.records import Answer, ItemScore, Mistake, Sample, Selected, Skill
 
 if TYPE_CHECKING:
     import pandas
+    from _typeshed import DataclassInstance
     from PIL import Image
 
     from delamo.experiment.config import ExperimentConfig
     from delamo.models.parsing import Reading
-    from delamo.reports.comparison import Results
+    from delamo.reports.comparison import Comparison
     from delamo.runs.read import Run as FinishedRun
 
-R = TypeVar("R")
+R = TypeVar("R", bound="DataclassInstance")
 SHOWN_ROWS = 10
 """Rows of a table in a notebook."""
 
@@ -126,7 +127,10 @@ class Run:
 
     @property
     def names(self) -> dict[str, Any]:
-        """The choices that place the run in a table: task, student, teacher, pool, selector, budget, num_samples, seed, iterations."""
+        """The choices that place the run in a table.
+
+        Task, student, teacher, pool, selector, budget, num_samples, seed, iterations.
+        """
         return self.metrics["cell"]
 
     @property
@@ -207,7 +211,9 @@ class Run:
         return lineage.flips(self._run, [run._run for run in others])
 
     def trace(self, val_id: str) -> Text:
-        """Follow one validation sample: rationale, probability at each step, mistake, skill, hits, and what became of it.
+        """Follow one validation sample.
+
+        Rationale, probability at each step, mistake, skill, hits, and what became of it.
 
         Raises:
             ValueError: the task has no such sample; the nearest ids are named.
@@ -261,36 +267,36 @@ class Report:
     """Finished runs compared: shows itself as HTML in a notebook and as Markdown in a terminal."""
 
     def __init__(self, runs: Path, reference: str, table: str | None, against: str | None) -> None:
-        self._runs, self._reference, self._layout = runs, reference, {"table": table, "against": against}
+        self._runs, self._reference, self._table, self._against = runs, reference, table, against
         self._text = self.text("markdown")  # what cannot be reported is said at once
 
     def text(self, format: str = "markdown") -> str:
         """Return the report as `markdown`, `html`, `json`, `csv` or `latex`."""
-        from delamo.reports.output import write
+        from delamo.paper.report import report
 
-        return write(self._runs, format, self._reference, **self._layout)
+        return report(self._runs, format, self._reference, table=self._table, against=self._against)
 
     def save(self, file: str | Path, format: str | None = None) -> Path:
         """Write the report; the format follows from the file's ending unless it is given."""
-        from delamo.reports.output import write
+        from delamo.paper.report import report
 
         endings = {".md": "markdown", ".html": "html", ".json": "json", ".csv": "csv", ".tex": "latex"}
         chosen = format or endings.get(Path(file).suffix, "markdown")
-        write(self._runs, chosen, self._reference, **self._layout, out=Path(file))
+        report(self._runs, chosen, self._reference, table=self._table, against=self._against, out=Path(file))
         return Path(file)
 
     @cached_property
-    def results(self) -> Results:
+    def results(self) -> Comparison:
         """The numbers behind the tables, by budget, target and method."""
-        from delamo.reports.comparison import arrange
+        from delamo.reports.comparison import compare_runs
         from delamo.runs.read import finished_runs
 
-        return arrange(finished_runs(self._runs), self._reference)
+        return compare_runs(finished_runs(self._runs), self._reference)
 
     @property
     def verdicts(self) -> dict[str, list[str]]:
         """What the report concludes, one sentence for each comparison, by budget and student."""
-        from delamo.reports.tables import verdicts
+        from delamo.reports.sections.verdicts import verdicts
 
         return {f"{budget.budget}, student {budget.student}": verdicts(budget) for budget in self.results.budgets}
 
@@ -407,13 +413,11 @@ def compose(*overrides: str) -> ExperimentConfig:
     Raises:
         ValueError: a key or choice that does not exist, a value out of range, or something that looks like an API key.
     """
-    from delamo.config.compose import compose_config
-    from delamo.config.plugins import load_plugins
+    from delamo.config.compose import compose_experiment
     from delamo.experiment import config  # noqa: F401 -- registers the schemas of an experiment
     from delamo.runs import sweeper  # noqa: F401 -- a preset may name the sweeper
 
-    load_plugins()
-    return compose_config("config", overrides)
+    return compose_experiment(overrides)
 
 
 def run(config: ExperimentConfig) -> Run:
@@ -476,7 +480,7 @@ def load_student(run: Run, *, device: str | None = None) -> LoadedStudent:
 
     stored = {key.removeprefix("student."): v for key, v in run.config.items() if key.startswith("student.")}
     values: Mapping[str, Any] = stored | ({"device": device} if device else {})
-    config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(HuggingFaceStudentConfig), values))
+    config: Any = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(HuggingFaceStudentConfig), values))
     return LoadedStudent(load_student(config, run.adapter_path), config)
 
 
@@ -488,7 +492,8 @@ def parse_answer(text: str, options: Sequence[str] = ()) -> Reading:
         options: the texts of the options. With options the prediction is a capital letter, without it is a text.
 
     Returns:
-        `prediction` (None where the reply is unparsed, which is not wrong) and `rationale`, the reply before the answer.
+        `prediction` (None where the reply is unparsed, which is not wrong) and `rationale`, the reply before the
+        answer.
     """
     from delamo.models.parsing import read_answer
 

@@ -5,8 +5,10 @@
     pool -> pool skills -> index --+
     pool -> fingerprints -> audit: what selection may not choose
 
-Each stage is one class in `delamo.stages`: what decides its result, and how it is computed. Here they are wired. Other selectors go by
-other inputs (embeddings, hidden states, difficulty, gradients), which their own files declare. Planning computes nothing but
+Each stage is one class in `delamo.stages`: what decides its result, and how it is computed. Here they are wired. Other
+selectors go by
+other inputs (embeddings, hidden states, difficulty, gradients), which their own files declare. Planning computes
+nothing but
 the audit; running computes the stages that the store lacks, and nothing else.
 """
 
@@ -73,7 +75,8 @@ def plan_audit(experiment: Experiment) -> AuditPool | None:
 def find_candidates(experiment: Experiment, audit: AuditPool | None) -> Pool:
     """Return what may be selected: what the audit leaves of the pool, or a pool of the selector's own making.
 
-    The audit is computed for it, before anything else is planned: what it leaves, not how it was found, decides a selection, so
+    The audit is computed for it, before anything else is planned: what it leaves, not how it was found, decides a
+    selection, so
     that experiments on several tasks share what they select and tune where nothing was removed.
 
     Raises:
@@ -91,7 +94,9 @@ def find_candidates(experiment: Experiment, audit: AuditPool | None) -> Pool:
 
 
 def plan_experiment(experiment: Experiment, audit: AuditPool | None, candidates: Pool) -> Plan:
-    """Wire the loop of the paper (section 3): collect errors, find mistakes, name skills, retrieve, tune; then evaluate.
+    """Wire the loop of the paper (section 3): collect errors, find mistakes, name skills, retrieve, tune.
+
+    Then evaluate.
 
     Args:
         experiment: with its data read.

@@ -55,7 +55,7 @@ def commands(args: argparse.Namespace) -> list[list[str]]:
         f"task.root={quoted(args.root.resolve())}",
         f"task.num_val_samples={args.validation or 'null'}",
         f"task.num_test_samples={args.test or 'null'}",
-        f"pool.num_samples={args.pool}",
+        f"pool.size={args.pool}",
         "budget=custom",
         f"budget.num_samples={args.budget}",
         f"paths.runs={quoted(args.runs)}",

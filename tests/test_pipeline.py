@@ -24,7 +24,7 @@ from delamo.store import locked, read_rows
 SMALL = (
     "budget=custom",
     "budget.num_samples=6",
-    "pool.num_samples=40",
+    "pool.size=40",
     "task.num_val_samples=8",
     "task.num_test_samples=5",
 )
@@ -442,13 +442,13 @@ def test_a_sample_that_meets_the_task_is_never_selected(run, calls, monkeypatch)
 
     monkeypatch.setattr(audit, "find_leaks", find)
     for selector in ("random", "error_driven"):
-        folder = run("pool.num_samples=8", f"selector={selector}")
+        folder = run("pool.size=8", f"selector={selector}")
         chosen = {row.id for row in read_rows(Selected, folder / "selection.jsonl")}
         leaked = {row.pool_id for row in read_rows(Leak, folder / "leaks.jsonl")}
         assert len(chosen) == 6 and len(leaked) == 2 and not chosen & leaked
         assert json.loads((folder / "metrics.json").read_text())["leakage"] == {"picture": 2}
     with pytest.raises(ValueError, match=r"budget.num_samples is 7, the pool has 6"):
-        run("pool.num_samples=8", "budget.num_samples=7")
+        run("pool.size=8", "budget.num_samples=7")
 
 
 def test_without_leaks_tasks_share_a_random_selection(run, calls):

@@ -1,1 +1,1 @@
-"""Typed configuration: the schema of an experiment, the reader of `conf/`, what decides an identity, secrets and plugins."""
+"""Typed configuration: composing, the reader of `conf/`, identities of results, secrets and plugins."""

@@ -1,12 +1,12 @@
-"""The one reader of `conf/` beside Hydra: groups, choices, and the values that they stand for, without composing.
+"""Reader of `conf/` beside Hydra: groups, their choices, and the values of a choice, without composing.
 
-Hydra composes a cell in a third of a second and a table has over a hundred: here each file is read once. Values with an
-interpolation are left out, as their place in the cell decides them.
+Each file is read once, while Hydra takes a third of a second to compose one experiment. Values with an interpolation
+are left out, because they depend on the rest of the experiment.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 _PACKAGE = Path(__file__).resolve().parents[1]
 ABLATION = "ablation"
 PRESETS = ("scale", "experiment", ABLATION)
-"""Groups that choose other groups and are no node of a cell."""
+"""Groups whose choices set other groups; they are no node of an experiment."""
 
 
 def conf_dir() -> Path:
@@ -31,6 +31,22 @@ def conf_dir() -> Path:
     )
 
 
+RENAMED = {"pool.num_samples": "pool.size", "teacher.num_samples": "teacher.num_draws"}
+"""Keys that once had another name: runs from then are read by it, and the command line is told."""
+
+
+def refuse_renamed(overrides: Iterable[str]) -> None:
+    """Refuse an override by a key's old name.
+
+    Raises:
+        ValueError: the key is called otherwise now.
+    """
+    for override in overrides:
+        key = override.partition("=")[0].lstrip("+~")
+        if key in RENAMED:
+            raise ValueError(f"{override}: the key is now {RENAMED[key]}")
+
+
 def groups() -> list[str]:
     """Return the names of the config groups."""
     return [entry.name for entry in conf_dir().iterdir() if entry.is_dir() and entry.name != "local"]
@@ -42,15 +58,20 @@ def choices(group: str) -> list[str]:
     return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml"))
 
 
-def default_choices() -> dict[str, str]:
-    """Return group -> choice of an unchanged experiment, in the order of composition."""
-    entries = [entry for entry in _read(conf_dir() / "config.yaml")["defaults"] if isinstance(entry, dict)]
+def has_root(root: str) -> bool:
+    """Return whether there is a root file of that name: `config` is an experiment's, a verb may have its own."""
+    return (conf_dir() / f"{root}.yaml").is_file()
+
+
+def default_choices(root: str = "config") -> dict[str, str]:
+    """Return group -> choice of an unchanged root file, in the order of composition."""
+    entries = [entry for entry in _read(conf_dir() / f"{root}.yaml")["defaults"] if isinstance(entry, dict)]
     return {group: choice for entry in entries for group, choice in entry.items() if " " not in group}
 
 
-def root_values() -> dict[str, Any]:
-    """Return the keys that belong to no group, with their defaults."""
-    return {k: v for k, v in _read(conf_dir() / "config.yaml").items() if k not in ("defaults", "hydra")}
+def root_values(root: str = "config") -> dict[str, Any]:
+    """Return the keys of a root file that belong to no group, with their defaults."""
+    return {k: v for k, v in _read(conf_dir() / f"{root}.yaml").items() if k not in ("defaults", "hydra")}
 
 
 def values(overrides: Mapping[str, Any], scale: str) -> dict[str, Any]:

@@ -1,23 +1,33 @@
-"""Code of one's own beside the package: the files that an environment variable names are run before a config is composed."""
+"""Plugins: code beside the package that registers choices of its own, loaded before a config is composed.
+
+A plugin is a Python file that the environment variable DELAMO_PLUGINS names, or a module of an installed package that
+has an entry point in the group `delamo.plugins`.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
+from importlib.metadata import entry_points
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 VARIABLE = "DELAMO_PLUGINS"
-"""Paths of Python files, apart as those of PATH are."""
+"""Paths of Python files, separated as those of PATH."""
+ENTRY_POINTS = "delamo.plugins"
+"""Group of the entry points of installed packages."""
 
 
 def load_plugins() -> None:
-    """Run each file once, as a module, so that what it registers is there.
+    """Import the plugins, each once: those of installed packages, then the files that the environment names.
 
     Raises:
+        ImportError: an installed plugin cannot be imported.
         FileNotFoundError: no such file.
-        ValueError: it is no Python file, or another one of the same name was run before.
+        ValueError: it is no Python file, or another one of the same name was loaded before.
     """
+    for entry_point in entry_points(group=ENTRY_POINTS):
+        entry_point.load()
     for name in filter(None, os.environ.get(VARIABLE, "").split(os.pathsep)):
         path = Path(name).resolve()
         if not path.is_file():

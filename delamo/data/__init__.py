@@ -2,31 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
-from delamo.config.data import (
-    CaltechTaskConfig,
-    CaptionMatchTaskConfig,
-    CocoTaskConfig,
-    HfDatasetPoolConfig,
-    HfDatasetTaskConfig,
-    LlavaJsonPoolConfig,
-    LlavaJsonTaskConfig,
-    MicroPoolConfig,
-    MicroTaskConfig,
-    MmBenchTaskConfig,
-    NlvrTaskConfig,
-    ParquetPoolConfig,
-    PoolConfig,
-    ScienceQaTaskConfig,
-    TaskConfig,
-    VisionFlanPoolConfig,
-    VisionFlanTaskConfig,
-    Visual7wTaskConfig,
-)
+from delamo.config.compose import arguments
+from delamo.config.fields import not_in_identity
+from delamo.config.registry import register
 from delamo.records import Quarantined, Sample
 
 
@@ -71,124 +53,43 @@ class Task:
     """Whether every test item is asked in each rotation of its options."""
 
 
-def _micro_pool(**fields: Any) -> Pool:
-    from delamo.data.readers.micro import read_pool
+@dataclass(slots=True, kw_only=True)
+class TaskConfig:
+    """The target: the questions that the student should get better at."""
 
-    return read_pool(**fields)
-
-
-def _llava_json_pool(**fields: Any) -> Pool:
-    from delamo.data.readers.llava_json import read_pool
-
-    return read_pool(**fields)
+    name: str = not_in_identity()
 
 
-def _vision_flan_pool(**fields: Any) -> Pool:
-    from delamo.data.readers.vision_flan import read_pool
+@dataclass(slots=True, kw_only=True)
+class PoolConfig:
+    """Where training samples are chosen from."""
 
-    return read_pool(**fields)
-
-
-def _parquet_pool(**fields: Any) -> Pool:
-    from delamo.data.readers.parquet import read_pool
-
-    return read_pool(**fields)
+    name: str = not_in_identity()
 
 
-def _hf_dataset_pool(columns: Any, **fields: Any) -> Pool:
-    from delamo.data.readers.hf_dataset import read_pool
-    from delamo.data.readers.hf_rows import Columns
-
-    return read_pool(columns=Columns(**dataclasses.asdict(columns)), **fields)
-
-
-def _hf_dataset_task(columns: Any, **fields: Any) -> Task:
-    from delamo.data.readers.hf_dataset import read_task
-    from delamo.data.readers.hf_rows import Columns
-
-    return read_task(columns=Columns(**dataclasses.asdict(columns)), **fields)
+TASKS: dict[type[TaskConfig], Callable[..., Task]] = {}
+"""The reader of every task, by the type of its config; it takes the config's fields as keyword arguments."""
+POOLS: dict[type[PoolConfig], Callable[..., Pool]] = {}
+"""The reader of every pool, by the type of its config; it takes the config's fields as keyword arguments."""
 
 
-def _vision_flan_task(**fields: Any) -> Task:
-    from delamo.data.readers.vision_flan import read_task
-
-    return read_task(**fields)
-
-
-def _scienceqa_task(**fields: Any) -> Task:
-    from delamo.data.readers.scienceqa import read_task
-
-    return read_task(**fields)
+def add_task(name: str, schema: type[TaskConfig], read: Callable[..., Task]) -> None:
+    """Declare a format that a task is read from: `schema/task/NAME`, and the function that takes the schema's fields."""
+    TASKS[schema] = read
+    register({f"task/{name}": schema})
 
 
-def _mmbench_task(**fields: Any) -> Task:
-    from delamo.data.readers.mmbench import read_task
-
-    return read_task(**fields)
-
-
-def _coco_task(**fields: Any) -> Task:
-    from delamo.data.readers.coco_classification import read_task
-
-    return read_task(**fields)
+def add_pool(name: str, schema: type[PoolConfig], read: Callable[..., Pool]) -> None:
+    """Declare a format that a pool is read from: `schema/pool/NAME`, and the function that takes the schema's fields."""
+    POOLS[schema] = read
+    register({f"pool/{name}": schema})
 
 
-def _caltech_task(**fields: Any) -> Task:
-    from delamo.data.readers.caltech101_living import read_task
-
-    return read_task(**fields)
-
-
-def _visual7w_task(**fields: Any) -> Task:
-    from delamo.data.readers.visual7w import read_task
-
-    return read_task(**fields)
+def read_task(config: TaskConfig) -> Task:
+    """Read the task, by the reader of its config's type."""
+    return TASKS[type(config)](**arguments(config))
 
 
-def _caption_match_task(**fields: Any) -> Task:
-    from delamo.data.readers.coco_caption_match import read_task
-
-    return read_task(**fields)
-
-
-def _micro_task(**fields: Any) -> Task:
-    from delamo.data.readers.micro import read_task
-
-    return read_task(**fields)
-
-
-def _llava_json_task(**fields: Any) -> Task:
-    from delamo.data.readers.llava_json import read_task
-
-    return read_task(**fields)
-
-
-def _nlvr_task(**fields: Any) -> Task:
-    from delamo.data.readers.nlvr import read_task
-
-    return read_task(**fields)
-
-
-POOLS: dict[type[PoolConfig], Callable[..., Pool]] = {
-    MicroPoolConfig: _micro_pool,
-    LlavaJsonPoolConfig: _llava_json_pool,
-    VisionFlanPoolConfig: _vision_flan_pool,
-    ParquetPoolConfig: _parquet_pool,
-    HfDatasetPoolConfig: _hf_dataset_pool,
-}
-"""Readers by schema, called with the schema's fields; a reader is imported when it is called."""
-
-TASKS: dict[type[TaskConfig], Callable[..., Task]] = {
-    MicroTaskConfig: _micro_task,
-    LlavaJsonTaskConfig: _llava_json_task,
-    NlvrTaskConfig: _nlvr_task,
-    VisionFlanTaskConfig: _vision_flan_task,
-    ScienceQaTaskConfig: _scienceqa_task,
-    MmBenchTaskConfig: _mmbench_task,
-    CocoTaskConfig: _coco_task,
-    CaltechTaskConfig: _caltech_task,
-    Visual7wTaskConfig: _visual7w_task,
-    CaptionMatchTaskConfig: _caption_match_task,
-    HfDatasetTaskConfig: _hf_dataset_task,
-}
-"""Likewise for tasks."""
+def read_pool(config: PoolConfig) -> Pool:
+    """Read the pool, by the reader of its config's type."""
+    return POOLS[type(config)](**arguments(config))

@@ -1,7 +1,9 @@
 """The config of one experiment: the groups that it is composed of, and what belongs to no group.
 
-Each group's schema stands beside the code that it configures; what is left stands here. YAML files in `conf/` hold the values, schemas the
-types: every field is MISSING, so that a value lives in one place. A structured node takes no unknown key, not even with a leading `+`.
+Each group's schema stands beside the code that it configures; what is left stands here. YAML files in `conf/` hold the
+values, schemas the
+types: every field is MISSING, so that a value lives in one place. A structured node takes no unknown key, not even with
+    a leading `+`.
 Closed choices are enums, written by name. `delamo.config.fields` says which fields decide a result.
 """
 
@@ -12,9 +14,11 @@ from enum import Enum
 
 from omegaconf import MISSING
 
-from delamo.config.data import DATA_SCHEMAS, MicroPoolConfig, MicroTaskConfig, PoolConfig, TaskConfig
 from delamo.config.fields import not_in_identity
 from delamo.config.registry import register
+from delamo.data import PoolConfig, TaskConfig
+from delamo.data import readers as _readers  # noqa: F401 -- declares every format
+from delamo.data.readers.micro import MicroPoolConfig, MicroTaskConfig
 from delamo.mistakes import MistakesConfig
 from delamo.models.students.config import StudentConfig
 from delamo.models.teachers.config import TeacherConfig
@@ -124,7 +128,6 @@ def is_planted(config: ExperimentConfig) -> bool:
 
 register(
     {
-        **DATA_SCHEMAS,
         "experiment": ExperimentConfig,
         "budget/budget": BudgetConfig,
         "logger/none": NoLoggerConfig,

@@ -11,9 +11,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
 
-from delamo.config.compose import arguments, as_dict
-from delamo.config.data import PoolConfig, TaskConfig
-from delamo.data import POOLS, TASKS, Pool, Task
+from delamo import data
+from delamo.config.compose import as_dict
+from delamo.data import Pool, PoolConfig, Task, TaskConfig
 from delamo.data.images import encoded
 from delamo.experiment.config import ExperimentConfig
 from delamo.experiment.models import Models
@@ -110,13 +110,13 @@ def check_budget(experiment: Experiment) -> None:
 
 
 def read_task(config: TaskConfig) -> Task:
-    """Read the task, by the reader of its config's type."""
-    return _shared("task", config, lambda: TASKS[type(config)](**arguments(config)))
+    """Read the task; experiments inside `keep_data` share it."""
+    return _shared("task", config, lambda: data.read_task(config))
 
 
 def read_pool(config: PoolConfig) -> Pool:
-    """Read the pool, by the reader of its config's type."""
-    return _shared("pool", config, lambda: POOLS[type(config)](**arguments(config)))
+    """Read the pool; experiments inside `keep_data` share it."""
+    return _shared("pool", config, lambda: data.read_pool(config))
 
 
 _kept: dict[str, OrderedDict[str, Any]] | None = None
@@ -126,7 +126,10 @@ _MOST_KEPT = {"task": 16, "samples": 64, "pool": 1}
 
 @contextlib.contextmanager
 def keep_data() -> Iterator[None]:
-    """Let the experiments of this process that name the same data share it: a pool of a million samples takes minutes to read."""
+    """Let the experiments of this process that name the same data share it.
+
+    A pool of a million samples takes minutes to read.
+    """
     global _kept
     before, _kept = _kept, _kept or {kind: OrderedDict() for kind in _MOST_KEPT}
     try:

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 class Models:
     """What computes for the stages: the student, the teacher and the trainer.
 
-    A GPU that holds a model of 7 billion parameters may not hold two, so at most one model of this process is loaded at a time.
+    A GPU that holds a model of 7 billion parameters may not hold two, so at most one model of this process is loaded at
+    a time.
     """
 
     logger: Any = None
@@ -34,7 +35,10 @@ class Models:
         self._teacher: Teacher | None = None
 
     def student(self, adapter: Stage | None) -> Student | ServedStudent:
-        """Return the student, tuned or not; the last one asked for stays loaded until something else needs the memory."""
+        """Return the student, tuned or not.
+
+        The last one asked for stays loaded until something else needs the memory.
+        """
         key = adapter.digest if adapter else None
         if self._student is None or self._student[0] != key:
             if self._holds_student:

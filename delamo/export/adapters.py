@@ -34,7 +34,8 @@ def write_adapter(selection: Selection, folder: Path) -> bool:
 
 def base_of(selection: Selection) -> dict[str, Any]:
     """The untuned student: `name` (hub id, packaged name, or a folder's own name without the way to it), `revision`,
-    `digest` of weights and prompt, and whether it is `on_hub`."""
+    `digest` of weights and prompt, and whether it is `on_hub`.
+    """
     config = selection.run.config
     path = str(config.get("student.path", ""))
     local = path.startswith(("/", ".", "~")) or Path(path).expanduser().is_dir()

@@ -11,12 +11,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import numpy as np
 
-DEFINITION = (
-    "Jaccard index of the selected samples (shared by both / in either), the mean over all pairs of runs; on the diagonal over "
-    "pairs of different runs of one selector, 1 where it has a single run."
-)
-"""Printed beside the numbers."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overlap:
@@ -24,14 +18,15 @@ class Overlap:
 
     methods: list[str]
     values: list[list[float | None]]
-    """Square, symmetric, in [0, 1]: `DEFINITION`; the mean over the targets on which both methods selected. None where there is none."""
+    """Square, symmetric, in [0, 1]: see `overlap`; the mean over the targets on which both methods selected, None where
+    there is none."""
     num_targets: int
 
 
 def over_targets(
     targets: Iterable[Mapping[str, Sequence[AbstractSet[str]]]], order: Sequence[str] = ()
 ) -> Overlap | None:
-    """The mean over targets of `overlap`; None for less than two methods.
+    """Average `overlap` over targets; None for less than two methods.
 
     Args:
         targets: for each, a method's name to what its runs selected there.
@@ -39,33 +34,34 @@ def over_targets(
     """
     import numpy as np
 
-    found = [overlap(selections) for selections in targets if selections]
-    there = dict.fromkeys(name for names, _ in found for name in names)
-    methods = list(dict.fromkeys([*(name for name in order if name in there), *there]))
+    overlaps = [overlap(selections) for selections in targets if selections]
+    present = dict.fromkeys(name for names, _ in overlaps for name in names)
+    methods = list(dict.fromkeys([*(name for name in order if name in present), *present]))
     if len(methods) < 2:
         return None
-    places = {name: place for place, name in enumerate(methods)}
+    rows = {name: row for row, name in enumerate(methods)}
     sums, counts = np.zeros((2, len(methods), len(methods)))
-    for names, matrix in found:
-        where = np.ix_(*[[places[name] for name in names]] * 2)
+    for names, matrix in overlaps:
+        where = np.ix_(*[[rows[name] for name in names]] * 2)
         sums[where] += matrix
         counts[where] += 1
     values = [
-        [float(total / count) if count else None for total, count in zip(*rows, strict=True)]
-        for rows in zip(sums, counts, strict=True)
+        [float(total / count) if count else None for total, count in zip(*pair, strict=True)]
+        for pair in zip(sums, counts, strict=True)
     ]
-    return Overlap(methods=methods, values=values, num_targets=len(found))
+    return Overlap(methods=methods, values=values, num_targets=len(overlaps))
 
 
 def overlap(selections: Mapping[str, Sequence[AbstractSet[str]]]) -> tuple[list[str], np.ndarray]:
-    """The selectors' names, in their order, and how alike their selections are.
+    """Compute how alike the selections of several selectors are, by Jaccard's index of the samples.
 
     Args:
-        selections: by selector, the ids that each of its runs selected. Compare runs of one pool, task and budget: two random
-            halves of a pool share a third of what they hold together, and unequal sizes cannot reach 1.
+        selections: by selector, the ids that each of its runs selected. Compare runs of one pool, task and budget: two
+            random halves of a pool share a third of what they hold together, and unequal sizes cannot reach 1.
 
     Returns:
-        names, and a symmetric matrix (num_selectors, num_selectors) in [0, 1]; see `DEFINITION`.
+        The selectors' names, in their order, and a symmetric matrix (num_selectors, num_selectors) in [0, 1]: the mean
+        over all pairs of runs, on the diagonal over pairs of different runs of one selector, 1 where it has one run.
 
     Raises:
         ValueError: a selector without runs, or a run that selected nothing.
@@ -79,14 +75,14 @@ def overlap(selections: Mapping[str, Sequence[AbstractSet[str]]]) -> tuple[list[
     matrix = np.eye(len(names))
     for row, column in combinations(range(len(names)), 2):
         pairs = product(selections[names[row]], selections[names[column]])
-        matrix[row, column] = matrix[column, row] = np.mean([jaccard(one, other) for one, other in pairs])
-    for place, name in enumerate(names):
-        pairs = [jaccard(one, other) for one, other in combinations(selections[name], 2)]
-        matrix[place, place] = np.mean(pairs) if pairs else 1.0
+        matrix[row, column] = matrix[column, row] = np.mean([jaccard(first, second) for first, second in pairs])
+    for row, name in enumerate(names):
+        indices = [jaccard(first, second) for first, second in combinations(selections[name], 2)]
+        matrix[row, row] = np.mean(indices) if indices else 1.0
     return names, matrix
 
 
-def jaccard(one: AbstractSet[str], other: AbstractSet[str]) -> float:
-    """|one and other| / |one or other|. Raises ZeroDivisionError where both are empty."""
-    shared = len(one & other)
-    return shared / (len(one) + len(other) - shared)
+def jaccard(first: AbstractSet[str], second: AbstractSet[str]) -> float:
+    """Compute |first and second| / |first or second|. Raises ZeroDivisionError where both are empty."""
+    shared = len(first & second)
+    return shared / (len(first) + len(second) - shared)

@@ -12,14 +12,6 @@ from delamo.metrics.statistics import Outcomes, common_items, mean
 if TYPE_CHECKING:
     import numpy as np
 
-DEFINITION = (
-    "Standard deviations of one run's accuracy, in points, from an analysis of variance of runs and test items (random effects; a "
-    "negative estimate is 0). Test items: other items of the same kind, sqrt of the mean over runs of p (1 - p) / (n - 1). Seeds: other "
-    "runs on the same items, without what they differ in by item alone. Selection seed: between different selections; training seed: "
-    "between runs on one selection, '-' where no two runs tell; both seeds: where every run has a selection of its own, so that they "
-    "cannot be told apart."
-)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VarianceSplit:
@@ -59,7 +51,7 @@ def split(runs: Sequence[Outcomes], selections: Sequence[Hashable]) -> VarianceS
     num_runs, n = outcomes_RI.shape
     means = outcomes_RI.mean(axis=1)
     test_items = math.sqrt(mean([p * (1 - p) / max(n - 1, 1) for p in means.tolist()]))
-    groups = [means[[key == one for one in selections]] for key in dict.fromkeys(selections)]
+    groups = [means[[key == other for other in selections]] for key in dict.fromkeys(selections)]
     noise = _interaction(outcomes_RI) / n
     return VarianceSplit(
         num_runs=num_runs,

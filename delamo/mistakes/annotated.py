@@ -19,7 +19,8 @@ class AnnotatedConfig(MistakesConfig):
     """Steps from a file, annotated by people, say (paper, Table 8)."""
 
     path: str = MISSING
-    """JSON lines, each {"id": ..., "step": ...}; steps count from 0, and -1 or null stands for no wrong step (appendix C.1)."""
+    """JSON lines, each {"id": ..., "step": ...}; steps count from 0, and -1 or null stands for no wrong step (appendix
+    C.1)."""
 
 
 def find(
@@ -33,7 +34,7 @@ def find(
     path = config.path
     steps_by_id = read(Path(path))
 
-    def look_up(case: ErrorCase, steps: tuple[str, ...]) -> int | None | Quarantined:
+    def look_up(case: ErrorCase, steps: tuple[str, ...]) -> int | Quarantined | None:
         if case.id not in steps_by_id:
             return quarantined(case, "not annotated", f"{path} has no row for {case.id}")
         step = steps_by_id[case.id]

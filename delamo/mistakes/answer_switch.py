@@ -1,6 +1,9 @@
-"""Mistake identification by answer switch (paper, section 3.3): the step from which the teacher follows the wrong answer.
+"""Mistake identification by answer switch (paper, section 3.3).
 
-The teacher answers the question without its picture, under a prior on the gold answer, after 0, 1, .. n steps of the student's
+The step from which the teacher follows the wrong answer.
+
+The teacher answers the question without its picture, under a prior on the gold answer, after 0, 1, .. n steps of the
+student's
 rationale. The mistake step is the first whose reading puts the wrong answer ahead by `delta`, for good.
 """
 
@@ -36,8 +39,8 @@ class AnswerSwitchConfig(MistakesConfig):
     persistence: int = MISSING
     """The paper's lambda: over how many further steps the lead must hold (12), cut at the last step."""
     window: Window = MISSING
-    """`inclusive` checks steps i .. i + lambda; `literal` checks j = 0 .. lambda - 1 as printed, which is empty at lambda = 0 and
-    then takes the first step whatever the probabilities."""
+    """`inclusive` checks steps i .. i + lambda; `literal` checks j = 0 .. lambda - 1 as printed, which is empty at
+    lambda = 0 and then takes the first step whatever the probabilities."""
     prior: float = MISSING
     """Probability of the gold answer that the prompt states."""
     fallback: bool = MISSING
@@ -97,7 +100,8 @@ def mistake_step(
     Returns:
         (0-based step or None, whether it is a fallback).
 
-    A step is blamed, never the bare question: where the wrong answer leads before any step, the first step is the earliest
+    A step is blamed, never the bare question: where the wrong answer leads before any step, the first step is the
+    earliest
     that can be found.
     """
     num_steps = len(gaps) - 1
@@ -111,7 +115,10 @@ def mistake_step(
 
 
 def lead_of_wrong(scores: OptionScores, gold: int, wrong: int | None) -> list[float]:
-    """Compute P(wrong) - P(gold) after 0 .. n steps; for an unparsed answer the strongest other option is the wrong one."""
+    """Compute P(wrong) - P(gold) after 0 .
+
+    N steps; for an unparsed answer the strongest other option is the wrong one.
+    """
     leads = []
     for row in scores.probabilities:
         other = row[wrong] if wrong is not None else max(p for i, p in enumerate(row) if i != gold)
@@ -127,7 +134,10 @@ def _question(case: ErrorCase, seed: int) -> _Question | Quarantined:
 
 
 def _two_options(case: ErrorCase, seed: int) -> _Question | Quarantined:
-    """An open question as gold answer against wrong answer (paper, footnote 3); the letters are drawn, so they tell nothing."""
+    """An open question as gold answer against wrong answer (paper, footnote 3).
+
+    The letters are drawn, so they tell nothing.
+    """
     if case.wrong is None or same_answer(case.wrong, case.answer):
         detail = f"the student's answer is {case.wrong!r}, gold is {case.answer!r}: no second option"
         return quarantined(case, "open question without a wrong answer", detail)

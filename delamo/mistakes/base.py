@@ -73,7 +73,7 @@ def cut(cases: Sequence[ErrorCase]) -> tuple[list[tuple[ErrorCase, tuple[str, ..
 
 
 def each_step(
-    cases: Sequence[ErrorCase], choose: Callable[[ErrorCase, tuple[str, ...]], int | None | Quarantined]
+    cases: Sequence[ErrorCase], choose: Callable[[ErrorCase, tuple[str, ...]], int | Quarantined | None]
 ) -> tuple[list[Mistake], list[Quarantined]]:
     """Find mistakes by looking at one case at a time.
 

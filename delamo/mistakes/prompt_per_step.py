@@ -1,4 +1,7 @@
-"""A teacher judges each step by itself; the first that it calls wrong is the mistake (Tyen et al. 2024; paper, Table 7)."""
+"""A teacher judges each step by itself; the first that it calls wrong is the mistake (Tyen et al.
+
+2024; paper, Table 7).
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,8 @@ class PromptPerStepConfig(MistakesConfig):
     """The first step that the teacher calls wrong (Tyen et al. 2024; paper, Table 7)."""
 
     fallback: bool = MISSING
-    """Whether, where every step is called right, the one most in doubt is taken and marked (as `answer_switch` does)."""
+    """Whether, where every step is called right, the one most in doubt is taken and marked (as `answer_switch`
+    does)."""
 
 
 def find(

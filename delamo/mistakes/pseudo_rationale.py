@@ -1,4 +1,7 @@
-"""The teacher writes reference reasoning; the first step that departs from it is the mistake (paper, section 5, Table 7)."""
+"""The teacher writes reference reasoning.
+
+The first step that departs from it is the mistake (paper, section 5, Table 7).
+"""
 
 from __future__ import annotations
 

@@ -16,7 +16,8 @@ _LINE = re.compile(r"[^\n]*\n+|[^\n]+$")
 def split_steps(rationale: str) -> tuple[str, ...]:
     """Cut a rationale into steps; `"".join(steps)` gives it back character for character.
 
-    Lines are cut first (a blank line, a bullet or a number starts a step), then sentences inside a line by pysbd. White space between
+    Lines are cut first (a blank line, a bullet or a number starts a step), then sentences inside a line by pysbd. White
+    space between
     two steps belongs to the later one; a bare `1.` or `Step 2:` belongs to the sentence that follows it.
     """
     pieces = [piece for line in _LINE.findall(rationale) for piece in _sentences(line)]
@@ -24,7 +25,7 @@ def split_steps(rationale: str) -> tuple[str, ...]:
 
 
 def _sentences(line: str) -> list[str]:
-    """pysbd's sentences of one line, checked to be lossless; the line whole where they are not."""
+    """Pysbd's sentences of one line, checked to be lossless; the line whole where they are not."""
     text = line.lstrip()  # pysbd drops what a line is indented by
     indent = line[: len(line) - len(text)]
     if not re.search(r"[.!?].*\S", text):
@@ -34,7 +35,7 @@ def _sentences(line: str) -> list[str]:
 
 
 def _mend_numbers(pieces: list[str]) -> list[str]:
-    """pysbd takes the number in `It is a 2. The ...` for the start of a list item: give it back to its sentence."""
+    """Pysbd takes the number in `It is a 2. The ...` for the start of a list item: give it back to its sentence."""
     mended: list[str] = []
     for piece in pieces:
         number = _NUMBER.match(piece)
@@ -73,7 +74,7 @@ def _join_markers(pieces: list[str]) -> list[str]:
         else:
             joined.append(marker + piece)
             marker = ""
-    return joined + [marker] if marker else joined
+    return [*joined, marker] if marker else joined
 
 
 @cache

@@ -1,6 +1,6 @@
-"""Runs in the layout of one of the paper's tables: numbers only; `layout_tables` prints them.
+"""Arrange runs in the layout of one of the paper's tables: numbers only; `delamo.paper.render` prints them.
 
-At the microworld's scale the targets, budgets and models are others: which stands in the place of which, `conf/scale` says.
+At the microworld's scale the targets, budgets and models are others: `conf/scale` says which stands for which.
 """
 
 from __future__ import annotations
@@ -11,14 +11,13 @@ from typing import Any
 
 from delamo.config import conf
 from delamo.metrics import statistics
-from delamo.metrics.statistics import Comparison
+from delamo.metrics.statistics import PairedComparison
 from delamo.paper import matching
-from delamo.paper.measures import BOOTSTRAP_SEED, MEASURES, Asked, NotRecordedError, Value
-from delamo.paper.numbers import ACCURACY, LOST, MICRO, PAPER, Column, Head, PaperTable, Row, resolved
-from delamo.reports import variants
+from delamo.paper.measures import BOOTSTRAP_SEED, MEASURES, MeasureInput, NotRecordedError, Value
+from delamo.paper.numbers import ACCURACY, LOST, MICRO, PAPER, Column, Head, PaperTable, resolved
 from delamo.reports.comparison import ALPHA
-from delamo.reports.variants import PRETRAINED, RANDOM
-from delamo.runs.read import Collected, Run
+from delamo.reports.methods import PRETRAINED, RANDOM, newest, same_setting
+from delamo.runs.read import Run, RunCollection
 
 NOT_RUN, NO_COUNTERPART, NOT_RECORDED = "not run", "no counterpart", "not recorded"
 
@@ -36,17 +35,17 @@ class Entry:
     runs: tuple[Run, ...] = ()
     value: Value | None = None
     missing: str | None = None
-    """Why there is no value: `NOT_RUN`, `NO_COUNTERPART`, `NOT_RECORDED`; None also where none is asked for."""
+    """Why there is no value: `NOT_RUN`, `NO_COUNTERPART`, `NOT_RECORDED`; None also where there need not be one."""
     detail: str | None = None
     """What was not recorded."""
-    versus_random: Comparison | None = None
+    versus_random: PairedComparison | None = None
     p_holm: float | None = None
 
     @property
     def beats_random(self) -> bool:
         """Ahead, p after Holm below 0.05, and the interval over items and runs above zero."""
-        found, p = self.versus_random, self.p_holm
-        return found is not None and p is not None and p < ALPHA and found.interval.low > 0
+        versus, p = self.versus_random, self.p_holm
+        return versus is not None and p is not None and p < ALPHA and versus.interval.low > 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,36 +70,36 @@ class Layout:
         return self.scale == MICRO
 
     @property
-    def asked(self) -> list[Entry]:
+    def wanted(self) -> list[Entry]:
         """The entries that a run of their own should fill."""
-        some = [entry for row in self.entries for entry in row if is_asked(self.table, entry)]
-        return [entry for entry in some if not self.table.rows[entry.row].of]
+        entries = [entry for row in self.entries for entry in row if has_number(self.table, entry)]
+        return [entry for entry in entries if not self.table.rows[entry.row].of]
 
 
-def lay_out(found: Collected, table: PaperTable) -> list[Layout]:
-    """The table from these runs, once for each scale that has any.
+def lay_out(collection: RunCollection, table: PaperTable) -> list[Layout]:
+    """Fill the table from these runs, once for each scale that has any.
 
     Raises:
         ValueError: no run belongs to a cell of it.
     """
-    layouts = [at_scale(found, table, scale) for scale in (PAPER, MICRO)]
-    some = [one for one in layouts if any(entry.runs for row in one.entries for entry in row)]
-    if not some:
+    layouts = [at_scale(collection, table, scale) for scale in (PAPER, MICRO)]
+    filled = [layout for layout in layouts if any(entry.runs for row in layout.entries for entry in row)]
+    if not filled:
         raise ValueError(
-            f"table is {table.name}: none of the {len(found.runs)} finished runs under {found.root} is one of its cells; "
-            f"`delamo run -m experiment={table.name} scale=micro` makes them (a smoke grid, "
+            f"table is {table.name}: none of the {len(collection.runs)} finished runs under {collection.root} is one of its "
+            f"cells; `delamo run -m experiment={table.name} scale=micro` makes them (a smoke grid, "
             "fast=true, has budgets of its own: `delamo report` without table)"
         )
-    return some
+    return filled
 
 
-def is_asked(table: PaperTable, entry: Entry) -> bool:
-    """Whether there should be a number: the paper prints one, or the row is one of ours."""
+def has_number(table: PaperTable, entry: Entry) -> bool:
+    """Tell whether there should be a number: the paper prints one, or the row is one of ours."""
     return entry.paper is not None or table.rows[entry.row].form is not None or bool(table.rows[entry.row].of)
 
 
 def column_name(column: Column, scale: str) -> str:
-    """The head of a column: the paper's, or in the microworld the target's own name."""
+    """Return the head of a column: the paper's, or in the microworld the target's own name."""
     if scale == PAPER:
         return column.name
     if column.ours:
@@ -110,21 +109,21 @@ def column_name(column: Column, scale: str) -> str:
 
 
 def labels(layout: Layout, row: int) -> list[str]:
-    """What names a row of ours, one for each head."""
+    """Return what names a row of ours, one label for each head."""
     table = layout.table
     if not layout.is_micro:
         return list(table.rows[row].labels)
     entries = layout.entries[row]
     pairs = zip(table.heads, table.rows[row].labels, strict=True)
-    return [_label(head, said, entries[-1]) for head, said in pairs]
+    return [_label(head, printed, entries[-1]) for head, printed in pairs]
 
 
-def _label(head: Head, said: str, entry: Entry) -> str:
-    """The paper's word, or our value of the key that it stands for."""
-    if head.key is None or said in ("-", "0"):
-        return said
+def _label(head: Head, printed: str, entry: Entry) -> str:
+    """Return the paper's word, or our value of the key that it stands for."""
+    if head.key is None or printed in ("-", "0"):
+        return printed
     if entry.choices is None:
-        return f"({said})"
+        return f"({printed})"
     if head.key == "budget" and "budget" not in entry.choices:
         counts = {run.metrics["selection"]["num_samples"] for run in entry.runs}
         return f"{counts.pop():,}" if len(counts) == 1 else "-"
@@ -135,17 +134,14 @@ def _label(head: Head, said: str, entry: Entry) -> str:
     return str(value).removeprefix("micro/")
 
 
-def at_scale(found: Collected, table: PaperTable, scale: str) -> Layout:
-    """The table from the runs that belong to its cells at one scale; there may be none."""
-    places = [(row, column) for row in range(len(table.rows)) for column in range(len(table.columns))]
-    chosen = {place: table.choices(*place, scale) for place in places}
-    wanted = {place: choices for place, choices in chosen.items() if choices and not table.rows[place[0]].of}
-    matched = matching.find(wanted, found.runs, scale)
-    entries = [
-        [_entry(table, row, column, chosen[row, column], matched, found.runs) for column in range(len(table.columns))]
-        for row in range(len(table.rows))
-    ]
-    entries = _summaries(table, _judged(table, entries, found.runs))
+def at_scale(collection: RunCollection, table: PaperTable, scale: str) -> Layout:
+    """Fill the table from the runs that belong to its cells at one scale; there may be none."""
+    rows, columns, runs = range(len(table.rows)), range(len(table.columns)), collection.runs
+    chosen = {(row, column): table.choices(row, column, scale) for row in rows for column in columns}
+    wanted = {cell: choices for cell, choices in chosen.items() if choices and not table.rows[cell[0]].of}
+    matched = matching.find(wanted, runs, scale)
+    entries = [[_entry(table, row, column, chosen[row, column], matched, runs) for column in columns] for row in rows]
+    entries = _summaries(table, _judged(table, entries, runs))
     return Layout(
         table=table,
         scale=scale,
@@ -153,7 +149,7 @@ def at_scale(found: Collected, table: PaperTable, scale: str) -> Layout:
         deviations=matched.deviations,
         left_out=matched.left_out,
         superseded=matched.superseded,
-        num_unfinished=len(found.unfinished),
+        num_unfinished=len(collection.unfinished),
     )
 
 
@@ -162,40 +158,40 @@ def _entry(
     row: int,
     column: int,
     choices: Mapping[str, Any] | None,
-    matched: matching.Found,
+    matched: matching.MatchedRuns,
     all_runs: Sequence[Run],
 ) -> Entry:
     runs = tuple(matched.runs.get((row, column), ()))
     entry = Entry(row=row, column=column, paper=table.rows[row].values[column], choices=choices, runs=runs)
-    if not is_asked(table, entry) or table.rows[row].of:
+    if not has_number(table, entry) or table.rows[row].of:
         return entry
     if choices is None:
         return replace(entry, missing=NO_COUNTERPART)
     if not runs:
         return replace(entry, missing=NOT_RUN)
     try:
-        asked = Asked(runs=runs, untuned=_peers(runs[0], PRETRAINED, all_runs), form=table.rows[row].form)
-        return replace(entry, value=MEASURES[table.columns[column].measure](asked))
-    except ValueError as why:
-        known = isinstance(why, NotRecordedError)
-        return replace(entry, missing=NOT_RECORDED, detail=str(why) if known else f"{runs[0].path}: {why}")
+        source = MeasureInput(runs=runs, untuned=_peers(runs[0], PRETRAINED, all_runs), form=table.rows[row].form)
+        return replace(entry, value=MEASURES[table.columns[column].measure](source))
+    except ValueError as error:
+        known = isinstance(error, NotRecordedError)
+        return replace(entry, missing=NOT_RECORDED, detail=str(error) if known else f"{runs[0].path}: {error}")
 
 
 def _peers(run: Run, selector: str, runs: Sequence[Run]) -> list[Run]:
-    """The runs of another selector to compare a run with: same target, student and settings, one for each seed."""
+    """Collect the runs of another selector to compare a run with: same target, student and settings, one for each seed."""
     same = [
         other
         for other in runs
         if other.cell["selector"] == selector
         and all(other.cell[role] == run.cell[role] for role in ("task", "student"))
         and (selector == PRETRAINED or other.cell["budget"] == run.cell["budget"])
-        and variants.same_setting(run, other)
+        and same_setting(run, other)
     ]
-    return variants.newest(same)[0]
+    return newest(same)[0]
 
 
 def _judged(table: PaperTable, entries: list[list[Entry]], runs: Sequence[Run]) -> list[list[Entry]]:
-    """Accuracies that have a budget against random's at the same one, with Holm's correction over the table."""
+    """Compare accuracies that have a budget with random's at the same one, with Holm's correction over the table."""
     compared = [[_compared(table, entry, runs) for entry in row] for row in entries]
     judged = [entry for row in compared for entry in row if entry.versus_random]
     adjusted = statistics.holm([entry.versus_random.p for entry in judged])
@@ -219,21 +215,18 @@ def _compared(table: PaperTable, entry: Entry, runs: Sequence[Run]) -> Entry:
 def _summaries(table: PaperTable, entries: list[list[Entry]]) -> list[list[Entry]]:
     """Fill the rows that are mean and standard deviation of others."""
     return [
-        [_summary(row, [entries[other][entry.column] for other in row.of], entry) for entry in found]
-        if row.of
-        else found
-        for row, found in zip(table.rows, entries, strict=True)
+        [_summary([entries[other][entry.column] for other in row.of], entry) for entry in cells] if row.of else cells
+        for row, cells in zip(table.rows, entries, strict=True)
     ]
 
 
-def _summary(row: Row, parts: Sequence[Entry], entry: Entry) -> Entry:
-    theirs = [part.paper for part in parts]
-    paper = statistics.over_seeds(theirs).mean if not {None, LOST}.intersection(theirs) else None
-    found = [part.value for part in parts]
-    if None in found:
+def _summary(parts: Sequence[Entry], entry: Entry) -> Entry:
+    printed = [part.paper for part in parts]
+    paper = statistics.over_seeds(printed).mean if not {None, LOST}.intersection(printed) else None
+    values = [part.value for part in parts]
+    if None in values:
         return replace(entry, paper=paper, missing=NOT_RUN)
-    summary = statistics.over_seeds([value.mean for value in found])
+    summary = statistics.over_seeds([value.mean for value in values])
     runs = tuple(run for part in parts for run in part.runs)
-    return replace(
-        entry, paper=paper, runs=runs, value=Value(mean=summary.mean, sd=summary.sd, n=found[0].n, num_runs=len(runs))
-    )
+    value = Value(mean=summary.mean, sd=summary.sd, n=values[0].n, num_runs=len(runs))
+    return replace(entry, paper=paper, runs=runs, value=value)

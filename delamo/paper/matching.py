@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from delamo.config import conf
-from delamo.reports import variants
+from delamo.reports import methods
 from delamo.runs.read import Run
 
 ROLES = ("student", "teacher", "task", "budget", "selector")
@@ -17,7 +17,7 @@ LOCATIONS = ("annotation", "image_root", "root", "folder", "image_cache", "api_b
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class MatchedRuns:
     """The runs of a table's cells at one scale."""
 
     runs: dict[tuple[int, int], list[Run]]
@@ -31,21 +31,21 @@ class Found:
 
 
 def matches(run: Run, choices: Mapping[str, Any], scale: str) -> bool:
-    """Whether the run is one of the cell that these overrides make at the scale, as far as they say."""
+    """Tell whether the run is one of the cell that these overrides make at the scale, as far as they say."""
     selector = choices["selector"]
     if run.cell["selector"] != selector:
         return False
     default = conf.choices_at(scale)
     wanted = {"student": default["student"], "teacher": default["teacher"], **choices}
-    unused = variants.UNUSED.get(selector, ())
-    return all(_same(run, key, value) for key, value in wanted.items() if not f"{key}.".startswith(tuple(unused)))
+    unused = methods.ignored_keys(selector)
+    return all(_same(run, key, value) for key, value in wanted.items() if not f"{key}.".startswith(unused))
 
 
 def deviations(run: Run, choices: Mapping[str, Any], scale: str) -> dict[str, Any]:
-    """Settings that decide the run's result and differ from the preset's: key -> the run's value."""
+    """Return the settings that decide the run's result and differ from the preset's: key -> the run's value."""
     preset = conf.values(choices, scale)
     own = {key: value for key, value in run.config.items() if key.startswith("selector.")}
-    read = {**variants.settings(run, run.cell["selector"]), **own}
+    read = {**methods.settings(run, run.cell["selector"]), **own}
     return {
         key: value
         for key, value in read.items()
@@ -53,29 +53,29 @@ def deviations(run: Run, choices: Mapping[str, Any], scale: str) -> dict[str, An
     }
 
 
-def find(cells: Mapping[tuple[int, int], Mapping[str, Any]], runs: Sequence[Run], scale: str) -> Found:
+def find(cells: Mapping[tuple[int, int], Mapping[str, Any]], runs: Sequence[Run], scale: str) -> MatchedRuns:
     """Sort runs into cells. All that stand in one table agree in their other settings: the preset's, where a tuned run has them.
 
     Args:
         cells: by (row, column), the overrides that make the cell.
+        runs: to sort.
+        scale: of the table.
     """
-    wanted = {place: [run for run in runs if matches(run, choices, scale)] for place, choices in cells.items()}
+    wanted = {cell: [run for run in runs if matches(run, choices, scale)] for cell, choices in cells.items()}
     signs = {
-        (place, run.path): deviations(run, cells[place], scale) for place, matched in wanted.items() for run in matched
+        (cell, run.path): deviations(run, cells[cell], scale) for cell, matched in wanted.items() for run in matched
     }
-    chosen = _chosen(
-        [sign for (place, _), sign in signs.items() if cells[place]["selector"] != variants.PRETRAINED]
-        or list(signs.values())
-    )
+    tuned = [sign for (cell, _), sign in signs.items() if cells[cell]["selector"] != methods.PRETRAINED]
+    chosen = _chosen(tuned or list(signs.values()))
     alike = {
-        place: [run for run in matched if _compatible(run, signs[place, run.path], chosen)]
-        for place, matched in wanted.items()
+        cell: [run for run in matched if _compatible(run, signs[cell, run.path], chosen)]
+        for cell, matched in wanted.items()
     }
-    kept = {place: variants.newest(matched)[0] for place, matched in alike.items()}
-    shown = {run.path for some in kept.values() for run in some}
-    old = {run.path: run for some in alike.values() for run in some if run.path not in shown}
-    others = {run.path: run for some in wanted.values() for run in some if run.path not in shown | old.keys()}
-    return Found({place: some for place, some in kept.items() if some}, chosen, [*others.values()], [*old.values()])
+    kept = {cell: methods.newest(matched)[0] for cell, matched in alike.items()}
+    shown = {run.path for same in kept.values() for run in same}
+    old = {run.path: run for same in alike.values() for run in same if run.path not in shown}
+    others = {run.path: run for same in wanted.values() for run in same if run.path not in shown | old.keys()}
+    return MatchedRuns({cell: same for cell, same in kept.items() if same}, chosen, [*others.values()], [*old.values()])
 
 
 def _same(run: Run, key: str, wanted: Any) -> bool:
@@ -86,11 +86,11 @@ def _same(run: Run, key: str, wanted: Any) -> bool:
     return _alike(run.config.get(key if "." in key else f"{key}.name"), wanted)
 
 
-def _alike(one: Any, other: Any) -> bool:
-    """Equal, a list of YAML being a tuple elsewhere and 0 being 0.0."""
-    return (
-        list(one) == list(other) if isinstance(one, list | tuple) and isinstance(other, list | tuple) else one == other
-    )
+def _alike(first: Any, second: Any) -> bool:
+    """Compare values, a list of YAML being a tuple elsewhere and 0 being 0.0."""
+    if isinstance(first, list | tuple) and isinstance(second, list | tuple):
+        return list(first) == list(second)
+    return first == second
 
 
 def _chosen(signs: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -100,8 +100,8 @@ def _chosen(signs: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _compatible(run: Run, sign: dict[str, Any], chosen: dict[str, Any]) -> bool:
-    """Whether the run differs from the preset just as the chosen ones do, in what it reads."""
-    read = variants.settings(run, run.cell["selector"])
+    """Tell whether the run differs from the preset just as the chosen ones do, in what it reads."""
+    read = methods.settings(run, run.cell["selector"])
     return sign == {
-        key: value for key, value in chosen.items() if key in read or key.startswith("selector.") and key in sign
+        key: value for key, value in chosen.items() if key in read or (key.startswith("selector.") and key in sign)
     }

@@ -1,4 +1,4 @@
-"""What a column of the paper's tables takes from the runs of one cell, in the column's own unit (percent, points, seconds, ...)."""
+"""Measure what a column of the paper's tables shows, in its own unit (percent, points, seconds, ...), from the runs of one cell."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from delamo.metrics import statistics
 from delamo.metrics.statistics import Interval
-from delamo.reports import variants
+from delamo.reports import methods
 from delamo.runs import lineage
 from delamo.runs.read import Run
 
@@ -37,7 +37,7 @@ class Value:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class MeasureInput:
     """What a measure may look at."""
 
     runs: Sequence[Run]
@@ -48,82 +48,81 @@ class Asked:
     """Table 10: the answer format of the row."""
 
 
-def accuracy(asked: Asked) -> Value:
-    """Percent of test items answered correctly, unparsed ones counting as wrong; Wilson's interval of the mean over runs."""
-    found = statistics.over_seeds([run.metrics["test"]["accuracy"] for run in asked.runs])
-    return _share(found.mean, min(run.metrics["test"]["n"] for run in asked.runs), found.sd, len(found.runs))
+def accuracy(source: MeasureInput) -> Value:
+    """Measure the percent of test items answered correctly, unparsed ones counting as wrong, with Wilson's interval."""
+    shares = statistics.over_seeds([run.metrics["test"]["accuracy"] for run in source.runs])
+    return _share(shares.mean, min(run.metrics["test"]["n"] for run in source.runs), shares.sd, len(shares.runs))
 
 
-def gain(asked: Asked) -> Value:
-    """Points over the pretrained student (Table 12); the interval of a paired bootstrap over items and runs."""
+def gain(source: MeasureInput) -> Value:
+    """Measure points over the pretrained student (Table 12), with the interval of a paired bootstrap over items and runs."""
     import numpy as np
 
-    if not asked.untuned:
+    if not source.untuned:
         raise NotRecordedError("no run of the pretrained student with the same settings")
     rng = np.random.default_rng(BOOTSTRAP_SEED)
-    both = [run.outcomes for run in asked.runs], [run.outcomes for run in asked.untuned]
+    both = [run.outcomes for run in source.runs], [run.outcomes for run in source.untuned]
     low_high = statistics.bootstrap_difference(*both, rng=rng)
-    means = [statistics.mean([statistics.accuracy(run.scores) for run in runs]) for runs in (asked.runs, asked.untuned)]
+    means = [
+        statistics.mean([statistics.accuracy(run.scores) for run in runs]) for runs in (source.runs, source.untuned)
+    ]
     return Value(
         mean=100 * (means[0] - means[1]),
         interval=Interval(100 * low_high.low, 100 * low_high.high),
         n=len(both[0][0]),
-        num_runs=len(asked.runs),
+        num_runs=len(source.runs),
     )
 
 
-def step_accuracy(asked: Asked) -> Value:
-    """Percent of the errors whose mistake step is the gold one (Table 7)."""
-    return _planted_step(asked, "accuracy")
+def step_accuracy(source: MeasureInput) -> Value:
+    """Measure the percent of errors whose mistake step is the gold one (Table 7)."""
+    return _planted_step(source, "accuracy")
 
 
-def step_recall_at_3(asked: Asked) -> Value:
-    """Percent of the errors whose gold step is the step found or one of the three before it (Table 7)."""
-    return _planted_step(asked, "recall_at_3")
+def step_recall_at_3(source: MeasureInput) -> Value:
+    """Measure the percent of errors whose gold step is the predicted one or one of the three before it (Table 7)."""
+    return _planted_step(source, "recall_at_3")
 
 
-def usd(asked: Asked) -> Value:
-    """What finding mistakes and naming skills was paid for (Table 6); 0 for a selector that asks no teacher and for a local one."""
-    spent = [_usd(run) for run in asked.runs]
-    return Value(mean=statistics.mean(spent), num_runs=len(spent))
+def usd(source: MeasureInput) -> Value:
+    """Measure the price of finding mistakes and naming skills (Table 6); 0 without a teacher, and for a local one."""
+    prices = [_usd(run) for run in source.runs]
+    return Value(mean=statistics.mean(prices), num_runs=len(prices))
 
 
-def steps(asked: Asked) -> Value:
-    """Steps of the rationales in which a mistake was looked for, on average (Table 12)."""
-    found = [_steps(run) for run in asked.runs]
-    return Value(mean=statistics.mean(found), num_runs=len(found))
+def steps(source: MeasureInput) -> Value:
+    """Measure the mean number of steps of the rationales in which a mistake was looked for (Table 12)."""
+    lengths = [_steps(run) for run in source.runs]
+    return Value(mean=statistics.mean(lengths), num_runs=len(lengths))
 
 
-def read(asked: Asked) -> Value:
-    """Percent of the test replies in which the row's answer format is found (Table 10)."""
-    scores = [score for run in asked.runs for score in run.scores]
-    if asked.form == "any":
-        return _share(statistics.mean([float(score.parsed) for score in scores]), len(scores), None, len(asked.runs))
-    search = _form(asked.form or "")
-    return _share(
-        statistics.mean([float(search(score.text) is not None) for score in scores]),
-        len(scores),
-        None,
-        len(asked.runs),
-    )
+def read(source: MeasureInput) -> Value:
+    """Measure the percent of test replies in which the row's answer format is found (Table 10)."""
+    scores = [score for run in source.runs for score in run.scores]
+    if source.form == "any":
+        hits = [float(score.parsed) for score in scores]
+    else:
+        search = _form(source.form or "")
+        hits = [float(search(score.text) is not None) for score in scores]
+    return _share(statistics.mean(hits), len(scores), None, len(source.runs))
 
 
-def seconds(*stages: str) -> Callable[[Asked], Value]:
-    """Seconds of these stages together, of all iterations, as measured when they were computed."""
+def seconds(*stages: str) -> Callable[[MeasureInput], Value]:
+    """Return a measure: seconds of these stages together, of all iterations, as measured when they were computed."""
 
-    def measure(asked: Asked) -> Value:
-        found = []
-        for run in asked.runs:
+    def measure(source: MeasureInput) -> Value:
+        totals = []
+        for run in source.runs:
             own = [taken for name, taken in run.metrics["seconds"].items() if name.partition("@")[0] in stages]
             if not own:
                 raise NotRecordedError(f"the run has no stage {' or '.join(stages)}")
-            found.append(sum(own))
-        return Value(mean=statistics.mean(found), num_runs=len(found))
+            totals.append(sum(own))
+        return Value(mean=statistics.mean(totals), num_runs=len(totals))
 
     return measure
 
 
-MEASURES: dict[str, Callable[[Asked], Value]] = {
+MEASURES: dict[str, Callable[[MeasureInput], Value]] = {
     "accuracy": accuracy,
     "gain": gain,
     "step_accuracy": step_accuracy,
@@ -138,7 +137,7 @@ MEASURES: dict[str, Callable[[Asked], Value]] = {
 
 
 def _share(share: float, n: int, sd: float | None, num_runs: int) -> Value:
-    """A fraction of `n` items as percent, with Wilson's interval."""
+    """Turn a fraction of `n` items into percent, with Wilson's interval."""
     interval = statistics.wilson(share, n)
     return Value(
         mean=100 * share,
@@ -149,19 +148,19 @@ def _share(share: float, n: int, sd: float | None, num_runs: int) -> Value:
     )
 
 
-def _planted_step(asked: Asked, key: str) -> Value:
-    found = [(run.metrics["planted"] or {}).get("mistake_step") for run in asked.runs]
-    if None in found:
+def _planted_step(source: MeasureInput, key: str) -> Value:
+    steps = [(run.metrics["planted"] or {}).get("mistake_step") for run in source.runs]
+    if None in steps:
         raise NotRecordedError(NO_TRUTH)
-    shares = statistics.over_seeds([one[key] for one in found])
-    return _share(shares.mean, min(one["n"] for one in found), shares.sd, len(found))
+    shares = statistics.over_seeds([step[key] for step in steps])
+    return _share(shares.mean, min(step["n"] for step in steps), shares.sd, len(steps))
 
 
 def _usd(run: Run) -> float:
-    if "teacher." in variants.UNUSED.get(run.cell["selector"], ()):
+    if "teacher." in methods.ignored_keys(run.cell["selector"]):
         return 0.0
-    spent: dict[str, Any] = run.metrics.get("cost") or {}
-    own = [one["usd"] for name, one in spent.items() if name.partition("@")[0] in ("mistakes", "skills")]
+    costs: dict[str, Any] = run.metrics.get("cost") or {}
+    own = [cost["usd"] for name, cost in costs.items() if name.partition("@")[0] in ("mistakes", "skills")]
     if not own and "teacher.model" not in run.config:  # no service, no bill
         return 0.0
     if not own:
@@ -175,14 +174,14 @@ def _steps(run: Run) -> float:
     stated = (run.metrics["validation"] or {}).get("steps")
     if stated is not None:
         return stated
-    found = [len(mistake.steps) for mistake in lineage.mistakes(run).values() if mistake.steps]
-    if not found:
+    lengths = [len(mistake.steps) for mistake in lineage.mistakes(run).values() if mistake.steps]
+    if not lengths:
         raise NotRecordedError("the run looked for no mistake step")
-    return statistics.mean(found)
+    return statistics.mean(lengths)
 
 
 def _form(form: str) -> Callable[[str], Any]:
-    """How a format is looked for: the paper's expression, or the pattern rebuilt for one that is garbled in print."""
+    """Return the search for a format: the paper's expression, or the pattern rebuilt for one that is garbled in print."""
     from delamo.models import parsing
 
     rebuilt = {"bare": parsing.BARE.fullmatch, "option": parsing.PHRASES[3].search}

@@ -1,11 +1,12 @@
 """The numbers that the paper prints, as data: `table1.yaml` to `table12.yaml`, and those in its text, `prose.yaml`.
 
-Source: Yao, Wang, Huang, "Error-driven Data-efficient Large Multimodal Model Tuning" (arXiv 2412.15652, late version), read from its text,
-which has no page numbers: `source` names table and section. One value is missing from that text and stands as `lost`.
+Source: Yao, Wang, Huang, "Error-driven Data-efficient Large Multimodal Model Tuning" (arXiv 2412.15652, late version), read from
+its text, which has no page numbers: `source` names table and section. One value is missing from that text and stands as `lost`.
 
-A cell of a table is the overrides that make it, the table's, its row's and its column's together: `selector: random`, `budget: names.budgets.0`.
-`names.X.i` is the i-th of what `conf/scale/SCALE.yaml` calls X, so that a row means 10K samples at one scale and 300 at the other; `{paper: P}`
-has no counterpart in the microworld. An error-driven cell also has the paper's own settings (`OURS`, `ANSWER_SWITCH`) wherever it says nothing else.
+A cell of a table is the overrides that make it, the table's, its row's and its column's together: `selector: random`,
+`budget: names.budgets.0`. `names.X.i` is the i-th of what `conf/scale/SCALE.yaml` calls X, so that a row means 10K samples at one
+scale and 300 at the other; `{paper: P}` has no counterpart in the microworld. An error-driven cell also has the paper's own
+settings (`OURS`, `ANSWER_SWITCH`) wherever it says nothing else.
 """
 
 from __future__ import annotations
@@ -83,9 +84,8 @@ class PaperTable:
     """Where it contradicts the paper's other tables or its text."""
 
     def choices(self, row: int, column: int, scale: str) -> dict[str, Any] | None:
-        """The overrides that make a cell at a scale; None where the scale has no counterpart."""
-        asked = {**self.cell, **self.rows[row].cell, **self.columns[column].cell}
-        return resolved(asked, scale)
+        """Return the overrides that make a cell at a scale; None where the scale has no counterpart."""
+        return resolved({**self.cell, **self.rows[row].cell, **self.columns[column].cell}, scale)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +103,7 @@ class Remark:
 
 @lru_cache(maxsize=16)
 def paper_table(name: str) -> PaperTable:
-    """One table.
+    """Read one table.
 
     Raises:
         ValueError: the paper has no such table.
@@ -128,37 +128,37 @@ def paper_table(name: str) -> PaperTable:
 
 @lru_cache(maxsize=1)
 def remarks() -> tuple[Remark, ...]:
-    """The numbers in the paper's text."""
+    """Read the numbers in the paper's text."""
     empty = {"tables": None, "underivable": None}
     return tuple(Remark(**{**empty, **entry}) for entry in _read("prose")["numbers"])
 
 
 def numbers(table: PaperTable) -> Iterator[tuple[int, int, float]]:
-    """(row, column, value) of every number that the paper prints in the table, in the column's unit."""
+    """Yield (row, column, value) of every number that the paper prints in the table, in the column's unit."""
     for index, row in enumerate(table.rows):
         for column, value in enumerate(row.values):
             if value is not None and value != LOST:
                 yield index, column, float(value)
 
 
-def resolved(asked: Mapping[str, Any], scale: str) -> dict[str, Any] | None:
-    """Overrides with their names replaced by what they are at the scale, and an ablation by what it overrides; None where one is not."""
-    found = {key: _at_scale(value, scale) for key, value in asked.items()}
-    if None in found.values():
+def resolved(overrides: Mapping[str, Any], scale: str) -> dict[str, Any] | None:
+    """Replace names by what they are at the scale, and an ablation by what it overrides; None where a name is nothing there."""
+    choices = {key: _at_scale(value, scale) for key, value in overrides.items()}
+    if None in choices.values():
         return None
-    found = conf.expanded(found)
-    if found.get("selector") != "error_driven":
-        return found
-    found = {**OURS, **found}
-    return found if found["mistakes"] != "answer_switch" else {**ANSWER_SWITCH, **found}
+    choices = conf.expanded(choices)
+    if choices.get("selector") != "error_driven":
+        return choices
+    choices = {**OURS, **choices}
+    return choices if choices["mistakes"] != "answer_switch" else {**ANSWER_SWITCH, **choices}
 
 
 def _at_scale(value: Any, scale: str) -> Any:
     if isinstance(value, Mapping):
         return value.get(scale)
     if isinstance(value, str) and value.startswith("names."):
-        _, name, place = value.split(".")
-        return conf.names(scale)[name][int(place)]
+        _, name, index = value.split(".")
+        return conf.names(scale)[name][int(index)]
     return value
 
 

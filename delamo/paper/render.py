@@ -1,14 +1,12 @@
-"""`delamo report table=tableN [against=paper]`: the runs in the layout of the paper's table, and the paper's numbers beside them.
+"""Write runs in the layout of one of the paper's tables, with the paper's numbers beside them if wanted.
 
-The microworld's numbers are another world's. Beside the paper's they stand in a column of their own under a head that says so, and
-nothing is said of how near they come.
+The microworld's numbers are another world's. Beside the paper's they stand in a column of their own under a head that says so,
+and nothing is said of how near they come.
 """
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -19,20 +17,17 @@ from delamo.paper.layout import (
     Entry,
     Layout,
     column_name,
-    is_asked,
+    has_number,
     labels,
-    lay_out,
 )
 from delamo.paper.measures import Value
-from delamo.paper.numbers import LOST, MICRO, PAPER, TABLES, paper_table
-from delamo.reports.render.formats import BEATS, WIDTH, Block, Heading, Lines, Table, csv_text, fitting, latex, markdown
-from delamo.runs.read import Collected
+from delamo.paper.numbers import LOST, MICRO, PAPER
+from delamo.reports.render.formats import BEATS, WIDTH, Block, Heading, Lines, Table, fitting
 
-SCHEMA_VERSION = 1
-AGAINST = (PAPER,)
 WORLD = (
-    "These runs are of the microworld: another world, with its own targets, budgets and models in the places of the paper's. None of its "
-    "numbers is a reproduction of one of the paper's; what may be compared is which row comes before which."
+    "These runs are of the microworld: another world, with its own targets, budgets and models in the places of the "
+    "paper's. None of its numbers is a reproduction of one of the paper's; what may be compared is which row comes before "
+    "which."
 )
 OURS, OURS_MICRO = "ours", "ours (microworld)"
 INTERVAL = "  95 %"
@@ -43,19 +38,22 @@ MEANINGS = {
     NOT_RECORDED: "are not in what their runs recorded",
 }
 DEFINITIONS = {
-    "accuracy": "Accuracy: correct / n test items in percent, an unparsed answer not correct; the mean over the runs of a cell, under it Wilson's "
-    "95 % interval for n items.",
-    "gain": "Gain: accuracy minus the untouched student's on the same items, in points, with the 95 % interval of a paired bootstrap.",
-    "step_accuracy": "Mistake steps in the microworld: against the first sentence that is false in the scene, over the errors that have one, "
-    "with Wilson's 95 % interval.",
-    "steps": "Reasoning steps: sentences of the rationale, the mean over the validation errors in which a mistake was looked for.",
-    "seconds_tuning": "Seconds: as measured when the stage was computed, on the machine that computed it, whichever cells share it.",
+    "accuracy": "Accuracy: correct / n test items in percent, an unparsed answer not correct; the mean over the runs of a "
+    "cell, under it Wilson's 95 % interval for n items.",
+    "gain": "Gain: accuracy minus the untouched student's on the same items, in points, with the 95 % interval of a paired "
+    "bootstrap.",
+    "step_accuracy": "Mistake steps in the microworld: against the first sentence that is false in the scene, over the "
+    "errors that have one, with Wilson's 95 % interval.",
+    "steps": "Reasoning steps: sentences of the rationale, the mean over the validation errors in which a mistake was looked "
+    "for.",
+    "seconds_tuning": "Seconds: as measured when the stage was computed, on the machine that computed it, whichever cells "
+    "share it.",
     "usd": "API cost: of mistake identification and skill analysis, as recorded; a local teacher costs nothing.",
     "read": "Found in: percent of the test replies in which the expression is found; one reply may hold several.",
 }
 DAGGER = (
-    f"A dagger ({BEATS}): ahead of random selection at the same budget, p by Holm over all compared cells of this table below 0.05 (exact paired "
-    "test over the items), and the bootstrap interval of the difference above 0."
+    f"A dagger ({BEATS}): ahead of random selection at the same budget, p by Holm over all compared cells of this table "
+    "below 0.05 (exact paired test over the items), and the bootstrap interval of the difference above 0."
 )
 COLUMNS = (
     *("table", "scale", "world", "row", "column", "unit", "value", "sd", "low", "high", "n", "num_runs"),
@@ -64,62 +62,24 @@ COLUMNS = (
 COLUMNS_PAPER = ("paper_row", "paper_column", "paper", "paper_in_interval")
 
 
-def check(table: str | None, against: str | None) -> None:
-    """Refuse what there is not.
-
-    Raises:
-        ValueError: an unknown table or comparison, or a comparison without a table.
-    """
-    if table is not None and table not in TABLES:
-        raise ValueError(f"table is {table!r}: choose one of {', '.join(TABLES)}, or null for the report on all runs")
-    if against is not None and against not in AGAINST:
-        raise ValueError(f"against is {against!r}: choose {', '.join(AGAINST)}, or null for our numbers alone")
-    if against is not None and table is None:
-        raise ValueError(f"against is {against!r} and table is null: say which table, as in table={TABLES[0]}")
-
-
-def report(found: Collected, table: str, format: str, *, against: str | None = None) -> str:
-    """The table from these runs.
-
-    Raises:
-        ValueError: no such table or comparison, or no run belongs to a cell of it.
-    """
-    check(table, against)
-    laid_out = lay_out(found, paper_table(table))
-    if format == "json":
-        plain = [_json(layout, beside=against is not None) for layout in laid_out]
-        return json.dumps({"schema_version": SCHEMA_VERSION, "layouts": plain}, indent=2, ensure_ascii=False)
-    if format == "csv":
-        columns = COLUMNS + (COLUMNS_PAPER if against else ())
-        records = [record for layout in laid_out for record in _records(layout, beside=against is not None)]
-        return csv_text(columns, [[record.get(column) for column in columns] for record in records])
-    return (markdown if format == "markdown" else latex)(_all_blocks(laid_out, against))
-
-
-def report_blocks(found: Collected, table: str, *, against: str | None = None) -> list[Block]:
-    """The table from these runs as blocks. Raises as `report` does."""
-    check(table, against)
-    return _all_blocks(lay_out(found, paper_table(table)), against)
-
-
-def _all_blocks(laid_out: Sequence[Layout], against: str | None) -> list[Block]:
-    return [block for layout in laid_out for block in blocks(layout, beside=against is not None)]
-
-
 def blocks(layout: Layout, *, beside: bool) -> list[Block]:
-    """One layout as blocks, our table first."""
+    """Build one layout, our table first.
+
+    Args:
+        layout: of the runs.
+        beside: whether the paper's numbers stand beside ours.
+    """
     table = layout.table
-    found: list[Block] = [Heading(f"{table.name}: {table.title}", 1), Lines(_introduction(layout))]
-    found += _own_tables(layout)
-    found.append(Lines(_accounts(layout), bullets=True))
+    shown: list[Block] = [Heading(f"{table.name}: {table.title}", 1), Lines(_introduction(layout))]
+    shown += _own_tables(layout)
+    shown.append(Lines(_accounts(layout), bullets=True))
     if beside:
-        found += [block for column in range(len(table.columns)) for block in _pair_table(layout, column)]
-    found += [Heading("How to read the table"), Lines(_footer(layout, beside=beside), bullets=True)]
-    return found
+        shown += [block for column in range(len(table.columns)) for block in _pair_table(layout, column)]
+    return [*shown, Heading("How to read the table"), Lines(_footer(layout, beside=beside), bullets=True)]
 
 
-def shown(value: Value | None, decimals: int) -> str:
-    """A number of ours; with its standard deviation where it is a summary of single runs."""
+def own_text(value: Value | None, decimals: int) -> str:
+    """Write a number of ours, with its standard deviation where it is a summary of single runs."""
     if value is None:
         return BLANK
     text = f"{value.mean:.{decimals}f}"
@@ -128,34 +88,34 @@ def shown(value: Value | None, decimals: int) -> str:
 
 
 def paper_text(value: float | str | None, decimals: int) -> str:
-    """A number of the paper, as printed."""
+    """Write a number of the paper, as printed."""
     return BLANK if value is None else value if isinstance(value, str) else f"{value:,.{decimals}f}"
 
 
 def _introduction(layout: Layout) -> list[str]:
     table = layout.table
     lines = [f"Layout of the paper's {table.source}; scale={layout.scale}."]
-    return [*lines, WORLD, _places(layout)] if layout.is_micro else lines
+    return [*lines, WORLD, _counterparts(layout)] if layout.is_micro else lines
 
 
-def _places(layout: Layout) -> str:
-    """What stands in the place of which target."""
+def _counterparts(layout: Layout) -> str:
+    """Say which target stands for which of the paper's."""
     pairs: dict[str, str] = {}
     for row in layout.entries:
         for entry in row:
-            theirs = layout.table.choices(entry.row, entry.column, PAPER) or {}
-            if entry.choices and "task" in theirs:
-                pairs[theirs["task"]] = entry.choices["task"].removeprefix("micro/")
+            printed = layout.table.choices(entry.row, entry.column, PAPER) or {}
+            if entry.choices and "task" in printed:
+                pairs[printed["task"]] = entry.choices["task"].removeprefix("micro/")
     return f"In the places of the targets: {', '.join(f'{ours} for {theirs}' for theirs, ours in pairs.items())}."
 
 
 def _own_tables(layout: Layout) -> list[Block]:
-    """Rows and columns as in the paper, under each row its intervals; cut where the terminal is too narrow."""
+    """Set rows and columns as in the paper, under each row its intervals; cut where the terminal is too narrow."""
     heads = [head.name for head in layout.table.heads]
     rows, columns = [], [column_name(column, layout.scale) for column in layout.table.columns]
     for index, entries in enumerate(layout.entries):
-        named = _with_runs(labels(layout, index), entries)
-        rows.append([*named, *(_cell(layout, entry) for entry in entries)])
+        names = _with_runs(labels(layout, index), entries)
+        rows.append([*names, *(_cell(layout, entry) for entry in entries)])
         intervals = [_interval(layout, entry) for entry in entries]
         if any(intervals):
             rows.append([INTERVAL, *("" for _ in heads[1:]), *intervals])
@@ -166,21 +126,21 @@ def _own_tables(layout: Layout) -> list[Block]:
 
 
 def _part(heads: list[str], columns: list[str], rows: list[list[str]], part: slice) -> Table:
-    """Some columns of a table; a row of intervals stays where one of them has any."""
+    """Cut out some columns of a table; a row of intervals stays where one of them has any."""
     cut = [[*row[: len(heads)], *row[len(heads) :][part]] for row in rows]
     return Table([*heads, *columns[part]], [row for row in cut if any(row[len(heads) :])], len(heads))
 
 
-def _with_runs(named: list[str], entries: list[Entry]) -> list[str]:
-    """The labels, the first with the number of runs that the row's cells are means of, where there are several."""
+def _with_runs(names: list[str], entries: list[Entry]) -> list[str]:
+    """Add to the first label the number of runs that the row's cells are means of, where there are several."""
     counts = sorted({entry.value.num_runs for entry in entries if entry.value})
     if not counts or counts == [1]:
-        return named
-    return [f"{named[0]}, {' or '.join(map(str, counts))} runs", *named[1:]]
+        return names
+    return [f"{names[0]}, {' or '.join(map(str, counts))} runs", *names[1:]]
 
 
 def _balanced(widths: list[int], fixed: int) -> list[slice]:
-    """As few parts as fit the terminal, of nearly equal numbers of columns."""
+    """Cut into as few parts as fit the terminal, of nearly equal numbers of columns."""
     for number in range(len(fitting(widths, fixed, WIDTH)), len(widths) + 1):
         cuts = [round(part * len(widths) / number) for part in range(number + 1)]
         parts = [slice(start, end) for start, end in pairwise(cuts)]
@@ -190,37 +150,36 @@ def _balanced(widths: list[int], fixed: int) -> list[slice]:
 
 
 def _pair_table(layout: Layout, column: int) -> list[Block]:
-    """Ours and the paper's, row by row, for one column."""
+    """Set ours and the paper's, row by row, for one column."""
     paper_column = layout.table.columns[column]
     ours = column_name(paper_column, layout.scale)
     micro, decimals = layout.is_micro, paper_column.decimals
     heads = [head.name for head in layout.table.heads]
     rows = []
-    for named, entries in zip(_named(layout), layout.entries, strict=True):
+    for names, entries in zip(_row_names(layout), layout.entries, strict=True):
         entry = entries[column]
         interval = _interval(layout, entry)
         own = _cell(layout, entry) + (f" ({interval})" if interval else "")
-        row = [*named, own, paper_text(entry.paper, decimals)]
+        row = [*names, own, paper_text(entry.paper, decimals)]
         rows.append(row if micro else [*row, _inside(entry)])
     titles = [OURS_MICRO if micro else OURS, "paper"] + ([] if micro else ["in our interval"])
     title = paper_column.name if ours == paper_column.name else f"{ours}, beside the paper's {paper_column.name}"
     return [Heading(title, 3), Table([*heads, *titles], rows, len(heads))]
 
 
-def _named(layout: Layout) -> list[list[str]]:
-    """What names each row in both worlds: `ours / the paper's` where the two differ."""
-    rows = zip(layout.table.rows, range(len(layout.table.rows)), strict=True)
+def _row_names(layout: Layout) -> list[list[str]]:
+    """Name each row in both worlds: `ours / the paper's` where the two differ."""
     return [
         [
-            mine if _amount(mine) == _amount(said) else f"{mine} / {said}"
-            for mine, said in zip(labels(layout, index), row.labels, strict=True)
+            own if _amount(own) == _amount(printed) else f"{own} / {printed}"
+            for own, printed in zip(labels(layout, index), row.labels, strict=True)
         ]
-        for row, index in rows
+        for index, row in enumerate(layout.table.rows)
     ]
 
 
 def _amount(label: str) -> float | str:
-    """The number that a label is, `0.1K` being 100; the label where it is none."""
+    """Read a label as a number, `0.1K` being 100; the label itself where it is none."""
     plain = label.replace(",", "")
     try:
         return float(plain.removesuffix("K")) * (1000 if plain.endswith("K") else 1)
@@ -231,11 +190,11 @@ def _amount(label: str) -> float | str:
 def _cell(layout: Layout, entry: Entry) -> str:
     if entry.missing:
         return {NOT_RECORDED: "?", NO_COUNTERPART: "none"}.get(entry.missing, entry.missing)
-    return shown(entry.value, _decimals(layout, entry)) + (BEATS if entry.beats_random else "")
+    return own_text(entry.value, _decimals(layout, entry)) + (BEATS if entry.beats_random else "")
 
 
 def _decimals(layout: Layout, entry: Entry) -> int:
-    """A thousand items give no second place; the paper's scale keeps the paper's."""
+    """Choose the decimals: a thousand items give no second place; the paper's scale keeps the paper's."""
     column = layout.table.columns[entry.column]
     return min(column.decimals, 1) if layout.is_micro and column.unit in ("%", "points") else column.decimals
 
@@ -257,24 +216,24 @@ def _inside(entry: Entry) -> str:
 
 
 def _accounts(layout: Layout) -> list[str]:
-    """What is missing and what stands beside, counted."""
-    asked = layout.asked
-    counts = Counter(entry.missing for entry in asked if entry.missing)
-    lines = [f"{len(asked) - counts.total()} of {len(asked)} cells have a number."]
+    """Count what is missing and what stands aside."""
+    wanted = layout.wanted
+    counts = Counter(entry.missing for entry in wanted if entry.missing)
+    lines = [f"{len(wanted) - counts.total()} of {len(wanted)} cells have a number."]
     marks = {NOT_RUN: "not run", NO_COUNTERPART: "none", NOT_RECORDED: "?"}
     lines += [f"{counts[why]} {MEANINGS[why]} ('{marks[why]}')." for why in MEANINGS if counts[why]]
-    details = Counter(entry.detail for entry in asked if entry.detail)
+    details = Counter(entry.detail for entry in wanted if entry.detail)
     lines += [f"{count} of these: {detail}." for detail, count in details.most_common()]
     if layout.deviations:
-        said = ", ".join(f"{key}={value}" for key, value in sorted(layout.deviations.items()))
-        lines.append(f"Not as in the preset: {said}.")
+        settings = ", ".join(f"{key}={value}" for key, value in sorted(layout.deviations.items()))
+        lines.append(f"Not as in the preset: {settings}.")
     if layout.left_out:
         lines.append(
             f"{len(layout.left_out)} runs of these cells have other settings and stand aside; name a narrower runs=DIR."
         )
     if layout.superseded:
-        said = ", ".join(str(run.path) for run in layout.superseded)
-        lines.append(f"{len(layout.superseded)} runs of these cells have a newer run and stand aside: {said}.")
+        paths = ", ".join(str(run.path) for run in layout.superseded)
+        lines.append(f"{len(layout.superseded)} runs of these cells have a newer run and stand aside: {paths}.")
     if layout.num_unfinished:
         lines.append(f"{layout.num_unfinished} runs below the folder are not finished; delamo report names them.")
     return lines
@@ -288,47 +247,50 @@ def _footer(layout: Layout, *, beside: bool) -> list[str]:
     lines += layout.table.notes
     lines += _correlations(layout, beside=beside)
     if beside:
-        lines += (
-            ["In the names of the rows beside the paper's: ours / the paper's, where they differ."]
-            if layout.is_micro
-            else []
-        )
+        if layout.is_micro:
+            lines.append("In the names of the rows beside the paper's: ours / the paper's, where they differ.")
         lines += [f"The paper contradicts itself: {text}" for text in layout.table.inconsistent]
         lines += [f"'{LOST}': {layout.table.lost}."] if layout.table.lost else []
-        lines += sorted(
-            {
-                f"{column.name} in the paper: {column.underivable}."
-                for column in layout.table.columns
-                if column.underivable
-            }
-        )
+        underivable = [column for column in layout.table.columns if column.underivable]
+        lines += sorted({f"{column.name} in the paper: {column.underivable}." for column in underivable})
     return lines
 
 
 def _correlations(layout: Layout, *, beside: bool) -> list[str]:
-    """Table 12: how steps and gain go together."""
+    """Correlate steps with gain, for Table 12."""
     if [column.measure for column in layout.table.columns] != ["steps", "gain"]:
         return []
     own = [[entry.value.mean for entry in row] for row in layout.entries if all(entry.value for entry in row)]
     name = OURS_MICRO if layout.is_micro else OURS
-    lines = _correlation(name, own)
-    return lines + (
-        _correlation("the paper's", [[entry.paper for entry in row] for row in layout.entries]) if beside else []
-    )
+    lines = [_correlation(name, own)]
+    if beside:
+        lines.append(_correlation("the paper's", [[entry.paper for entry in row] for row in layout.entries]))
+    return lines
 
 
-def _correlation(whose: str, rows: list[list[Any]]) -> list[str]:
+def _correlation(whose: str, rows: list[list[Any]]) -> str:
     from scipy.stats import pearsonr, spearmanr
 
     if len(rows) < 3:
-        return [f"Steps against gain, {whose}: {len(rows)} targets are too few for a correlation."]
+        return f"Steps against gain, {whose}: {len(rows)} targets are too few for a correlation."
     steps, gains = [row[0] for row in rows], [row[1] for row in rows]
-    found = [("Pearson's r", pearsonr(steps, gains)), ("Spearman's rho", spearmanr(steps, gains))]
-    said = ", ".join(f"{name} {one.statistic:+.2f} (p {one.pvalue:.3f})" for name, one in found)
-    return [f"Steps against gain, {whose}: {said} over {len(rows)} targets."]
+    tests = [("Pearson's r", pearsonr(steps, gains)), ("Spearman's rho", spearmanr(steps, gains))]
+    numbers = ", ".join(f"{name} {test.statistic:+.2f} (p {test.pvalue:.3f})" for name, test in tests)
+    return f"Steps against gain, {whose}: {numbers} over {len(rows)} targets."
 
 
-def _json(layout: Layout, *, beside: bool) -> dict[str, Any]:
+def columns(*, beside: bool) -> tuple[str, ...]:
+    """Return the columns of the records."""
+    return COLUMNS + (COLUMNS_PAPER if beside else ())
+
+
+def plain(layout: Layout, *, beside: bool) -> dict[str, Any]:
+    """Build the layout for JSON.
+
+    Args:
+        layout: of the runs.
+        beside: whether the paper's numbers stand beside ours.
+    """
     return {
         "table": layout.table.name,
         "title": layout.table.title,
@@ -338,18 +300,23 @@ def _json(layout: Layout, *, beside: bool) -> dict[str, Any]:
         "deviations": layout.deviations,
         "left_out": [str(run.path) for run in layout.left_out],
         "superseded": [str(run.path) for run in layout.superseded],
-        "counts": dict(Counter(entry.missing or "filled" for entry in layout.asked)),
-        "cells": _records(layout, beside=beside),
+        "counts": dict(Counter(entry.missing or "filled" for entry in layout.wanted)),
+        "cells": records(layout, beside=beside),
     }
 
 
-def _records(layout: Layout, *, beside: bool) -> list[dict[str, Any]]:
-    """A record for each cell; numbers in the unit of the column, unrounded."""
+def records(layout: Layout, *, beside: bool) -> list[dict[str, Any]]:
+    """Build a record for each cell; numbers in the unit of the column, unrounded.
+
+    Args:
+        layout: of the runs.
+        beside: whether the paper's numbers stand beside ours.
+    """
     return [
         _record(layout, entry) | (_paper_record(layout, entry) if beside else {})
         for row in layout.entries
         for entry in row
-        if is_asked(layout.table, entry)
+        if has_number(layout.table, entry)
     ]
 
 

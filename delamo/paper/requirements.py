@@ -1,4 +1,7 @@
-"""What a cell at the paper's scale needs that is not here: weights, data, a key or a server, a GPU. Looked for on disk; nothing is asked over a network."""
+"""What a cell at the paper's scale needs and what is missing here: weights, data, a key or a server, a GPU.
+
+It is looked for on disk; nothing is requested over a network.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from typing import Any
 from delamo.config import conf
 from delamo.metrics.statistics import mean
 from delamo.paper.numbers import PAPER, paper_table
-from delamo.reports import variants
+from delamo.reports.methods import PRETRAINED, RANDOM, ignored_keys
 from delamo.selectors import selector_named
 
 NUM_GPUS = 8  # paper, appendix H: 8 x A100-40GB
@@ -35,7 +38,7 @@ class Need:
 
 
 def missing(choices: Mapping[str, Any]) -> tuple[Need, ...]:
-    """What is not here of what the cell needs, in a fixed order.
+    """List what the cell needs and this machine lacks, in a fixed order.
 
     Args:
         choices: the overrides that make the cell.
@@ -44,53 +47,53 @@ def missing(choices: Mapping[str, Any]) -> tuple[Need, ...]:
     if not conf.exists("selector", selector):
         return (Need("selector", f"selector={selector}, which this version does not have"),)
     values = conf.values(choices, PAPER)
-    unused = variants.UNUSED.get(selector, ())
-    found = [_weights("student", values["student.path"]), *_data(values)]
+    unused = ignored_keys(selector)
+    needs = [_weights("student", values["student.path"]), *_data(values)]
     if "pool." not in unused and not _is_file(values.get("pool.annotation")):
-        found.append(Need("pool", f"{values['pool.name']}: no {values.get('pool.annotation')}"))
+        needs.append(Need("pool", f"{values['pool.name']}: no {values.get('pool.annotation')}"))
     if "teacher." not in unused:
-        found.append(_teacher(values))
+        needs.append(_teacher(values))
     if "mistakes.path" in values and "mistakes." not in unused and not _is_file(values["mistakes.path"]):
-        found.append(
+        needs.append(
             Need("steps", f"annotated mistake steps: no {values['mistakes.path']}; the authors' were not released")
         )
-    found += [_weights("scorer", values[key]) for key in ("selector.encoder", "selector.scorer") if values.get(key)]
+    needs += [_weights("scorer", values[key]) for key in ("selector.encoder", "selector.scorer") if values.get(key)]
     if not has_gpu():
-        found.append(Need(GPU, "a GPU: nvidia-smi is not found (the paper: 8 x A100-40GB)"))
-    return tuple(dict.fromkeys(need for need in found if need))
+        needs.append(Need(GPU, "a GPU: nvidia-smi is not found (the paper: 8 x A100-40GB)"))
+    return tuple(dict.fromkeys(need for need in needs if need))
 
 
 def gpu_hours(choices: Mapping[str, Any]) -> float:
-    """GPU-hours of one tuning by the paper's own timings (Table 6), in proportion to the samples; answering is not in them.
+    """Estimate the GPU-hours of one tuning by the paper's own timings (Table 6), in proportion to the samples.
 
-    100K samples took 4,041 to 4,647 s on eight A100-40GB, the whole pool 72,410 s.
+    100K samples took 4,041 to 4,647 s on eight A100-40GB, the whole pool 72,410 s; answering is not in them.
     """
     seconds = _tuning_seconds()
     if choices["selector"] == "full_data":
         return seconds[FULL_DATA] * NUM_GPUS / 3600
-    if choices["selector"] == variants.PRETRAINED:
+    if choices["selector"] == PRETRAINED:
         return 0.0
     return seconds["100K"] * _num_samples(choices) / 100_000 * NUM_GPUS / 3600
 
 
 def tunings(choices: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-    """What tells a cell's tunings from others: none for an untouched student, one for each seed of random selection.
+    """Return what tells a cell's tunings from others: none for an untouched student, one for each seed of random selection.
 
     A method that does not look at the target is tuned once for all of them, as long as the audit removes nothing from the pool.
     """
     selector = choices["selector"]
-    if selector == variants.PRETRAINED:
+    if selector == PRETRAINED:
         return []
-    unused = variants.UNUSED.get(selector, ())
-    own = {key: value for key, value in essential(choices).items() if not f"{key}.".startswith(tuple(unused))}
+    unused = ignored_keys(selector)
+    own = {key: value for key, value in essential(choices).items() if not f"{key}.".startswith(unused)}
     if not selector_named(selector).looks_at_the_task:
         own = {key: value for key, value in own.items() if key != "task" and not key.startswith("task.")}
-    seeds = [own.get("seed", 0)] if "seed" in own or selector != variants.RANDOM else range(NUM_RANDOM_RUNS)
+    seeds = [own.get("seed", 0)] if "seed" in own or selector != RANDOM else range(NUM_RANDOM_RUNS)
     return [tuple(sorted({**own, "seed": seed}.items(), key=repr)) for seed in seeds]
 
 
 def essential(choices: Mapping[str, Any]) -> dict[str, Any]:
-    """The overrides that say something other than the scale's defaults; the task and the selector always stand."""
+    """Drop the overrides that repeat the scale's defaults; the task and the selector always stay."""
     groups = conf.choices_at(PAPER)
     kept = {}
     for key, value in choices.items():
@@ -103,7 +106,7 @@ def essential(choices: Mapping[str, Any]) -> dict[str, Any]:
 
 @lru_cache(maxsize=1)
 def has_gpu() -> bool:
-    """Whether there seems to be one; torch is not asked, which takes seconds."""
+    """Tell whether there seems to be a GPU, without torch, whose import takes seconds."""
     return shutil.which("nvidia-smi") is not None
 
 
@@ -115,25 +118,25 @@ def _num_samples(choices: Mapping[str, Any]) -> int:
 
 @lru_cache(maxsize=1)
 def _tuning_seconds() -> dict[str, float]:
-    """Samples as the paper writes them -> seconds, the mean where it gives several."""
+    """Return samples as the paper writes them -> seconds, the mean where it gives several."""
     table = paper_table("table6")
-    place = [column.name for column in table.columns].index(TUNING_COLUMN)
+    index = [column.name for column in table.columns].index(TUNING_COLUMN)
     taken: dict[str, list[float]] = {}
     for row in table.rows:
-        if row.values[place] is not None:
-            taken.setdefault(row.labels[-1], []).append(row.values[place])
+        if row.values[index] is not None:
+            taken.setdefault(row.labels[-1], []).append(row.values[index])
     return {samples: mean(seconds) for samples, seconds in taken.items()}
 
 
 def _data(values: Mapping[str, Any]) -> list[Need | None]:
-    """The target's files: `annotation`, `root` and the like."""
+    """Look for the target's files: `annotation`, `root` and the like."""
     keys = [key for key in ("task.annotation", "task.root", "task.validation", "task.test") if values.get(key)]
     gone = [values[key] for key in keys if not Path(values[key]).exists()]
     return [Need("data", f"{values['task.name']}: no {', '.join(gone)}")] if gone else []
 
 
 def _teacher(values: Mapping[str, Any]) -> Need | None:
-    """A key in the environment, a server, or local weights."""
+    """Look for a key in the environment, a server, or local weights."""
     name, key = values["teacher.name"], values.get("teacher.api_key_env")
     if key:
         return None if key in os.environ else Need("teacher", f"{name}: no API key in the environment variable {key}")

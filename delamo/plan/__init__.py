@@ -1,4 +1,7 @@
-"""`delamo plan`: what an experiment or a grid would compute, ask and take, without computing, asking or downloading anything.
+"""`delamo plan`: what an experiment or a grid would compute, ask and take, without computing.
 
-overrides -> configs (delamo.config.grid) -> planned stages (offline) -> distinct stages (counting) -> calls, hours, disk -> text
+Asking or downloading anything.
+
+overrides -> configs (delamo.config.grid) -> planned stages (offline) -> distinct stages (counting) -> calls, hours,
+disk -> text
 """

@@ -60,7 +60,10 @@ def distinct_stages(plans: Iterable[tuple[OfflineExperiment, Plan]]) -> dict[str
 
 
 def num_items(work: StageWork) -> int | None:
-    """Count the items that the stage takes in, as its manifest will say (`accounting.in`); None where that is not known yet."""
+    """Count the items that the stage takes in, as its manifest will say (`accounting.in`).
+
+    None where that is not known yet.
+    """
     experiment, stage = work.experiment, work.stage
     match stage.name:
         case "task":

@@ -1,4 +1,7 @@
-"""Open an experiment without computing anything: data that is there is read, what is not there is known by its config."""
+"""Open an experiment without computing anything.
+
+Data that is there is read, what is not there is known by its config.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from delamo.config.compose import identity_of
-from delamo.config.data import PoolConfig, TaskConfig
-from delamo.data import Pool, Task
+from delamo.data import Pool, PoolConfig, Task, TaskConfig
 from delamo.experiment.config import ExperimentConfig
 from delamo.experiment.experiment import Experiment, check_budget, read_pool, read_task
 from delamo.experiment.models import Models
@@ -25,7 +27,10 @@ MISSING_DATA = (FileNotFoundError, NotADirectoryError, ImportError)
 
 @dataclass(frozen=True, slots=True)
 class UnreadPool:
-    """Stands for samples that are not here: an identity that follows from the config, and a size, 0 where it is not known."""
+    """Stands for samples that are not here.
+
+    An identity that follows from the config, and a size, 0 where it is not known.
+    """
 
     name: str
     digest: str
@@ -87,7 +92,8 @@ class OfflineExperiment(Experiment):
 
         Args:
             audit: of the pool, done or not.
-            leaky: assume that an audit that is not done removes something else for each task, so that tasks share no selection.
+            leaky: assume that an audit that is not done removes something else for each task, so that tasks share no
+                selection.
         """
         if self.selector.own_pool and not self.task.validation:
             return UnreadPool("validation", digest_of(["validation", self.task.digest]), self.num_validation)

@@ -13,7 +13,10 @@ BYTES_PER_WEIGHT = 4  # of an adapter: what is trained has 32 bits
 
 
 def tuning_gpu_hours(work: StageWork, assume: Assumptions) -> float | None:
-    """Of one tuning, by the paper's Table 6; None for embedded weights, which its GPUs would not notice, and an unknown pool."""
+    """Of one tuning, by the paper's Table 6.
+
+    None for embedded weights, which its GPUs would not notice, and an unknown pool.
+    """
     num_samples = num_items(work)
     if work.experiment.config.student.path.startswith("package:") or num_samples is None:
         return None

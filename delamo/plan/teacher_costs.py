@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from delamo.config.choices import Readout, TeacherMode
 from delamo.mistakes import FINDERS
 from delamo.mistakes.prompt_per_step import PromptPerStepConfig
 from delamo.mistakes.pseudo_rationale import PseudoRationaleConfig
 from delamo.models import prompts
 from delamo.models.api.budget import CHARACTERS_PER_TOKEN, Prices, prices_of
-from delamo.models.teachers.config import LiteLLMTeacherConfig, TeacherConfig
+from delamo.models.teachers.config import LiteLLMTeacherConfig, Readout, TeacherConfig, TeacherMode
 from delamo.plan.assumptions import Assumptions
 from delamo.plan.counting import StageWork, TeacherUsage
 from delamo.plan.measured import Recorded
@@ -21,7 +20,10 @@ DRAWN = 500  # samples of a pool that is here, for the length of its prompts
 
 
 def asked(work: StageWork, assume: Assumptions, recorded: Recorded) -> TeacherUsage | None:
-    """What one stage asks its teacher, by what others asked before or else by assumption; None where the stage asks none."""
+    """What one stage asks its teacher, by what others asked before or else by assumption.
+
+    None where the stage asks none.
+    """
     config = work.experiment.config
     if work.name == "mistakes" and FINDERS[type(config.mistakes)].templates:
         number, one = num_errors(work, assume), _finding
@@ -38,15 +40,21 @@ def asked(work: StageWork, assume: Assumptions, recorded: Recorded) -> TeacherUs
 
 
 def prices(teacher: TeacherConfig) -> tuple[Prices | None, bool]:
-    """(US dollars for a token or None where the price is not known, whether the pool goes by batch); 0 for a local model."""
+    """(US dollars for a token or None where the price is not known, whether the pool goes by batch).
+
+    0 for a local model.
+    """
     if not isinstance(teacher, LiteLLMTeacherConfig):
         return Prices(0.0, 0.0), False
-    found = prices_of(teacher.model, (teacher.input_usd_per_million, teacher.output_usd_per_million))
+    found = prices_of(teacher)
     return found, teacher.mode is TeacherMode.batch
 
 
 def num_errors(work: StageWork, assume: Assumptions) -> float:
-    """Wrong answers to the validation samples: as they are, where the student has answered, or else by the assumed rate."""
+    """Wrong answers to the validation samples.
+
+    As they are, where the student has answered, or else by the assumed rate.
+    """
     inputs = {stage.name: stage.stored for stage in work.stage.walk()}
     if inputs["mistakes"].done:
         return inputs["mistakes"].manifest()["accounting"]["ok"]
@@ -83,7 +91,7 @@ def _draws(teacher: TeacherConfig) -> tuple[int, int]:
     """(calls for each prefix, tokens of a reply)."""
     if not isinstance(teacher, LiteLLMTeacherConfig):
         return 1, 1
-    return (teacher.num_samples if teacher.readout is Readout.samples else 1), teacher.answer_max_tokens
+    return (teacher.num_draws if teacher.readout is Readout.samples else 1), teacher.answer_max_tokens
 
 
 def _naming(work: StageWork, assume: Assumptions) -> TeacherUsage:

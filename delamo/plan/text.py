@@ -12,7 +12,8 @@ from delamo.reports.render.formats import Block, Heading, Lines, Table, markdown
 GIB = 2**30
 UNKNOWN = "-"
 MEASURED = (
-    "Minutes and GiB: what is to be done will take, by the manifests of results of the same kind and models in this store; without "
+    "Minutes and GiB: what is to be done will take, by the manifests of results of the same kind and models in this "
+    "store; without "
     f"any, GiB by assumption. {UNKNOWN}: nothing to go by; a sum without it ends in +."
 )
 NO_LEAKS = (
@@ -20,21 +21,26 @@ NO_LEAKS = (
 )
 TEACHER_NOTES = (
     (
-        "USD: list prices of litellm's own table, or those that the teacher's config declares; 0 for a model on this machine. Replies "
+        "USD: list prices of litellm's own table, or those that the teacher's config declares; 0 for a model on this "
+        "machine. Replies "
         "that are kept in store/transcripts are not taken off."
     ),
     (
-        "Calls and tokens: by the manifests of this store where the same teacher was asked the same; errors, by the student's answers "
+        "Calls and tokens: by the manifests of this store where the same teacher was asked the same; errors, by the "
+        "student's answers "
         "where they are there. Else as follows."
     ),
     (
-        "Errors: for the paper's targets 1 - accuracy of the untuned LLaVA-1.5-7B (paper, Table 1), whatever the student, and steps "
+        "Errors: for the paper's targets 1 - accuracy of the untuned LLaVA-1.5-7B (paper, Table 1), whatever the "
+        "student, and steps "
         "by its Table 12; for others {assume.error_rate:.0%} of the validation samples, {assume.num_steps:g} steps "
         "(assume.error_rate, assume.num_steps)."
     ),
     (
-        "Tokens: characters / 4 of the prompt templates, with questions of {assume.question_chars} characters, {assume.num_options} "
-        "options of {assume.option_chars}, steps of {assume.step_chars}, pool samples of {assume.pool_question_chars} + "
+        "Tokens: characters / 4 of the prompt templates, with questions of {assume.question_chars} characters, "
+        "{assume.num_options} "
+        "options of {assume.option_chars}, steps of {assume.step_chars}, pool samples of {assume.pool_question_chars} "
+        "+ "
         "{assume.pool_answer_chars} where the pool is not here; a picture counts teacher.tokens_per_image. Replies: "
         "{assume.skill_tokens} tokens for a skill, {assume.pool_skills_tokens} for a pool sample's skills."
     ),
@@ -42,12 +48,15 @@ TEACHER_NOTES = (
 )
 TUNING_NOTES = (
     (
-        "GPU-hours: the paper's Table 6, {points}, on {assume.tuning_gpus} A100 of 40 GB with {assume.tuning_student} and LoRA; that "
-        "of 100,000 is the mean of its six. Between them, on the line through both; below, in proportion: extrapolated, as for "
+        "GPU-hours: the paper's Table 6, {points}, on {assume.tuning_gpus} A100 of 40 GB with {assume.tuning_student} "
+        "and LoRA; that "
+        "of 100,000 is the mean of its six. Between them, on the line through both; below, in proportion: "
+        "extrapolated, as for "
         "any other student."
     ),
     (
-        "Not in it: answers, evaluation, the annotation of the pool, embeddings and other inputs of selectors, which the paper "
+        "Not in it: answers, evaluation, the annotation of the pool, embeddings and other inputs of selectors, which "
+        "the paper "
         "does not time."
     ),
 )
@@ -104,7 +113,8 @@ def _if_leaks(found: Outlook, assume: Assumptions) -> str:
     number = sum(work.name == "tuning" for work in to_do)
     hours = total(row.gpu_hours for row in tunings(to_do, assume))
     more = f", {hours:,.0f} GPU-hours," if hours else ""
-    return f"if it removes samples for every target, targets share no selection, and {number:,} tunings{more} are to be done in all."
+    tunings_in_all = f"{number:,} tunings{more} are to be done in all."
+    return f"if it removes samples for every target, targets share no selection, and {tunings_in_all}"
 
 
 def _teacher_blocks(found: Outlook, assume: Assumptions) -> list[Block]:

@@ -1,6 +1,6 @@
-"""What the runs say.
+"""The report: what finished runs say.
 
-`collect` reads run directories, `variants` and `results` arrange them, `statistics`, `power`, `variance`, `forgetting`, `planted` and
-`overlap` are the numbers; `tables` puts the report together from `blocks/`, `plots/` draws it, `formats`, `html` and `exports` write it.
-`paper/` has the layouts of the paper's tables and the reproduction card; `lookups` follows one sample through the chain.
+`comparison` arranges runs by budget, target and method, with the numbers of `delamo.metrics`; `methods` says which runs are runs of
+one method. `report` puts the report together from `sections/`, `render/` writes it, `plots/` draws it. `trace` follows one sample
+through the stages of a run. The layouts of the paper's tables are in `delamo.paper`.
 """

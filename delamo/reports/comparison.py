@@ -11,15 +11,24 @@ from typing import Any
 from tqdm import tqdm
 
 from delamo.metrics import statistics
-from delamo.metrics.minimum_detectable_effect import Detectable, detectable
+from delamo.metrics.minimum_detectable_effect import MinimumDetectableEffect, minimum_detectable_effect
 from delamo.metrics.overlap import Overlap, over_targets
-from delamo.metrics.retention import Kept, kept
-from delamo.metrics.statistics import Comparison, Interval, SeedSummary
+from delamo.metrics.retention import Retention, retention
+from delamo.metrics.statistics import Interval, PairedComparison, SeedSummary
 from delamo.metrics.variance import VarianceSplit, split
-from delamo.reports.names import short
-from delamo.reports.order import method_place, target_place
-from delamo.reports.variants import NO_BUDGET, PRETRAINED, RANDOM, group, label_keys, newest, same_setting
-from delamo.runs.read import Collected, Run, Unfinished
+from delamo.reports.methods import (
+    PRETRAINED,
+    RANDOM,
+    follows_budget,
+    group,
+    label_keys,
+    method_order,
+    newest,
+    same_setting,
+    short,
+    target_order,
+)
+from delamo.runs.read import Run, RunCollection, Unfinished, stage_kind
 
 ALPHA = 0.05
 BOOTSTRAP_SEED = 0
@@ -41,14 +50,14 @@ class Method:
     unparsed: SeedSummary
     is_reference: bool
     """Whether the others are compared with it."""
-    versus: Comparison | None
+    versus: PairedComparison | None
     """Against the reference. None for the reference itself, and where no run of it has the same settings."""
     p_holm: float | None
     """`versus.p` by Holm over the judged methods and targets of the budget; None for the others."""
-    detectable: Detectable | None
+    detectable_effect: MinimumDetectableEffect | None
     """What the comparison could have found; None where `p_holm` is."""
     variance: VarianceSplit
-    kept: Kept | None
+    retention: Retention | None
     """Against the student before tuning; None for that student itself, and where it was not run on the target."""
     planted: dict[str, Any] | None
     """The planted metrics, averaged over the runs."""
@@ -62,8 +71,8 @@ class Method:
     @property
     def beats_reference(self) -> bool:
         """Ahead, p after Holm below 0.05, and the interval over items and runs above zero."""
-        found, p = self.versus, self.p_holm
-        return found is not None and p is not None and p < ALPHA and found.interval.low > 0
+        versus, p = self.versus, self.p_holm
+        return versus is not None and p is not None and p < ALPHA and versus.interval.low > 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +81,7 @@ class Target:
 
     task: str
     methods: list[Method]
-    """In the order of `delamo.reports.order`."""
+    """In the order of `delamo.reports.methods.method_order`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,8 +125,8 @@ class QuarantineCount:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Results:
-    """The whole report."""
+class Comparison:
+    """All finished runs of a folder, compared."""
 
     root: Path
     reference: str
@@ -130,35 +139,37 @@ class Results:
     quarantined: list[QuarantineCount]
 
 
-def arrange(found: Collected, reference: str = RANDOM) -> Results:
+def compare_runs(collection: RunCollection, reference: str = RANDOM) -> Comparison:
     """Compute everything that the report says.
 
     Args:
-        reference: the selector that the others are compared with (`random`, `insta`, `pretrained` for `none`), or one method's label, as
-            the tables print it, where a selector was run with several settings.
+        collection: the runs.
+        reference: the selector that the others are compared with (`random`, `insta`, `pretrained` for `none`), or one method's
+            label, as the tables print it, where a selector was run with several settings.
 
     Raises:
-        ValueError: a run's items contradict its metrics, there is no run of the reference, or it stands for several methods that nothing can be compared with.
+        ValueError: a run's items contradict its metrics, there is no run of the reference, or it stands for several methods
+            that nothing can be compared with.
     """
-    kept, superseded = _without_superseded(found.runs)
-    tables, name = _by_budget(kept), PRETRAINED if reference == PRETRAINED_LABEL else reference
+    runs, superseded = _split_superseded(collection.runs)
+    tables, name = _by_budget(runs), PRETRAINED if reference == PRETRAINED_LABEL else reference
     _check_reference(name, tables)
-    budgets = [_budget(key, runs, name) for key, runs in tables]
+    budgets = [_budget(key, same, name) for key, same in tables]
     _check_comparisons(name, budgets)
-    return Results(
-        root=found.root,
+    return Comparison(
+        root=collection.root,
         reference=name,
-        runs=kept,
+        runs=runs,
         budgets=budgets,
         superseded=superseded,
-        unfinished=found.unfinished,
-        stages=stage_times(kept),
-        quarantined=quarantine_counts(kept),
+        unfinished=collection.unfinished,
+        stages=stage_times(runs),
+        quarantined=quarantine_counts(runs),
     )
 
 
 def stage_times(runs: Sequence[Run]) -> list[StageTime]:
-    """Computed and reused counts and seconds of each kind of stage, in the order in which the cells list them.
+    """Count results and sum seconds of each kind of stage, in the order in which the cells list them.
 
     A kind is the stage's folder in the store: the pretrained student's evaluation is one result, whether a cell calls it its own or
     the one to compare with.
@@ -167,7 +178,7 @@ def stage_times(runs: Sequence[Run]) -> list[StageTime]:
     reused: Counter[str] = Counter()
     computed: Counter[str] = Counter()
     for stage in (stage for run in runs for stage in run.stages.values()):
-        kind = Path(stage["path"]).parent.name
+        kind = stage_kind(stage)
         seconds.setdefault(kind, {})[stage["digest"]] = stage["seconds"]
         (reused if stage["reused"] else computed)[kind] += 1
     return [
@@ -177,7 +188,7 @@ def stage_times(runs: Sequence[Run]) -> list[StageTime]:
 
 
 def quarantine_counts(runs: Sequence[Run]) -> list[QuarantineCount]:
-    """Distinct quarantined rows by stage and reason, the most frequent first."""
+    """Count distinct quarantined rows by stage and reason, the most frequent first."""
     rows: dict[tuple[str, str], set[tuple[str, str]]] = defaultdict(set)
     concerned: dict[tuple[str, str], set[Path]] = defaultdict(set)
     for run in runs:
@@ -192,9 +203,9 @@ def quarantine_counts(runs: Sequence[Run]) -> list[QuarantineCount]:
 
 
 def mean_planted(runs: Sequence[Run]) -> dict[str, Any] | None:
-    """The planted metrics averaged number by number over the runs that have them, counts too where they differ."""
-    found = [run.metrics["planted"] for run in runs if run.metrics["planted"]]
-    return _mean_of(found) if found else None
+    """Average the planted metrics number by number over the runs that have them, counts too where they differ."""
+    planted = [run.metrics["planted"] for run in runs if run.metrics["planted"]]
+    return _mean_of(planted) if planted else None
 
 
 def _mean_of(values: list[Any]) -> Any:
@@ -209,7 +220,7 @@ def _mean_of(values: list[Any]) -> Any:
     return statistics.mean(values)
 
 
-def _without_superseded(runs: list[Run]) -> tuple[list[Run], list[Run]]:
+def _split_superseded(runs: list[Run]) -> tuple[list[Run], list[Run]]:
     kept, superseded = [], []
     cells: dict[tuple[Any, ...], list[Run]] = defaultdict(list)
     for run in runs:
@@ -223,7 +234,7 @@ def _without_superseded(runs: list[Run]) -> tuple[list[Run], list[Run]]:
 
 
 def _check_reference(reference: str, tables: Sequence[tuple[tuple[Any, ...], list[Run]]]) -> None:
-    """Runs without random, the default, have tables without comparisons; another reference was asked for by name."""
+    """Refuse a reference that no run is of; runs without random, the default, have tables without comparisons."""
     known = {run.cell["selector"] for _, runs in tables for run in runs}
     known |= {label for _, runs in tables for label, _ in group(runs, label_keys(runs))}
     if reference != RANDOM and reference not in known:
@@ -233,25 +244,26 @@ def _check_reference(reference: str, tables: Sequence[tuple[tuple[Any, ...], lis
 
 
 def _check_comparisons(reference: str, budgets: Sequence[Budget]) -> None:
-    """A reference that was named by its selector and stands for several methods can leave nothing to compare."""
+    """Refuse a selector as the reference that stands for several methods and leaves nothing to compare."""
     methods = [method for budget in budgets for target in budget.targets for method in target.methods]
-    named = sorted({method.label for method in methods if method.is_reference})
-    if reference != RANDOM and len(named) > 1 and not any(method.versus for method in methods):
-        said = "\n".join(f"  {label}" for label in named)
+    names = sorted({method.label for method in methods if method.is_reference})
+    if reference != RANDOM and len(names) > 1 and not any(method.versus for method in methods):
+        choices = "\n".join(f"  {label}" for label in names)
         raise ValueError(
-            f"reference is {reference!r}, which is {len(named)} methods here, and nothing can be compared with it: choose one:\n{said}"
+            f"reference is {reference!r}, which is {len(names)} methods here, and nothing can be compared with it: "
+            f"choose one:\n{choices}"
         )
 
 
 def _by_budget(runs: list[Run]) -> list[tuple[tuple[Any, ...], list[Run]]]:
-    """Runs by (student, pool, budget, num_samples).
+    """Sort runs by (student, pool, budget, num_samples).
 
     What no budget changes stands in each table of its student, pool and task, and where there is none in a table of its own.
     """
     tables: dict[tuple[Any, ...], list[Run]] = defaultdict(list)
-    free = [run for run in runs if run.cell["selector"] in NO_BUDGET]
+    free = [run for run in runs if not follows_budget(run.cell["selector"])]
     for run in runs:
-        if run.cell["selector"] not in NO_BUDGET:
+        if follows_budget(run.cell["selector"]):
             tables[tuple(run.cell[key] for key in ("student", "pool", "budget", "num_samples"))].append(run)
     tasks = {key: {run.cell["task"] for run in same} for key, same in tables.items()}
     for run in free:
@@ -265,13 +277,13 @@ def _by_budget(runs: list[Run]) -> list[tuple[tuple[Any, ...], list[Run]]]:
 
 def _budget(key: tuple[Any, ...], runs: list[Run], reference: str) -> Budget:
     student, pool, budget, num_samples = key
-    tasks = sorted({run.cell["task"] for run in runs}, key=target_place)
+    tasks = sorted({run.cell["task"] for run in runs}, key=target_order)
     keys = label_keys(runs)
     targets = [
         Target(task=task, methods=_methods([run for run in runs if run.cell["task"] == task], reference, keys))
         for task in tqdm(tasks, desc=f"comparing, budget {budget}", unit="target", delay=5, leave=False)
     ]
-    targets = _judged_together([replace(target, methods=_with_kept(target.methods)) for target in targets])
+    targets = _judged_together([replace(target, methods=_with_retention(target.methods)) for target in targets])
     return Budget(
         student=student,
         pool=pool,
@@ -284,47 +296,48 @@ def _budget(key: tuple[Any, ...], runs: list[Run], reference: str) -> Budget:
 
 
 def labels(targets: Sequence[Target]) -> list[str]:
-    """Of the methods on any of the targets, in the paper's order."""
-    found = {(method.label, method.selector) for target in targets for method in target.methods}
-    return [label for label, _ in sorted(found, key=lambda pair: method_place(pair[1], pair[0]))]
+    """List the labels of the methods on any of the targets, in the order of tables."""
+    methods = {(method.label, method.selector) for target in targets for method in target.methods}
+    return [label for label, _ in sorted(methods, key=lambda pair: method_order(pair[1], pair[0]))]
 
 
 def _judged_together(targets: list[Target]) -> list[Target]:
-    """Holm over all comparisons of the table, and what each could have found at the level that it asks for."""
+    """Correct all comparisons of the table by Holm, and compute what each could have found at the level that it asks for."""
     judged = [m for target in targets for m in target.methods if m.is_judged and m.versus]
     adjusted = dict(zip(map(id, judged), statistics.holm([m.versus.p for m in judged]), strict=True))
 
     def with_p(method: Method) -> Method:
         if id(method) not in adjusted:
             return method
-        found = detectable(method.versus, alpha=ALPHA, num_comparisons=len(judged))
-        return replace(method, p_holm=adjusted[id(method)], detectable=found)
+        effect = minimum_detectable_effect(method.versus, alpha=ALPHA, num_comparisons=len(judged))
+        return replace(method, p_holm=adjusted[id(method)], detectable_effect=effect)
 
     return [replace(target, methods=[with_p(m) for m in target.methods]) for target in targets]
 
 
-def _with_kept(methods: list[Method]) -> list[Method]:
-    """Each tuned method against the pretrained student of the same settings."""
-    found = []
+def _with_retention(methods: list[Method]) -> list[Method]:
+    """Compare each tuned method with the pretrained student of the same settings."""
+    compared = []
     for method in methods:
         before = [m.runs[0] for m in methods if m.selector == PRETRAINED and same_setting(m.runs[0], method.runs[0])]
         if method.selector != PRETRAINED and len(before) == 1:
-            method = replace(method, kept=kept(before[0].outcomes, [run.outcomes for run in method.runs]))
-        found.append(method)
-    return found
+            outcomes = [run.outcomes for run in method.runs]
+            method = replace(method, retention=retention(before[0].outcomes, outcomes))
+        compared.append(method)
+    return compared
 
 
 def _selections(target: Target) -> dict[str, list[frozenset[str]]]:
-    """By method's name, what each of its runs selected from the pool under the budget."""
+    """Collect, by method's name, what each of its runs selected from the pool under the budget."""
     methods = {
-        short(m.label): [run.selected_ids() for run in m.runs] for m in target.methods if m.selector not in NO_BUDGET
+        short(m.label): [run.selected_ids() for run in m.runs] for m in target.methods if follows_budget(m.selector)
     }
     return {label: runs for label, runs in methods.items() if all(runs)}
 
 
 def _methods(runs: list[Run], reference: str, keys: dict[str, list[str]]) -> list[Method]:
     methods = [(label, newest(same)[0]) for label, same in group(runs, keys)]
-    methods.sort(key=lambda pair: method_place(pair[1][0].cell["selector"], pair[0]))
+    methods.sort(key=lambda pair: method_order(pair[1][0].cell["selector"], pair[0]))
     baselines = [(label, same) for label, same in methods if reference in (label, same[0].cell["selector"])]
     return [_method(label, same, baselines, reference) for label, same in methods]
 
@@ -344,18 +357,19 @@ def _method(label: str, runs: list[Run], baselines: list[tuple[str, list[Run]]],
         is_reference=is_reference,
         versus=None if is_reference else _versus(runs, baselines, reference),
         p_holm=None,
-        detectable=None,
+        detectable_effect=None,
         variance=split([run.outcomes for run in runs], [run.selection_digest for run in runs]),
-        kept=None,
+        retention=None,
         planted=mean_planted(runs),
         runs=tuple(runs),
     )
 
 
-def _versus(runs: list[Run], baselines: list[tuple[str, list[Run]]], reference: str) -> Comparison | None:
-    """The comparison with the reference: of any settings where it was named by its label, else of the same ones.
+def _versus(runs: list[Run], baselines: list[tuple[str, list[Run]]], reference: str) -> PairedComparison | None:
+    """Compare with the reference, of any settings where it was named by its label, else of the same ones.
 
-    None where there is none, or no telling which.
+    Returns:
+        The comparison; None where there is no such run, or no telling which.
     """
     import numpy as np
 

@@ -1,6 +1,7 @@
 """A cell's run directory: its name, its status, and whether it has been run already.
 
-`status.json` says `running`, `done` or `failed`. A lock is held while a cell runs, so a `running` that nobody holds is a run
+`status.json` says `running`, `done` or `failed`. A lock is held while a cell runs, so a `running` that nobody holds is
+a run
 that was killed, and the next attempt takes it over. Finished cells are found by the digest of their config.
 """
 
@@ -28,7 +29,10 @@ class ChangedError(ValueError):
 
 
 def config_digest(config: ExperimentConfig) -> str:
-    """Digest of everything in the config that can change a result; paths, logger, names and speed knobs are left out."""
+    """Digest of everything in the config that can change a result.
+
+    Paths, logger, names and speed knobs are left out.
+    """
     return digest_of(
         identity_of(config) | {"schema": "CellConfig"}
     )  # its first name: run directories made then are found
@@ -80,7 +84,8 @@ class Attempt:
             return False
         if self.previous.get("state") == "done" and not force:
             raise ChangedError(
-                f"{self.folder} is finished, but from other code, weights or data than now: force=true runs it again in its place, "
+                f"{self.folder} is finished, but from other code, weights or data than now: force=true runs it again "
+                "in its place, "
                 "paths.runs=DIR runs it elsewhere"
             )
         self.result, self.running = result, True
@@ -114,7 +119,8 @@ class Attempt:
 def attempt(folder: Path, config: ExperimentConfig) -> Iterator[Attempt]:
     """Hold the run directory for one try; an exception ends in a `failed` status with its reason, and goes on.
 
-    Where another process runs the same cell, wait for it: its result is then found. A cell that is put off was not tried.
+    Where another process runs the same cell, wait for it: its result is then found. A cell that is put off was not
+    tried.
 
     Raises:
         BusyError: another process runs the cell or computes a stage of it, under `not_waiting`.

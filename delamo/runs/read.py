@@ -1,46 +1,55 @@
-"""Reads run directories. What is here is all that a report knows: no model, no store and no planted truth.
+"""Read run directories. What is here is all that a report knows: no model, no store and no planted truth.
 
 `metrics.json`, stable since schema version 1 (counts are samples, shares are fractions of 1, times are seconds):
 
     schema_version  1
     cell            task, student, teacher, pool, selector, budget (names), num_samples, seed, iterations
-    test            n, correct, unparsed, accuracy = correct / n (an unparsed answer is not correct), wilson_low, wilson_high; with circular evaluation an item
-                    is correct only in every rotation of its options, and vanilla_accuracy is the share correct as first asked
-    validation      null where the selector reads none, else n, correct, unparsed, errors (= samples that went on to mistake identification),
-                    accuracy, steps = mean number of steps of the rationales in which a mistake was looked for, or null
+    test            n, correct, unparsed, accuracy = correct / n (an unparsed answer is not correct), wilson_low,
+                    wilson_high; with circular evaluation an item is correct only in every rotation of its options,
+                    and vanilla_accuracy is the share correct as first asked
+    validation      null where the selector reads none, else n, correct, unparsed, errors (= samples that went on to
+                    mistake identification), accuracy, steps = mean number of steps of the rationales in which a
+                    mistake was looked for, or null
     selection       num_samples, reasons: {reason: count} (`retrieved`, `random`, `fill`, ...)
-    planted         null without planted truth, else precision_at_n (share of the selection that needs a missing skill of the target; null where
-                    nothing was selected), precision_any (any missing skill), mistake_step: {accuracy, recall_at_3, n} or null,
-                    skill_agreement: {accuracy, n}, null where the teacher named no missing skills, by_skill: {skill: {n, before, after,
-                    missing}} with test accuracies before and after tuning; an item counts for one skill
+    planted         null without planted truth, else precision_at_n (share of the selection that needs a missing skill
+                    of the target; null where nothing was selected), precision_any (any missing skill), mistake_step:
+                    {accuracy, recall_at_3, n} or null, skill_agreement: {accuracy, n}, null where the teacher named no
+                    missing skills, by_skill: {skill: {n, before, after, missing}} with test accuracies before and after
+                    tuning; an item counts for one skill
     seconds         {stage: seconds}, as computed, also where the result was reused
     quarantined     {reason: count}
-    leakage         {kind: pool samples} that meet a validation or test sample and could not be selected; null where the pool was not audited
-    cost            {stage: {calls, prompt_tokens, completion_tokens, usd, cached}} of the stages that ask the teacher, as recorded when they
-                    were computed; usd is null where a price is unknown, 0 for a local model; a stage that cells share stands in each
+    leakage         {kind: pool samples} that overlap a validation or test sample and could not be selected; null where
+                    the pool was not audited
+    cost            {stage: {calls, prompt_tokens, completion_tokens, usd, cached}} of the stages that ask the teacher,
+                    as recorded when they were computed; usd is null where a price is unknown, 0 for a local model; a
+                    stage that experiments share stands in each
 
-Beside it: `config.yaml` (resolved), `items.jsonl` (one `ItemScore` a test item), `selection.jsonl` (`Selected`), `leaks.jsonl` (`Leak`), `stages.json`
-({stage: {path, digest, seconds, reused, accounting, peak_memory_bytes, disk_bytes}}; `NAME@2` in the second iteration), `quarantine.jsonl`
-(`Quarantined`), `status.json`, `manifest.json`, `adapter/`.
+Beside it: `config.yaml` (resolved), `items.jsonl` (one `ItemScore` a test item), `selection.jsonl` (`Selected`),
+`leaks.jsonl` (`Leak`), `stages.json` ({stage: {path, digest, seconds, reused, accounting, peak_memory_bytes,
+disk_bytes}}; `NAME@2` in the second iteration), `quarantine.jsonl` (`Quarantined`), `status.json`, `manifest.json`,
+`adapter/`.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from delamo.config.conf import RENAMED
 from delamo.metrics import statistics
 from delamo.records import ItemScore, Leak, Quarantined
+from delamo.selectors import none
 from delamo.store import read_rows
 
 SCHEMA_VERSION = 1
 METRICS, STATUS, MANIFEST = "metrics.json", "status.json", "manifest.json"
 DONE = "done"
+PRETRAINED = none.SELECTOR.name
 SECTIONS = ("cell", "test", "validation", "selection", "planted", "seconds", "quarantined")
 
 
@@ -56,13 +65,19 @@ class Run:
         """The names that place the run in a table."""
         return self.metrics["cell"]
 
+    @property
+    def is_pretrained(self) -> bool:
+        """Whether nothing was tuned: the student as it was."""
+        return self.cell["selector"] == PRETRAINED
+
     @cached_property
     def config(self) -> dict[str, Any]:
         """The resolved config with dotted keys; empty where the run directory has none."""
         import yaml
 
         path = self.path / "config.yaml"
-        return dict(_dotted(yaml.safe_load(path.read_text(encoding="utf-8")) or {})) if path.is_file() else {}
+        values = dict(_dotted(yaml.safe_load(path.read_text(encoding="utf-8")) or {})) if path.is_file() else {}
+        return {RENAMED.get(key, key): value for key, value in values.items()}
 
     @cached_property
     def stages(self) -> dict[str, dict[str, Any]]:
@@ -73,8 +88,8 @@ class Run:
     @cached_property
     def ended(self) -> float:
         """When it was finished, in seconds since 1970: as its status says, which a copy of the folder keeps."""
-        said = json.loads((self.path / STATUS).read_text(encoding="utf-8")).get("ended")
-        return (self.path / METRICS).stat().st_mtime if said is None else said
+        ended = json.loads((self.path / STATUS).read_text(encoding="utf-8")).get("ended")
+        return (self.path / METRICS).stat().st_mtime if ended is None else ended
 
     @cached_property
     def scores(self) -> list[ItemScore]:
@@ -100,7 +115,10 @@ class Run:
         return statistics.outcomes(self.scores)
 
     def selected_ids(self) -> frozenset[str]:
-        """What was selected, of all iterations; empty where nothing was. Read anew at each call: many selections are large."""
+        """What was selected, of all iterations; empty where nothing was.
+
+        Read anew at each call: many selections are large.
+        """
         path = self.path / "selection.jsonl"
         if not path.is_file():
             return frozenset()
@@ -109,7 +127,10 @@ class Run:
 
     @cached_property
     def selection_digest(self) -> str:
-        """Equal for runs that selected the same samples, in whatever order; for a run without a list of them its own."""
+        """Equal for runs that selected the same samples, in whatever order.
+
+        For a run without a list of them its own.
+        """
         from hashlib import sha256
 
         ids = self.selected_ids()
@@ -123,7 +144,7 @@ class Run:
 
     @cached_property
     def leaks(self) -> list[Leak]:
-        """The pool samples that met the task's."""
+        """The pool samples that overlap the task's."""
         path = self.path / "leaks.jsonl"
         return read_rows(Leak, path) if path.is_file() else []
 
@@ -137,7 +158,7 @@ class Unfinished:
 
 
 @dataclass(frozen=True)
-class Collected:
+class RunCollection:
     """All that lies under one folder of runs."""
 
     root: Path
@@ -146,7 +167,7 @@ class Collected:
     unfinished: list[Unfinished]
 
 
-def collect(root: Path) -> Collected:
+def collect(root: Path) -> RunCollection:
     """Find the runs under `root`, at any depth; hidden folders are left out, and a run is not searched for runs.
 
     Raises:
@@ -154,25 +175,24 @@ def collect(root: Path) -> Collected:
     """
     if not root.is_dir():
         raise FileNotFoundError(f"runs is {root}: no such folder; `delamo run` makes one, or say runs=DIR")
-    runs, unfinished = [], []
-    for path in _run_folders(root):
-        found = read_run(path)
-        (runs if isinstance(found, Run) else unfinished).append(found)
-    return Collected(root, sorted(runs, key=_order), unfinished)
+    folders = [read_run(path) for path in _run_folders(root)]
+    runs = [folder for folder in folders if isinstance(folder, Run)]
+    unfinished = [folder for folder in folders if isinstance(folder, Unfinished)]
+    return RunCollection(root, sorted(runs, key=_order), unfinished)
 
 
-def finished_runs(root: Path) -> Collected:
-    """`collect`, where there must be something to report.
+def finished_runs(root: Path) -> RunCollection:
+    """Find the runs under `root`, where there must be a finished one.
 
     Raises:
         FileNotFoundError: no such folder.
         ValueError: it holds no finished run; the unfinished ones are named.
     """
-    found = collect(root)
-    if not found.runs:
-        others = "".join(f"\n  {one.path}: {one.why}" for one in found.unfinished)
+    collection = collect(root)
+    if not collection.runs:
+        others = "".join(f"\n  {folder.path}: {folder.why}" for folder in collection.unfinished)
         raise ValueError(f"no finished run under {root}: `delamo run` makes one, or say runs=DIR{others}")
-    return found
+    return collection
 
 
 def open_run(path: Path) -> Run:
@@ -188,7 +208,7 @@ def open_run(path: Path) -> Run:
 
 
 def read_run(path: Path) -> Run | Unfinished:
-    """One run directory, or why it is no finished run."""
+    """Read one run directory, or say why it is no finished run."""
     state = _state(path)
     if state not in (None, DONE):
         return Unfinished(path, f"status is {state!r}")
@@ -203,6 +223,19 @@ def read_run(path: Path) -> Run | Unfinished:
         return Unfinished(path, f"{METRICS} has schema_version {version!r}, this delamo reads {SCHEMA_VERSION}")
     missing = [key for key in SECTIONS if key not in metrics]
     return Unfinished(path, f"{METRICS} lacks {', '.join(missing)}") if missing else Run(path, metrics)
+
+
+def stage_kind(stage: Mapping[str, Any]) -> str:
+    """Return the kind of an entry of `stages.json`, its folder in the store: the same for every round and role of a stage."""
+    return Path(stage["path"]).parent.name
+
+
+def with_measured(stage: dict[str, Any]) -> dict[str, Any]:
+    """Return an entry of `stages.json` with what it took; of an older run, as the store says where it still has the result."""
+    manifest = Path(stage["path"]) / MANIFEST
+    if "disk_bytes" in stage or not manifest.is_file():
+        return stage
+    return json.loads(manifest.read_text(encoding="utf-8")) | stage
 
 
 def _run_folders(root: Path) -> Iterator[Path]:

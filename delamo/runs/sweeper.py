@@ -1,8 +1,8 @@
-"""The sweeper behind `-m`: Hydra's own, for several grids at once.
+"""The sweeper behind `-m`: runs the union of several grids, where Hydra's own runs one.
 
-One table of the paper is seldom one grid: the pretrained student has no budget, only random selection is repeated. A preset in
-`conf/experiment` lists its grids, and every cell that occurs in two of them is one cell. The command line narrows them:
-`experiment=table1 selector=random` is the part of the table that is about random selection.
+A table of the paper is seldom one grid: the pretrained student has no budget, and only random selection is repeated
+with other seeds. A preset in `conf/experiment` lists its grids; a cell that occurs in two of them runs once. The
+command line narrows the grids: `experiment=table1 selector=random` is the part of the table about random selection.
 
     hydra:
       sweeper:
@@ -10,8 +10,9 @@ One table of the paper is seldom one grid: the pretrained student has no budget,
           - {selector: none, task: "micro/a,micro/b"}
           - {selector: random, seed: "0,1,2", task: "micro/a,micro/b"}
 
-Processes share a sweep: each goes through all cells, and puts off those that another one is at. `jobs=2` starts two of them here; the same
-command given again, on another GPU or another machine with the same folders, helps too.
+Several processes can share a sweep: each goes through all cells and puts off those that another process is running.
+`jobs=2` starts two on this machine; the same command on another GPU, or on another machine with the same folders, joins
+in too.
 """
 
 from __future__ import annotations
@@ -47,33 +48,33 @@ from delamo.store import BusyError, not_waiting
 
 FAST, JOBS = "fast", "jobs"
 PLUGINS = "hydra_plugins.delamo"
-FOUND_S = 3.0
-"""Seconds that a cell takes at most which is found finished; with a larger pool, the first one reads it."""
-ONE_AFTER_THE_OTHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
-"""Hydra's own launcher; its class cannot be asked for, since Hydra loads its plugins a second time."""
+FINISHED_CELL_S = 3.0
+"""Seconds that a finished cell takes at most; the first one takes longer where it reads a large pool."""
+SEQUENTIAL_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
+"""Hydra's default launcher, by name: Hydra imports its plugins a second time, so that comparing classes would fail."""
 INTERRUPTED = 128 + 2
 """Exit code after Ctrl-C."""
 
 
 @dataclass
 class GridSweeperConfig:
-    """Hydra's node of the sweeper behind `-m` (`GridSweeper`)."""
+    """Config node of `GridSweeper`, the sweeper behind `-m`."""
 
     _target_: str = "hydra_plugins.delamo.GridSweeper"
     params: dict[str, Any] = field(default_factory=dict)
-    """Swept in every grid, as Hydra's own sweeper has it."""
+    """Swept in every grid, as in Hydra's own sweeper."""
     grids: list[dict[str, Any]] = field(default_factory=list)
     fast: dict[str, Any] = field(default_factory=dict)
-    """What `fast=true` sets besides."""
+    """Overrides that `fast=true` adds."""
     names: dict[str, Any] = field(default_factory=dict)
-    """What `${hydra.sweeper.names.X}` in a grid stands for at the chosen scale."""
+    """Values at the chosen scale, which grids refer to as `${hydra.sweeper.names.X}`."""
 
 
 ConfigStore.instance().store(group="hydra/sweeper", name="grids", node=GridSweeperConfig, provider="delamo")
 
 
 class GridSweeper(Sweeper):
-    """Runs the cells of all grids, to the end of the list whatever fails, and says at the end what failed."""
+    """Runs the cells of all grids. A failed cell does not stop the sweep; the failed ones are listed at its end."""
 
     def __init__(
         self,
@@ -86,27 +87,27 @@ class GridSweeper(Sweeper):
         self.launcher: Launcher
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """As Hydra calls it before `sweep`."""
+        """Keep what Hydra passes before it calls `sweep`."""
         self.hydra_context, self.config = hydra_context, config
         self.launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
 
     def cells(self, arguments: Sequence[str]) -> list[list[str]]:
-        """The cells that the grids and the command line name, each as a list of overrides."""
+        """Return the cells that the grids and the command line name, each as a list of overrides."""
         grids = [{**self.params, **grid} for grid in self.grids or [{}]]
         return cells_of(grids, self.parse(list(arguments)), self.parse, self.fast)
 
     def parse(self, lines: list[str]) -> list[Override]:
-        """Hydra's parser of override strings."""
+        """Parse override strings as Hydra does."""
         return OverridesParser.create(config_loader=self.hydra_context.config_loader).parse_overrides(lines)
 
     def sweep(self, arguments: list[str]) -> list[JobReturn]:
         """Run every cell that the grids and the command line name.
 
         Raises:
-            Exception: that of the first cell that failed, after all have run.
-            SystemExit: somebody stopped the sweep.
+            Exception: the error of the first failed cell, after all cells have run.
+            SystemExit: the sweep was stopped.
         """
         from delamo.experiment.experiment import keep_data
 
@@ -116,11 +117,11 @@ class GridSweeper(Sweeper):
         OmegaConf.save(self.config, folder / "multirun.yaml")
         print(f"{len(cells)} cells", file=sys.stderr)
         jobs = _value(self.parse(list(arguments)), JOBS) or 1
-        with keep_data(), say_how_to_resume(), helpers(jobs - 1, folder):
-            if self.config.hydra.launcher._target_ == ONE_AFTER_THE_OTHER:
-                logging.getLogger("hydra").setLevel(logging.WARNING)  # each launch would be announced on stdout
-                results = in_turn(cells, self._launch)
-            else:  # one that runs cells side by side, or elsewhere, wants them all
+        with keep_data(), resume_hint(), worker_processes(jobs - 1, folder):
+            if self.config.hydra.launcher._target_ == SEQUENTIAL_LAUNCHER:
+                logging.getLogger("hydra").setLevel(logging.WARNING)  # no line on stdout for each launch
+                results = run_sequentially(cells, self._launch)
+            else:  # a launcher that runs cells in parallel or elsewhere takes all of them at once
                 results = list(self.launcher.launch(cells, initial_job_idx=0))
         failed = [index for index, result in enumerate(results) if result.status is not JobStatus.COMPLETED]
         if failed:
@@ -138,49 +139,64 @@ class GridSweeper(Sweeper):
         return result
 
 
-def in_turn(
+def run_sequentially(
     cells: Sequence[list[str]],
     launch: Callable[[list[str], int], JobReturn],
     *,
     clock: Callable[[], float] = time.monotonic,
 ) -> list[JobReturn]:
-    """Run the cells one after the other, whatever fails, and say on stderr where the sweep stands.
+    """Run the cells one by one, whatever fails, and print the progress to stderr.
 
-    A cell that another process is at is put off. When it is so with all that are left, the last one is waited for, as the others
-    are likely to go through them from the first on; then the rest is tried again.
+    A cell that another process is running is put off. Where all cells that are left are busy, the last of them is
+    waited for, because the other processes are likely to go through them from the first on; then the rest is tried
+    again.
+
+    Args:
+        cells: lists of overrides.
+        launch: runs one cell, given its overrides and its index.
+        clock: returns seconds.
+
+    Returns:
+        The result of each cell, in the order of `cells`.
     """
     results: dict[int, JobReturn] = {}
-    took: list[float] = []
+    durations: list[float] = []
 
     def run(index: int) -> bool:
-        left = time_left(took, len(cells) - len(results))
-        print(f"cell {index + 1} of {len(cells)}{left}: {' '.join(cells[index])}", file=sys.stderr, flush=True)
+        label = f"cell {index + 1} of {len(cells)}"
+        overrides = " ".join(cells[index])
+        left = time_left(durations, len(cells) - len(results))
+        print(f"{label}{left}: {overrides}", file=sys.stderr, flush=True)
         started = clock()
         result = launch(cells[index], index)
         if isinstance(result._return_value, BusyError):
             print(f"put off, another process is at it: {result._return_value}", file=sys.stderr, flush=True)
             return False
-        took.append(clock() - started)
+        durations.append(clock() - started)
         if result.status is not JobStatus.COMPLETED:
-            print(f"cell {index + 1} of {len(cells)} FAILED: {' '.join(cells[index])}", file=sys.stderr, flush=True)
+            print(f"{label} FAILED: {overrides}", file=sys.stderr, flush=True)
         results[index] = result
         return True
 
-    left = list(range(len(cells)))
-    while left:
+    remaining = list(range(len(cells)))
+    while remaining:
         with not_waiting():
-            put_off = [index for index in left if not run(index)]
-        if len(put_off) == len(left):
-            run(put_off.pop())
-        left = put_off
+            busy = [index for index in remaining if not run(index)]
+        if len(busy) == len(remaining):
+            run(busy.pop())
+        remaining = busy
     return [results[index] for index in range(len(cells))]
 
 
 @contextlib.contextmanager
-def helpers(number: int, folder: Path) -> Iterator[None]:
-    """Processes that go through the same cells meanwhile; what they say is in `folder`/helper-N.log.
+def worker_processes(number: int, folder: Path) -> Iterator[None]:
+    """Start processes that go through the same cells, and stop them at the end of the sweep.
 
-    This process goes through all cells itself, so that it meets each result and each failure, and nothing is asked of the others.
+    This process goes through all cells itself, so it sees every result and failure, and needs nothing from the others.
+
+    Args:
+        number: of processes besides this one.
+        folder: for their output, `helper-N.log`.
     """
     if number < 1:
         yield
@@ -189,27 +205,28 @@ def helpers(number: int, folder: Path) -> Iterator[None]:
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))  # torch is not imported yet
     command = [*sys.orig_argv, f"{JOBS}=1"]
     with contextlib.ExitStack() as stack:
-        started = []
-        for place in range(1, number + 1):
-            log = stack.enter_context((folder / f"helper-{place}.log").open("w"))
-            started.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT))
+        processes = []
+        for index in range(1, number + 1):
+            log = stack.enter_context((folder / f"helper-{index}.log").open("w"))
+            processes.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT))
         print(f"{number} more processes share the cells: {folder}/helper-*.log", file=sys.stderr)
         try:
             yield
         finally:
-            for process in started:  # at the end of the list there is nothing left for them to do
+            for process in processes:  # no cell is left for them
                 process.send_signal(signal.SIGINT)
-            for process in started:
+            for process in processes:
                 process.wait()
 
 
-def time_left(took: Sequence[float], num_left: int) -> str:
-    """`, about N min left`, by the mean of the cells that were not found finished; empty where there is none yet.
+def time_left(durations: Sequence[float], num_left: int) -> str:
+    """Format the time that is left as `, about N min left`; empty where no cell has been computed yet.
 
     Args:
-        took: seconds of the cells so far.
+        durations: seconds of each cell so far; those that were found finished are left out of the mean.
+        num_left: number of cells that are left.
     """
-    computed = [seconds for seconds in took if seconds > FOUND_S]
+    computed = [seconds for seconds in durations if seconds > FINISHED_CELL_S]
     if not computed:
         return ""
     minutes = sum(computed) / len(computed) * num_left / 60
@@ -217,14 +234,18 @@ def time_left(took: Sequence[float], num_left: int) -> str:
 
 
 @contextlib.contextmanager
-def say_how_to_resume() -> Iterator[None]:
-    """On Ctrl-C, which ends a tuning by SystemExit, a line that says what is kept; the exit code is a shell's for SIGINT."""
+def resume_hint() -> Iterator[None]:
+    """Print how to resume a sweep that is stopped, by Ctrl-C or by the SystemExit with which Lightning ends a tuning.
+
+    Raises:
+        SystemExit: the sweep was stopped; the status is a shell's for SIGINT.
+    """
     try:
         yield
     except (KeyboardInterrupt, SystemExit):
         print(
-            "\nstopped: finished cells and stages are kept, and what was begun is resumed; to go on where this sweep stood, "
-            f"run it again:\n  {shlex.join(['delamo', 'run', *sys.argv[1:]])}",
+            "\nstopped: finished cells and stages are kept, and what was begun is resumed; to go on where this sweep "
+            f"stood, run it again:\n  {shlex.join(['delamo', 'run', *sys.argv[1:]])}",
             file=sys.stderr,
         )
         raise SystemExit(INTERRUPTED) from None
@@ -232,30 +253,34 @@ def say_how_to_resume() -> Iterator[None]:
 
 def cells_of(
     grids: Sequence[dict[str, Any]],
-    given: Sequence[Override],
+    overrides: Sequence[Override],
     parse: Callable[[list[str]], list[Override]],
     fast: dict[str, Any] | None = None,
 ) -> list[list[str]]:
-    """Every distinct combination, each as a list of overrides.
+    """List every distinct combination of the grids' values, each as a list of overrides.
 
     Args:
         grids: key -> value or comma-separated values.
-        given: overrides from the command line. Values that some grid has choose among the grids; others replace theirs.
+        overrides: from the command line. Values that some grid has choose among the grids; others replace the grids'
+            values.
         parse: Hydra's parser of override strings.
-        fast: what `fast=true` on the command line sets besides.
+        fast: overrides that `fast=true` on the command line adds.
+
+    Raises:
+        ValueError: an interval, or values of one key of which only some are in a grid.
     """
-    hurried = _value(given, FAST) is True
-    wanted = _choices([*(parse(_lines(fast or {})) if hurried else []), *given])
+    is_fast = _value(overrides, FAST) is True
+    requested = _choices([*(parse(_lines(fast or {})) if is_fast else []), *overrides])
     tables = [_choices(parse(_lines(grid))) for grid in grids]
-    offered = {key: {value for table in tables for value in table.get(key, ())} for key in wanted}
-    for key, values in wanted.items():
+    offered = {key: {value for table in tables for value in table.get(key, ())} for key in requested}
+    for key, values in requested.items():
         unknown = [value for value in values if value not in offered[key]]
         if 0 < len(unknown) < len(values):
             known = ", ".join(value for value in values if value in offered[key])
             raise ValueError(f"{', '.join(unknown)} is in no grid of the preset, {known} is: sweep over them apart")
     cells: dict[frozenset[str], list[str]] = {}
     for table in tables:
-        for key, values in wanted.items():
+        for key, values in requested.items():
             part = [value for value in values if value in table.get(key, values)]
             table[key] = part if offered[key].intersection(values) else values
         for cell in itertools.product(*table.values()):
@@ -263,9 +288,9 @@ def cells_of(
     return list(cells.values())
 
 
-def _value(given: Sequence[Override], key: str) -> Any:
-    """What the command line says of a key that is about the sweep; None where it says nothing."""
-    values = [override.value() for override in given if override.get_key_element() == key]
+def _value(overrides: Sequence[Override], key: str) -> Any:
+    """Return the last value that the overrides give a key; None where they do not name it."""
+    values = [override.value() for override in overrides if override.get_key_element() == key]
     return values[-1] if values else None
 
 
@@ -274,12 +299,12 @@ def _lines(grid: dict[str, Any]) -> list[str]:
 
 
 def _choices(overrides: Sequence[Override]) -> dict[str, list[str]]:
-    """Overrides as lists of single ones, by key; a later one replaces an earlier one."""
+    """Return key -> overrides of one value each; a later override of a key replaces an earlier one."""
     return {override.get_key_element(): _values(override) for override in overrides}
 
 
 def _values(override: Override) -> list[str]:
-    """One override, or one for each value that it sweeps over."""
+    """Return the override, or one override for each value that it sweeps over. Raises ValueError for an interval."""
     key = override.get_key_element()
     if not override.is_sweep_override():
         return [f"{key}={override.get_value_element_as_str()}"]
@@ -288,9 +313,14 @@ def _values(override: Override) -> list[str]:
     return [f"{key}={value}" for value in override.sweep_string_iterator()]
 
 
-def register(*sweepers: type[Sweeper]) -> None:
-    """Make sweepers known to Hydra, which takes plugins from the package `hydra_plugins` alone and imports them by name."""
-    plugins = Plugins.instance()  # looks for installed plugins now, before there may be a package of ours
+def register_sweepers(*sweepers: type[Sweeper]) -> None:
+    """Make sweepers known to Hydra, which accepts plugins of the package `hydra_plugins` alone.
+
+    A real package `hydra_plugins/delamo` would be imported by every Hydra program of the environment: it would take
+    half a second of each start, and leave the schemas of this package in its config store. Here the names exist in this
+    process only.
+    """
+    plugins = Plugins.instance()  # scans for installed plugins now, before the names below exist
     try:
         import hydra_plugins as package  # a namespace of other plugins, say of a launcher
     except ImportError:

@@ -1,6 +1,7 @@
 """How training samples are chosen: one file for each method, found by the type of its config.
 
-A file holds the method's config, the inputs that it brings along, its function `select` and one `Selector` that declares all of it
+A file holds the method's config, the inputs that it brings along, its function `select` and one `Selector` that
+declares all of it
 (`delamo.selectors.base`). A new one: its file, a YAML file in `conf/selector`, and one line below.
 """
 
@@ -38,14 +39,14 @@ from delamo.store import file_digest
 
 BUILT_IN = (
     none.SELECTOR,
-    random.SELECTOR,
     full_data.SELECTOR,
     validation_data.SELECTOR,
+    random.SELECTOR,
     insta.SELECTOR,
     superfiltering.SELECTOR,
     bm25_text.SELECTOR,
-    rds.SELECTOR,
     less.SELECTOR,
+    rds.SELECTOR,
     error_driven.SELECTOR,
 )
 """The selectors of the package, in the order of tables: baselines first, the paper's method last."""
@@ -77,7 +78,8 @@ def add_selector(
 
     Args:
         name: as a YAML file's `defaults` names the schema.
-        schema: of the fields that `select` finds in its config, `MISSING` all of them, as their values stand in the YAML file.
+        schema: of the fields that `select` finds in its config, `MISSING` all of them, as their values stand in the
+            YAML file.
         select: see `delamo.selectors.base`.
         needs: the inputs that it calls: names of those that the package has (`INPUTS`), or inputs of one's own.
 

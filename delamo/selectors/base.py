@@ -2,7 +2,8 @@
 
     select(pool, inputs, config, *, num_samples, rng) -> exactly num_samples distinct samples
 
-A selector asks `inputs` for what it needs, so that nothing else is computed, and declares those inputs in `needs`: they, and only they,
+A selector asks `inputs` for what it needs, so that nothing else is computed, and declares those inputs in `needs`:
+they, and only they,
 are part of the selection's identity.
 """
 
@@ -39,16 +40,22 @@ class Input:
     name: str
     """As the selector calls it: `inputs.NAME()`."""
     per: Literal["pool", "task"]
-    """`pool`: one result serves every task; `task`: it follows from the task's samples or from the student's answers."""
-    read: Callable[[Experiment, Stage | None], Any]
+    """`pool`: one result serves every task; `task`: it follows from the task's samples or from the student's
+    answers."""
+    read: Callable[[Experiment, Any], Any]
     """Returns the input from its stage, computing the stage if need be."""
     stage: Callable[[Experiment, Stage | None, Pool], Stage] | None = None
-    """Makes the stage of an experiment, the adapter of the round before (None before the first) and the candidates. None where
-    `delamo.pipeline` wires the stages, and where no stage is needed."""
+    """Makes the stage of an experiment, the adapter of the round before (None before the first) and the candidates.
+    None where `delamo.pipeline` wires the stages, and where no stage is needed."""
     config: type[SelectorConfig] = SelectorConfig
     """The schema whose fields decide the input, such as the encoder: a selector that needs it derives its own from this."""
-    costs: str = ""
-    """How the report names what computing it took; empty for an input that belongs to the paper's method itself."""
+    pool_stages: tuple[str, ...] = ()
+    """Names of the stages behind it that go over the pool, not over the task's samples: the report counts their cost apart."""
+
+    @property
+    def ranks_pool(self) -> bool:
+        """Whether it gives each pool sample the numbers that a selector goes by; the report counts the samples without."""
+        return self.read is read_vectors and self.name in self.pool_stages
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +73,8 @@ class Selector:
     takes_all: bool = False
     """Whether everything that there is to choose from is chosen, so that neither the budget nor a seed changes it."""
     own_pool: Callable[[Sequence[Sample], str], Pool] | None = None
-    """Makes what is chosen from out of the validation samples and the name of the student's prompt, where it is not the pool."""
+    """Makes what is chosen from out of the validation samples and the name of the student's prompt, where it is not the
+    pool."""
     version: int = 1
     """Raise it when the same inputs give another selection: this method then selects anew, the others do not."""
     code: str | None = None
@@ -87,6 +95,25 @@ class Selector:
         """Whether the method goes by skills, which the teacher names."""
         return MISSING_SKILLS in self.needs or SKILL_INDEX in self.needs
 
+    @property
+    def follows_budget(self) -> bool:
+        """Whether another budget gives another result."""
+        return self.tunes and not self.takes_all
+
+    @property
+    def ignores(self) -> tuple[str, ...]:
+        """Config keys that do not change the result, groups with a dot behind them."""
+        keys: list[str] = []
+        if self.code is None:  # what the inputs of a plugin read is not known
+            keys += [] if self.asks_teacher else ["teacher."]
+            keys += [] if self.asks_teacher or TEXT_INDEX in self.needs else ["retriever."]
+            keys += [] if MISSING_SKILLS in self.needs else ["mistakes.", "skills."]
+        if not self.tunes:
+            keys += ["task.num_val_samples", "tuning.", "iterations", "iterate_from"]
+        keys += ["pool.", "audit."] if self.own_pool or not self.tunes else []
+        keys += [] if self.follows_budget else ["budget."]
+        return tuple(keys)
+
 
 def read_vectors(experiment: Experiment, stage: Stage) -> SampleVectors:
     """Open the vectors that a stage wrote, computing them if need be."""
@@ -106,9 +133,13 @@ MISSING_SKILLS = Input(
     name="missing_skills", per="task", read=lambda experiment, stage: stage.result().rows(Skill, "skills")
 )
 """The skill that the teacher named for each error."""
-SKILL_INDEX = Input(name="index", per="pool", read=read_index)
+SKILL_INDEX = Input(name="index", per="pool", read=read_index, pool_stages=("pool_skills", "index"))
 """BM25 over the skills of the pool's samples."""
 TEXT_INDEX = Input(
-    name="text_index", per="pool", read=read_index, stage=lambda experiment, adapter, pool: IndexText(experiment)
+    name="text_index",
+    per="pool",
+    read=read_index,
+    stage=lambda experiment, adapter, pool: IndexText(experiment),
+    pool_stages=("text_index",),
 )
 """BM25 over the pool's samples as they are worded."""

@@ -1,4 +1,4 @@
-"""All there is to tune on: the reference that data-efficient selection is measured against (paper, Table 1, "Full Data")."""
+"""Everything there is to tune on: the reference of data-efficient selection (paper, Table 1, "Full Data")."""
 
 from __future__ import annotations
 

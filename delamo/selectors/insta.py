@@ -1,7 +1,11 @@
-"""INSTA*: pool samples whose questions are worded most like the validation samples' (Lee et al. 2024; paper, section 4.2).
+"""INSTA*: pool samples whose questions are worded most like the validation samples' (Lee et al.
 
-The paper ranks samples "based on their SBERT similarity scores to the validation samples" and names neither the encoder nor the text nor how
-many similarities become one. Here: any encoder, the question with its options, and the best of the similarities unless told otherwise.
+2024; paper, section 4.2).
+
+The paper ranks samples "based on their SBERT similarity scores to the validation samples" and names neither the encoder
+nor the text nor how
+many similarities become one. Here: any encoder, the question with its options, and the best of the similarities unless
+told otherwise.
 """
 
 from __future__ import annotations
@@ -41,6 +45,7 @@ EMBEDDINGS = Input(
     read=read_vectors,
     stage=lambda experiment, adapter, pool: EmbedPool(experiment),
     config=InstaConfig,
+    pool_stages=("embeddings",),
 )
 """The encoder's vectors of the pool's questions."""
 VALIDATION_EMBEDDINGS = Input(

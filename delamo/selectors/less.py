@@ -1,7 +1,9 @@
 """LESS: pool samples whose training step would lower the loss on the validation samples most (Xia et al. 2024).
 
-The influence of a pool sample on a validation sample is the cosine of two projected gradients of a LoRA adapter, the pool sample's as Adam would step,
-summed over a warm-up's checkpoints (`delamo.models.scorers.gradients`). As in LESS's published code, it is averaged over the validation samples of a
+The influence of a pool sample on a validation sample is the cosine of two projected gradients of a LoRA adapter, the
+pool sample's as Adam would step,
+summed over a warm-up's checkpoints (`delamo.models.scorers.gradients`). As in LESS's published code, it is averaged
+over the validation samples of a
 subtask, and the best subtask counts (section 4.2); a sample's `source` is its subtask.
 """
 
@@ -36,7 +38,8 @@ class LessConfig(SelectorConfig):
     """As in tuning: `language_model`, or a regular expression over module names."""
     projection_dim: int = input_field()
     seed: int = input_field()
-    """Of the warm-up's draw and training and of the projection: the same for all experiments on a pool, whatever their seed."""
+    """Of the warm-up's draw and training and of the projection: the same for all experiments on a pool, whatever their
+    seed."""
     batch_size: int = input_field(identity=False)
     """Samples of a forward and backward pass."""
 
@@ -47,6 +50,7 @@ GRADIENTS = Input(
     read=read_vectors,
     stage=lambda experiment, adapter, pool: TakePoolGradients(experiment, WarmUp(experiment, pool)),
     config=LessConfig,
+    pool_stages=("warm_up", "gradients"),
 )
 """Adam's directions by each pool sample."""
 VALIDATION_GRADIENTS = Input(
@@ -83,7 +87,9 @@ def select(
 
 
 def subtask_means(rows: np.ndarray, subtasks: list[str]) -> np.ndarray:
-    """Average gradients by subtask, in order of name; not brought to length 1, so that a product with a row is its mean cosine.
+    """Average gradients by subtask, in order of name.
+
+    Not brought to length 1, so that a product with a row is its mean cosine.
 
     Args:
         rows: (M, D).

@@ -52,7 +52,10 @@ def select_nearest(
 
 
 def validation_queries(vectors: SampleVectors) -> tuple[np.ndarray, list[str]]:
-    """Return the vectors of the validation samples that have one, of length 1 and shape (M, D), and the ids of those samples."""
+    """Return the vectors of the validation samples that have one.
+
+    Of length 1 and shape (M, D), and the ids of those samples.
+    """
     rows = unit(vectors.values)
     usable = np.flatnonzero(~np.isnan(rows).any(axis=1))
     return rows[usable], vectors.ids.take(usable)

@@ -1,6 +1,7 @@
 """RDS+: pool samples that the student itself represents most like the validation samples (Ivison et al. 2025).
 
-Cosine similarity of the student's own hidden states over question and reply, later tokens counting more, the validation samples taking turns.
+Cosine similarity of the student's own hidden states over question and reply, later tokens counting more, the validation
+samples taking turns.
 """
 
 from __future__ import annotations
@@ -23,7 +24,10 @@ from delamo.stages.hidden_states import ReadPoolStates, ReadValidationStates
 
 
 class Pooling(Enum):
-    """How a sample's token vectors become one: their mean, the last, or the mean with weights that grow with the position."""
+    """How a sample's token vectors become one.
+
+    Their mean, the last, or the mean with weights that grow with the position.
+    """
 
     mean = "mean"
     last = "last"
@@ -47,6 +51,7 @@ HIDDEN_STATES = Input(
     read=read_vectors,
     stage=lambda experiment, adapter, pool: ReadPoolStates(experiment, adapter),
     config=RdsConfig,
+    pool_stages=("hidden_states",),
 )
 """The student's own vectors of the pool's samples."""
 VALIDATION_HIDDEN_STATES = Input(

@@ -1,6 +1,9 @@
-"""Superfiltering: pool samples whose instruction helps a small language model least, yet helps (Li et al. 2024; paper, section 4.2).
+"""Superfiltering: pool samples whose instruction helps a small language model least, yet helps (Li et al.
 
-The highest instruction-following difficulty below 1; at 1 and above, the instruction makes the answer less likely, and the two do not
+2024; paper, section 4.2).
+
+The highest instruction-following difficulty below 1; at 1 and above, the instruction makes the answer less likely, and
+the two do not
 belong together. It looks at no task: one selection serves all of them.
 """
 
@@ -30,7 +33,8 @@ class SuperfilteringConfig(SelectorConfig):
     """The highest instruction-following difficulty below 1, by a small language model."""
 
     scorer: str = input_field()
-    """Any causal language model: a hub id, a folder, or `package:NAME`; GPT-2 as published, unless the pool is the embedded one."""
+    """Any causal language model: a hub id, a folder, or `package:NAME`; GPT-2 as published, unless the pool is the
+    embedded one."""
     revision: str | None = input_field()
     max_length: int = input_field()
     """Tokens of question and answer together; a longer sample is counted and not scored."""
@@ -45,6 +49,7 @@ DIFFICULTY = Input(
     read=read_vectors,
     stage=lambda experiment, adapter, pool: ScoreDifficulty(experiment),
     config=SuperfilteringConfig,
+    pool_stages=("difficulty",),
 )
 """Two losses of each pool sample's answer."""
 

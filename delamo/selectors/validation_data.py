@@ -1,4 +1,7 @@
-"""Tuning on the target's own validation samples (paper, Table 1, "Validation Data"): what 1,000 samples of the target are worth."""
+"""Tuning on the target's own validation samples (paper, Table 1, "Validation Data").
+
+What 1,000 samples of the target are worth.
+"""
 
 from __future__ import annotations
 

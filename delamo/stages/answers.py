@@ -1,4 +1,7 @@
-"""The student answers a split: the validation samples (error collection; paper, section 3.2), or the test samples (evaluation)."""
+"""The student answers a split: the validation samples (error collection.
+
+Paper, section 3.2), or the test samples (evaluation).
+"""
 
 from __future__ import annotations
 

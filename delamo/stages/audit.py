@@ -1,4 +1,7 @@
-"""The leakage audit: pool samples that overlap the task's validation or test samples, so that no selector may choose them."""
+"""The leakage audit: pool samples that overlap the task's validation or test samples.
+
+So that no selector may choose them.
+"""
 
 from __future__ import annotations
 
@@ -100,6 +103,9 @@ class AuditPool(Stage):
         return self.result().rows(Leak, "leaks")
 
     def candidates(self) -> Pool:
-        """Return what the audit leaves of the pool: the pool itself where it removed nothing, so that tasks share results."""
+        """Return what the audit leaves of the pool.
+
+        The pool itself where it removed nothing, so that tasks share results.
+        """
         removed = removed_ids(self.leaks())
         return Candidates(self.experiment.pool, removed) if removed else self.experiment.pool

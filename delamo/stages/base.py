@@ -1,7 +1,9 @@
 """A stage as one object: what decides its result, and how the result is computed.
 
-A stage is a frozen dataclass. Fields that hold other stages are its inputs; `depends_on` says what else decides the result. From both
-follows a digest, so that a whole experiment is planned, and found done, without loading a model. Asking a stage for its result
+A stage is a frozen dataclass. Fields that hold other stages are its inputs; `depends_on` says what else decides the
+result. From both
+follows a digest, so that a whole experiment is planned, and found done, without loading a model. Asking a stage for its
+result
 computes what the store lacks, inputs first.
 """
 
@@ -29,7 +31,8 @@ class Stage(ABC):
 
     Class attributes:
         name: of the stage, and of its folder in the store.
-        version: of the code; raise it when the same inputs give another result, so that results made before are left aside.
+        version: of the code; raise it when the same inputs give another result, so that results made before are left
+            aside.
         resumable: whether a killed attempt leaves something to go on from.
     """
 
@@ -46,7 +49,10 @@ class Stage(ABC):
 
     @abstractmethod
     def depends_on(self) -> dict[str, Any]:
-        """Return what decides the result besides the inputs, as JSON values: config fields, digests of models, data and templates."""
+        """Return what decides the result besides the inputs, as JSON values.
+
+        Config fields, digests of models, data and templates.
+        """
 
     @abstractmethod
     def compute(self, writer: ResultWriter) -> None:
@@ -71,7 +77,10 @@ class Stage(ABC):
         return self.stored.digest
 
     def result(self) -> StoredResult:
-        """Return the result, computed now if the store lacks it; inputs are asked only if there is something to compute."""
+        """Return the result, computed now if the store lacks it.
+
+        Inputs are asked only if there is something to compute.
+        """
         if not self.stored.done:
             for stage in self.inputs.values():
                 stage.result()
@@ -138,7 +147,9 @@ class VectorStage(Stage):
         width: int,
         dtype: str = "float16",
     ) -> list[Quarantined]:
-        """Fill the file block by block; a killed run goes on after its last block. Returns the samples without a vector.
+        """Fill the file block by block; a killed run goes on after its last block.
+
+        Returns the samples without a vector.
 
         Args:
             writer: of the result.

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 class WarmUp(Stage):
     """Tune a LoRA adapter on a random part of the pool, keeping Adam's state after each epoch.
 
-    It starts from the untuned student in every round, and is one for all tasks unless the audit removed some of what was drawn.
+    It starts from the untuned student in every round, and is one for all tasks unless the audit removed some of what
+    was drawn.
     """
 
     candidates: Pool

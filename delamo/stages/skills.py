@@ -1,4 +1,7 @@
-"""The stages in which the teacher names skills: those that errors miss (paper, section 3.4), those that samples need (section 3.5)."""
+"""The stages in which the teacher names skills.
+
+Those that errors miss (paper, section 3.4), those that samples need (section 3.5).
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from delamo.config.registry import register
 from delamo.data import Pool
 from delamo.models import prompts
 from delamo.models.teachers.base import Refusal, Teacher
-from delamo.models.usage import Meter
+from delamo.models.usage import UsageMeter
 from delamo.records import LETTERS, Mistake, PoolSkills, Quarantined, Sample, Skill
 from delamo.stages.base import Stage
 from delamo.store import ResultWriter, RowCounts, compute_in_shards, write_rows
@@ -47,7 +50,10 @@ class SkillsConfig:
 
     @property
     def names_missing_skills(self) -> bool:
-        """Whether the teacher names one missing skill for each error: quoted steps and skills of all samples are other things."""
+        """Whether the teacher names one missing skill for each error.
+
+        Quoted steps and skills of all samples are other things.
+        """
         return self.source is SkillSource.errors and self.query is Query.skill
 
 
@@ -82,7 +88,7 @@ class NameSkills(Stage):
         mistakes = self.mistakes.stored.rows(Mistake)
         samples = self.experiment.task.validation
         images = {sample.id: sample.image for sample in samples} if config.sees_images else None
-        usage = Meter(teacher)
+        usage = UsageMeter(teacher)
         skills, quarantined = name_skills(mistakes, teacher, max_new_tokens=config.skill_max_new_tokens, images=images)
         write_rows(writer.path / "skills.jsonl", skills)
         counts = RowCounts(num_in=len(mistakes), num_ok=len(skills), quarantined=quarantined)
@@ -116,7 +122,10 @@ class QuoteMistakes(Stage):
 
 @dataclass(frozen=True, eq=False)
 class NameNeededSkills(Stage):
-    """Name the skills that every validation sample needs, answered rightly or not (paper, Table 5, "w/o Error Collection")."""
+    """Name the skills that every validation sample needs.
+
+    Answered rightly or not (paper, Table 5, "w/o Error Collection").
+    """
 
     name: ClassVar[str] = "skills"
 
@@ -133,7 +142,7 @@ class NameNeededSkills(Stage):
         """Write `skills.jsonl`."""
         samples, teacher = self.experiment.task.validation, self.experiment.models.teacher
         max_new_tokens = self.experiment.config.teacher.pool_skills_max_new_tokens
-        usage = Meter(teacher)
+        usage = UsageMeter(teacher)
         skills, quarantined = name_needed_skills(samples, teacher, max_new_tokens=max_new_tokens)
         write_rows(writer.path / "skills.jsonl", skills)
         num_ok = len(samples) - len(quarantined)
@@ -160,7 +169,7 @@ class AnnotatePool(Stage):
         """Write `pool_skills.jsonl`, shard by shard; what a killed attempt paid for stays counted."""
         pool, teacher = self.experiment.pool, self.experiment.models.teacher
         max_new_tokens = self.experiment.config.teacher.pool_skills_max_new_tokens
-        usage = Meter(teacher, writer.work / "spent.json")
+        usage = UsageMeter(teacher, writer.work / "spent.json")
         try:
             prepare_pool(pool, teacher, max_new_tokens=max_new_tokens)
         finally:
@@ -200,9 +209,12 @@ def name_skills(
     max_new_tokens: int,
     images: Mapping[str, str | None] | None = None,
 ) -> tuple[list[Skill], list[Quarantined]]:
-    """One missing skill for every mistake; in order. An empty or refused reply is quarantined.
+    """Name one missing skill for every mistake; in order. An empty or refused reply is quarantined.
 
     Args:
+        mistakes: of the student.
+        teacher: that is asked.
+        max_new_tokens: of a reply.
         images: validation id -> locator, for a teacher that sees.
     """
     asked = [
@@ -230,7 +242,7 @@ def name_skills(
 
 
 def quote_mistakes(mistakes: Sequence[Mistake]) -> tuple[list[Skill], list[Quarantined]]:
-    """The text of each mistake step in the place of a skill; a mistake without a step has no text to quote."""
+    """Quote each mistake step in the place of a skill; a mistake without a step has no text to quote."""
     quoted, bad = [], []
     for mistake in mistakes:
         if mistake.step is None:
@@ -244,7 +256,10 @@ def quote_mistakes(mistakes: Sequence[Mistake]) -> tuple[list[Skill], list[Quara
 def name_needed_skills(
     samples: Sequence[Sample], teacher: Teacher, *, max_new_tokens: int
 ) -> tuple[list[Skill], list[Quarantined]]:
-    """All skills that each task sample needs, joined: the pool's annotation prompt on question, options and gold answer."""
+    """All skills that each task sample needs, joined.
+
+    The pool's annotation prompt on question, options and gold answer.
+    """
     as_pool = [
         dataclasses.replace(sample, instruction=_with_options(sample), options=(), gold=None) for sample in samples
     ]
@@ -254,26 +269,23 @@ def name_needed_skills(
 
 
 def _with_options(sample: Sample) -> str:
-    """The user turn as pools word it."""
+    """Word a user turn as pools do."""
     options = " ".join(f"({letter}) {text}" for letter, text in zip(LETTERS, sample.options, strict=False))
     return f"{sample.instruction}\nOptions: {options}" if options else sample.instruction
 
 
 def prepare_pool(pool: Pool, teacher: Teacher, *, max_new_tokens: int) -> None:
-    """Where calls cost money: say what the pool will cost, before the first of them; in batch mode, exchange the files.
+    """Say what the pool will cost, before the first of them; in batch mode, exchange the files.
 
     Raises:
-        BatchPending: batch files wait for upload, or for their output.
+        BatchPendingError: batch files wait for upload, or for their output.
     """
-    prepare = getattr(teacher, "prepare", None)
-    if prepare is None:
-        return
 
     def asked(every: int = 1) -> Iterator[tuple[str, str | None]]:
         samples = pool if every == 1 else (pool.get(id) for id in pool.ids()[::every])
         return (_pool_prompt(sample, teacher) for sample in samples)
 
-    prepare(asked, len(pool), max_new_tokens=max_new_tokens)
+    teacher.prepare(asked, len(pool), max_new_tokens=max_new_tokens)
 
 
 def annotate_pool(
@@ -297,7 +309,7 @@ def annotate_pool(
 
 def _pool_prompt(sample: Sample, teacher: Teacher) -> tuple[str, str | None]:
     text = prompts.pool_skills(teacher.prompts, instruction=sample.instruction, answer=sample.answer)
-    return text, sample.image if getattr(teacher, "sees_images", False) else None
+    return text, sample.image if teacher.sees_images else None
 
 
 def split_skills(reply: str) -> tuple[str, ...]:

@@ -12,7 +12,8 @@ from delamo.records import Sample
 from delamo.stages.base import Stage
 from delamo.store import ResultWriter, RowCounts
 
-# Where the second round and later ones start: the last adapter with the new selection, or the base with the union of all
+# Where the second round and later ones start: the last adapter with the new selection, or the base with the union of
+# all
 # (a keyword as a name needs the functional form).
 IterateFrom = Enum("IterateFrom", {"continue": "continue", "restart": "restart"})
 

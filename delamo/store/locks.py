@@ -19,7 +19,10 @@ class BusyError(Exception):
 
 @contextlib.contextmanager
 def not_waiting() -> Iterator[None]:
-    """Raise `BusyError` inside the block for a lock that another process holds, so that there is time for other work."""
+    """Raise `BusyError` inside the block for a lock that another process holds.
+
+    So that there is time for other work.
+    """
     token = _waits.set(False)
     try:
         yield

@@ -14,7 +14,10 @@ MAXRSS_BYTES = 1 if sys.platform == "darwin" else 1024
 
 
 def forget_peak() -> bool:
-    """Begin a new measurement of the process's peak memory; False where the system measures only the whole life of the process."""
+    """Begin a new measurement of the process's peak memory.
+
+    False where the system measures only the whole life of the process.
+    """
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
         torch.cuda.reset_peak_memory_stats()
@@ -25,7 +28,10 @@ def forget_peak() -> bool:
 
 
 def peak_memory() -> dict[str, int]:
-    """Bytes at most since `forget_peak`: `host` resident in memory, models loaded before included; `device` allocated, on a GPU."""
+    """Bytes at most since `forget_peak`: `host` resident in memory, models loaded before included.
+
+    `device` allocated, on a GPU.
+    """
     peak = {"host": _host_peak()}
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():

@@ -70,7 +70,8 @@ def append_shards(
         cls: what `work` makes of them, beside quarantined rows.
         key: an item's id; the shards' first and last ids guard against another order.
         work: the results of one shard of items.
-        shard_size: items for each new shard: what a kill can lose at most. Shards of another size that are there are kept.
+        shard_size: items for each new shard: what a kill can lose at most. Shards of another size that are there are
+            kept.
 
     Yields:
         The results of each shard, old or new.

@@ -1,7 +1,7 @@
-"""A cell as a W&B run: its metrics, its tables with the way from error to skill to sample, and its files as artifacts.
+"""Log a finished cell as a W&B run: its metrics, its tables from error to skill to sample, and its files as artifacts.
 
-Everything is read from the run directory and from the stages that it names, so that a cell that was finished without W&B can be logged later.
-`wandb.json` in the run directory says which result was logged where: a cell that is found finished is logged once, never twice.
+Everything is read from the run directory and from the stages that it names, so that a cell that was finished without W&B can be
+logged later. `wandb.json` in the run directory says which result was logged where: a finished cell is logged once, never twice.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from delamo.config.compose import as_dict
 from delamo.experiment.config import ExperimentConfig, WandbMode
+from delamo.metrics.retention import change
 from delamo.records import ItemScore, Mistake, Sample, Selected, from_json
-from delamo.reports.variants import NO_BUDGET
+from delamo.reports.methods import follows_budget
 from delamo.runs import lineage
 from delamo.runs.read import METRICS, STATUS, Run
 from delamo.store import write_json
@@ -52,7 +53,7 @@ Row = Sequence[Any]
 
 @contextlib.contextmanager
 def cell_run(config: ExperimentConfig, folder: Path, attempt: int) -> Iterator[wandb.Run]:
-    """The W&B run of one attempt at a cell, grouped by its sweep, tagged with its choices."""
+    """Open the W&B run of one attempt at a cell, grouped by its sweep, tagged with its choices."""
     recorded = {key: value for key, value in as_dict(config).items() if key not in NOT_RECORDED}
     with open_run(
         config.logger,
@@ -68,7 +69,7 @@ def cell_run(config: ExperimentConfig, folder: Path, attempt: int) -> Iterator[w
 
 
 def sweep_name(config: ExperimentConfig) -> str:
-    """The experiment that Hydra composed, or the folder of runs where there is none."""
+    """Return the experiment that Hydra composed, or the folder of runs where there is none."""
     from hydra.core.hydra_config import HydraConfig
 
     chosen = HydraConfig.get().runtime.choices.get("experiment") if HydraConfig.initialized() else None
@@ -85,13 +86,10 @@ def log_results(run: wandb.Run, config: ExperimentConfig, folder: Path) -> None:
     if config.logger.mode is WandbMode.disabled:
         return
     try:
-        found = Run(folder, json.loads((folder / METRICS).read_text(encoding="utf-8")))
-        cell = found.cell
-        budget = None if cell["selector"] in NO_BUDGET else cell["budget"]
-        key = accuracy_key(cell["student"], cell["task"], budget)
-        tables = {name: wandb.Table(list(columns), list(rows)) for name, (columns, rows) in tables_of(found).items()}
-        run.log({**numbers(found.metrics), key: found.metrics["test"]["accuracy"], **tables})
-        for artifact in _artifacts(found, config):
+        finished = Run(folder, json.loads((folder / METRICS).read_text(encoding="utf-8")))
+        tables = {name: wandb.Table(list(columns), list(rows)) for name, (columns, rows) in tables_of(finished).items()}
+        run.log({**numbers(finished.metrics), cell_key(finished): finished.metrics["test"]["accuracy"], **tables})
+        for artifact in _artifacts(finished, config):
             run.log_artifact(artifact)
     except (wandb.Error, OSError) as error:
         print(f"{folder}: W&B did not take the results ({error}); run the cell again to log them", file=sys.stderr)
@@ -101,9 +99,16 @@ def log_results(run: wandb.Run, config: ExperimentConfig, folder: Path) -> None:
     write_json(folder / MARKER, {"logged": [*elsewhere, entry]})
 
 
+def cell_key(run: Run) -> str:
+    """Return the metric of a cell's accuracy, the same for all cells that are bars of one chart."""
+    cell = run.cell
+    return accuracy_key(cell["student"], cell["task"], cell["budget"] if follows_budget(cell["selector"]) else None)
+
+
 def log_finished(config: ExperimentConfig, folder: Path, attempt: int) -> None:
-    """Log a cell that was found finished, unless this result of it has been logged to the same project: one that is offline so far
-    is not there yet.
+    """Log a cell that was found finished, unless this result of it has been logged to the same project.
+
+    A result that is logged offline so far has not reached a project online.
     """
     here = {**_where(config), "result": _result(folder)}
     online = {**here, "mode": WandbMode.online.name}
@@ -114,7 +119,7 @@ def log_finished(config: ExperimentConfig, folder: Path, attempt: int) -> None:
 
 
 def _logged(folder: Path) -> list[dict[str, Any]]:
-    """What was logged where, one entry for each project."""
+    """Read what was logged where, one entry for each project."""
     path = folder / MARKER
     return json.loads(path.read_text(encoding="utf-8"))["logged"] if path.is_file() else []
 
@@ -128,13 +133,13 @@ def _is_part(some: dict[str, Any], entry: dict[str, Any]) -> bool:
 
 
 def _result(folder: Path) -> str | None:
-    """Digest of what the cell's outcome follows from."""
+    """Read the digest of what the cell's outcome follows from."""
     path = folder / STATUS
     return json.loads(path.read_text(encoding="utf-8")).get("result") if path.is_file() else None
 
 
 def numbers(metrics: dict[str, Any]) -> dict[str, float]:
-    """The numbers of `metrics.json` by path, as in `test/accuracy`; those that are null are left out, skills have a table."""
+    """Flatten the numbers of `metrics.json`, as in `test/accuracy`; null ones are left out, skills have a table."""
     return dict(_numbers({key: value for key, value in metrics.items() if key not in ("schema_version", "cell")}, ""))
 
 
@@ -147,7 +152,7 @@ def _numbers(node: dict[str, Any], prefix: str) -> Iterator[tuple[str, float]]:
 
 
 def tables_of(run: Run) -> dict[str, tuple[Sequence[str], list[Row]]]:
-    """Name -> columns and at most MAX_ROWS rows, of the tables that have any."""
+    """Return name -> columns and at most MAX_ROWS rows, of the tables that have any."""
     tables = {
         "items": (ITEM_COLUMNS, _items(run)),
         "selection": (SELECTION_COLUMNS, _selection(run)),
@@ -159,21 +164,14 @@ def tables_of(run: Run) -> dict[str, tuple[Sequence[str], list[Row]]]:
 
 
 def _items(run: Run) -> Iterator[Row]:
-    """The test items, with what the untuned student said where that is known."""
+    """Yield the test items, with the untuned student's outcome where that is known."""
     samples, before = lineage.test_samples(run), {score.id: score for score in lineage.scores_before(run)}
     for score in run.scores:
-        sample, was = samples.get(score.id), before.get(score.id)
-        flip = None if was is None else _flip(was, score)
-        earlier = None if was is None else was.correct
+        sample, untuned = samples.get(score.id), before.get(score.id)
+        flip = None if untuned is None else _flip(untuned, score)
         yield (
-            score.id,
-            sample and sample.instruction,
-            score.gold,
-            score.prediction,
-            score.correct,
-            earlier,
-            flip,
-            score.text,
+            *(score.id, sample and sample.instruction, score.gold, score.prediction, score.correct),
+            *(None if untuned is None else untuned.correct, flip, score.text),
         )
 
 
@@ -184,7 +182,7 @@ def _flip(before: ItemScore, after: ItemScore) -> str:
 
 
 def _selection(run: Run) -> Iterator[Row]:
-    """What was selected in rank order, each with the error, mistake step and skill that brought it in."""
+    """Yield what was selected in rank order, each with the error, mistake step and skill that brought it in."""
     validation = lineage.validation_samples(run)
     for number, r in enumerate(lineage.rounds(run), start=1):
         mistakes, folder = lineage.mistakes(run, r), Path(run.stages[f"selection{r}"]["path"])
@@ -199,7 +197,7 @@ def _selection(run: Run) -> Iterator[Row]:
 
 
 def _errors(run: Run) -> Iterator[Row]:
-    """The validation samples that went on to mistake identification, and what became of each."""
+    """Yield the validation samples that went on to mistake identification, and what became of each."""
     validation, after = lineage.validation_samples(run), lineage.answers_after(run)
     for number, r in enumerate(lineage.rounds(run), start=1):
         mistakes, skills, answers = lineage.mistakes(run, r), lineage.skills(run, r), lineage.answers(run, r)
@@ -214,10 +212,8 @@ def _errors(run: Run) -> Iterator[Row]:
 
 
 def _by_skill(run: Run) -> Iterator[Row]:
-    for skill, found in ((run.metrics["planted"] or {}).get("by_skill") or {}).items():
-        before, after = found["before"], found["after"]
-        gain = None if before is None or after is None else after - before
-        yield skill, found["missing"], found["n"], before, after, gain
+    for skill, counts in ((run.metrics["planted"] or {}).get("by_skill") or {}).items():
+        yield skill, counts["missing"], counts["n"], counts["before"], counts["after"], change(counts)
 
 
 def _step_text(mistake: Mistake | None) -> str | None:
@@ -225,14 +221,14 @@ def _step_text(mistake: Mistake | None) -> str | None:
 
 
 def _first(cls: type[T], path: Path) -> Iterable[T]:
-    """The first rows of a file that may have millions."""
+    """Yield the first rows of a file that may have millions."""
     with path.open(encoding="utf-8") as lines:
         for line in islice(lines, MAX_ROWS):
             yield from_json(cls, line)
 
 
 def _artifacts(run: Run, config: ExperimentConfig) -> Iterator[wandb.Artifact]:
-    """The selection, the results, and the adapter as a reference: checksums and sizes go along, its weights stay here."""
+    """Yield the results, the selection, and the adapter as a reference: checksums and sizes go along, its weights do not."""
     import wandb
 
     digest = run.path.name[-10:]

@@ -1,4 +1,4 @@
-"""The dashboard of a comparison as code: a W&B workspace that names the metrics and tables which cells and reports log.
+"""Build the dashboard of a comparison: a W&B workspace of the metrics and tables that cells and reports log.
 
     delamo run -m experiment=table1 logger=wandb logger.mode=online
     delamo report runs=runs logger=wandb logger.mode=online
@@ -14,12 +14,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from delamo.reports.comparison import Results, arrange
-from delamo.reports.variants import NO_BUDGET, RANDOM
+from delamo.reports.comparison import Comparison, compare_runs
+from delamo.reports.methods import RANDOM
 from delamo.runs.read import Run, finished_runs
 from delamo.store import write_text
+from delamo.tracking.cells import cell_key
 from delamo.tracking.comparison import RESULTS, X, curves, plot_keys, tables_of
-from delamo.tracking.wandb_runs import accuracy_key
 
 if TYPE_CHECKING:
     import wandb_workspaces.reports.v2 as wr
@@ -51,64 +51,64 @@ def dashboard(
         FileNotFoundError: no such folder.
         ValueError: no finished run in it, no account, no wandb-workspaces, or W&B refused.
     """
-    results = arrange(finished_runs(runs), reference)
+    comparison = compare_runs(finished_runs(runs), reference)
     if out is not None:
-        view = build(results, project=project, entity=entity or "", group=group)
+        view = build(comparison, project=project, entity=entity or "", group=group)
         write_text(out, json.dumps(specification(view), indent=2) + "\n")
         return f"{out}: the specification of the dashboard, not sent"
-    return _save(results, project, entity, group)
+    return _save(comparison, project, entity, group)
 
 
-def build(results: Results, *, project: str, entity: str, group: str | None) -> ws.Workspace:
-    """The workspace, not saved."""
+def build(comparison: Comparison, *, project: str, entity: str, group: str | None) -> ws.Workspace:
+    """Build the workspace without saving it."""
     ws = _workspaces()
     shown = ws.RunsetSettings(pinned_columns=list(PINNED))
     if group:
         shown.filters = ws.Or(ws.Metric("Group") == group, ws.Metric("JobType") == "comparison")
     return ws.Workspace(
-        name=f"delamo: {results.root.resolve().name}",
+        name=f"delamo: {comparison.root.resolve().name}",
         entity=entity,
         project=project,
-        sections=_sections(results),
+        sections=_sections(comparison),
         runset_settings=shown,
     )
 
 
 def specification(view: ws.Workspace) -> dict[str, Any]:
-    """What W&B would be sent."""
+    """Return what W&B would be sent."""
     return view._model.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
-def _sections(results: Results) -> list[ws.Section]:
+def _sections(comparison: Comparison) -> list[ws.Section]:
     ws, panels = _workspaces(), _panels()
     table = panels.WeavePanelSummaryTable
-    reports = [table(table_name=key) for key in tables_of(results) if key != RESULTS]
+    reports = [table(table_name=key) for key in tables_of(comparison) if key != RESULTS]
     sections = {
-        "Accuracy by selector": _bars(results.runs),
-        "Budget curves": _curves(results),
+        "Accuracy by selector": _bars(comparison.runs),
+        "Budget curves": _curves(comparison),
         "Comparison": [table(table_name=RESULTS)],
-        "Plots": [panels.MediaBrowser(media_keys=[key]) for key in plot_keys(results)],
+        "Plots": [panels.MediaBrowser(media_keys=[key]) for key in plot_keys(comparison)],
         "From error to skill to sample": [table(table_name=key) for key in ("errors", "selection")],
-        "Test items": [table(table_name="items"), *([table(table_name="by_skill")] if _planted(results.runs) else [])],
+        "Test items": [
+            table(table_name="items"),
+            *([table(table_name="by_skill")] if _planted(comparison.runs) else []),
+        ],
         "Report": reports,
         "Tuning": [panels.LinePlot(title="Loss", x="Step", y=["train/loss"], groupby=panels.Config(BY_SELECTOR))],
         "Configurations": [panels.RunComparer(diff_only="split")],
     }
     return [
-        ws.Section(name=name, panels=found, is_open=name not in ("Report", "Tuning", "Configurations"))
-        for name, found in sections.items()
-        if found
+        ws.Section(name=name, panels=contents, is_open=name not in ("Report", "Tuning", "Configurations"))
+        for name, contents in sections.items()
+        if contents
     ]
 
 
 def _bars(runs: Sequence[Run]) -> list[wr.BarPlot]:
-    """One panel for each student and task: mean accuracy over the runs of a selector at each budget, with its spread."""
+    """Build a panel for each student and task: mean accuracy over the runs of a selector at each budget, with its spread."""
     panels, metrics = _panels(), {}
     for run in runs:
-        cell = run.cell
-        budget = None if cell["selector"] in NO_BUDGET else cell["budget"]
-        key = accuracy_key(cell["student"], cell["task"], budget)
-        metrics.setdefault((cell["student"], cell["task"]), {})[key] = None
+        metrics.setdefault((run.cell["student"], run.cell["task"]), {})[cell_key(run)] = None
     return [
         panels.BarPlot(
             title=f"{task}, student {student}: accuracy",
@@ -122,9 +122,9 @@ def _bars(runs: Sequence[Run]) -> list[wr.BarPlot]:
     ]
 
 
-def _curves(results: Results) -> list[wr.LinePlot]:
-    """One panel for each student, pool and task: a line for each method over the number of samples."""
-    panels, keys = _panels(), dict.fromkeys(key for point in curves(results) for key in point if key != X)
+def _curves(comparison: Comparison) -> list[wr.LinePlot]:
+    """Build a panel for each student, pool and task: a line for each method over the number of samples."""
+    panels, keys = _panels(), dict.fromkeys(key for point in curves(comparison) for key in point if key != X)
     targets: dict[str, list[str]] = {}
     for key in keys:
         targets.setdefault(key.rpartition("/")[0], []).append(key)
@@ -144,7 +144,7 @@ def _planted(runs: Sequence[Run]) -> bool:
     return any(run.metrics["planted"] for run in runs)
 
 
-def _save(results: Results, project: str, entity: str | None, group: str | None) -> str:
+def _save(comparison: Comparison, project: str, entity: str | None, group: str | None) -> str:
     _workspaces()
     import wandb
 
@@ -153,7 +153,7 @@ def _save(results: Results, project: str, entity: str | None, group: str | None)
     except wandb.errors.UsageError as error:
         raise ValueError(NO_ACCOUNT) from error
     try:
-        view = build(results, project=project, entity=entity or api.default_entity, group=group)
+        view = build(comparison, project=project, entity=entity or api.default_entity, group=group)
         return view.save().url
     except wandb.Error as error:
         raise ValueError(f"W&B did not take the dashboard of {project}: {error}") from error

@@ -1,4 +1,6 @@
-"""Where curves and metrics go besides the run directory. Each logger is a context manager, so that two cells of one process are two runs.
+"""Loggers: where curves and metrics go besides the run directory.
+
+Each is a context manager, so that two cells of one process are two runs.
 
     none   nothing
     csv    curves/attempt_N/metrics.csv in the run directory: curves of tuning, and the cell's numbers as the last row
@@ -20,7 +22,7 @@ from delamo.experiment.config import CsvLoggerConfig, ExperimentConfig, LoggerCo
 
 @contextlib.contextmanager
 def open_logger(config: ExperimentConfig, folder: Path, attempt: int) -> Iterator[Any]:
-    """Lightning's logger for one attempt at a cell, closed when the cell ends, however it ends; None for no logger.
+    """Open Lightning's logger for one attempt at a cell, closed when the cell ends, however it ends; None for no logger.
 
     A block that ends well has written the run directory: its metrics are logged then.
 
@@ -34,7 +36,7 @@ def open_logger(config: ExperimentConfig, folder: Path, attempt: int) -> Iterato
 
 
 def log_finished(config: ExperimentConfig, folder: Path, attempt: int) -> None:
-    """What a logger does about a cell that is found finished: W&B gets results that it does not have yet, the others nothing."""
+    """Log a cell that was found finished: W&B gets results that it does not have yet, the others nothing."""
     if isinstance(config.logger, WandbLoggerConfig):
         from delamo.tracking import cells
 

@@ -1,4 +1,4 @@
-"""One W&B run as a context manager: it is always finished, and says whether what it recorded succeeded."""
+"""Open a W&B run as a context manager: it is always finished, and says whether what it recorded succeeded."""
 
 from __future__ import annotations
 
@@ -32,11 +32,13 @@ def open_run(
     config: Mapping[str, Any],
     id: str | None = None,
 ) -> Iterator[wandb.Run]:
-    """A run that ends as finished, or as failed (exit code 1) where the block ends in an exception.
+    """Open a run that ends as finished, or as failed (exit code 1) where the block ends in an exception.
 
     Args:
         settings: of the logger.
         folder: where W&B makes its folder `wandb`.
+        name: of the run.
+        job_type: `cell` or `comparison`.
         group: what `settings.group` is where that is null.
         tags: cut to the length that W&B takes.
         config: recorded with the run.
@@ -82,16 +84,16 @@ def _init(settings: WandbLoggerConfig, **options: Any) -> wandb.Run:
         )
     except wandb.Error as error:
         raise ValueError(
-            f"logger=wandb opened no run in project {settings.project}, mode {settings.mode.value}: {error} Without an account, "
-            "logger.mode=offline writes files that `wandb sync` sends later"
+            f"logger=wandb opened no run in project {settings.project}, mode {settings.mode.value}: {error} "
+            "Without an account, logger.mode=offline writes files that `wandb sync` sends later"
         ) from error
 
 
 def accuracy_key(student: str, task: str, budget: str | None) -> str:
-    """The metric of a cell's accuracy, for bars by selector; `budget` None for a selector that no budget limits."""
+    """Return the metric of a cell's accuracy, for bars by selector; `budget` is None for a selector that no budget limits."""
     return "/".join(["accuracy", *map(slug, (student, task, budget or "any_budget"))])
 
 
 def curve_key(student: str, pool: str, task: str, method: str) -> str:
-    """The metric of a method's accuracy over budgets, in the run of a comparison."""
+    """Return the metric of a method's accuracy over budgets, in the run of a comparison."""
     return "/".join(["curve", *map(slug, (student, pool, task, method))])

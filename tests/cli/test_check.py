@@ -11,6 +11,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf.errors import OmegaConfBaseException
 from PIL import Image
 from support.command import delamo
+from support.configs import node
 
 from delamo.cli import data_check as delamo_check
 from delamo.cli.data_check import check
@@ -84,9 +85,8 @@ def test_tokens_are_those_that_tuning_and_answering_count(broken_pool):
     from delamo.models.students.local import Student
 
     pool = read_pool(annotation=broken_pool)
-    student = Student.load("package:micro_student", device="cpu")
-    how = {"revision": None, "prompt": "micro", "max_image_pixels": None}
-    counter = TokenCounter.load("package:micro_student", **how)
+    config = node("student", "micro", device="cpu")
+    student, counter = Student.load(config), TokenCounter.load(config)
     for id in ("good-0", "text"):
         assert counter.of_prompt(pool.get(id)) == student.num_tokens(pool.get(id))
         assert counter.of_example(pool.get(id)) > counter.of_prompt(pool.get(id))
@@ -95,15 +95,15 @@ def test_tokens_are_those_that_tuning_and_answering_count(broken_pool):
 
 
 def test_a_large_pool_is_sampled_and_says_so():
-    text = text_of("pool=micro", "pool.num_samples=300", "max_samples=20")
+    text = text_of("pool=micro", "pool.size=300", "max_samples=20")
     assert "300 rows read: 300 can be used, 0 quarantined." in text
     assert "Measured on a draw of 20 of 300" in text and "tokens" not in text
-    assert text == text_of("pool=micro", "pool.num_samples=300", "max_samples=20")
+    assert text == text_of("pool=micro", "pool.size=300", "max_samples=20")
 
 
 def test_a_task_is_counted_by_split():
     sizes = ("task.num_val_samples=7", "task.num_test_samples=5")
-    text = text_of("pool=micro", "pool.num_samples=5", "task=micro/objects", *sizes, "student=micro")
+    text = text_of("pool=micro", "pool.size=5", "task=micro/objects", *sizes, "student=micro")
     validation, test = text.partition("## Validation samples")[2].split("## Test samples")
     assert "7 samples." in validation and "7 multiple-choice, 0 open questions." in validation
     assert "5 samples." in test and "1,024 tokens less 160 for the reply" in test
@@ -112,7 +112,7 @@ def test_a_task_is_counted_by_split():
 def test_a_task_without_validation_samples_is_counted_too(monkeypatch):
     read = delamo_check.read_task
     monkeypatch.setattr(delamo_check, "read_task", lambda config: replace(read(config), validation=[]))
-    text = text_of("pool=micro", "pool.num_samples=5", "task=micro/objects", "task.num_test_samples=5")
+    text = text_of("pool=micro", "pool.size=5", "task=micro/objects", "task.num_test_samples=5")
     validation, test = text.partition("## Validation samples")[2].split("## Test samples")
     assert "0 samples." in validation and "Measured on all 5 samples" in test
 
@@ -138,7 +138,7 @@ def test_what_cannot_be_asked_is_said(overrides, message):
 
 
 def test_the_command(tmp_path):
-    done = delamo("check", "pool=micro", "pool.num_samples=9", cwd=tmp_path)
+    done = delamo("check", "pool=micro", "pool.size=9", cwd=tmp_path)
     assert done.returncode == 0 and "9 rows read" in done.stdout, done.stderr
     assert list(tmp_path.iterdir()) == []
     without = delamo("check", cwd=tmp_path)

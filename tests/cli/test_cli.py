@@ -81,8 +81,8 @@ def test_cfg_job_shows_the_composed_config_and_writes_nothing(tmp_path):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("+pool.num_sampels=3", "did you mean pool.num_samples?"),
-        ("pool.num_sampels=3", "num_sampels"),
+        ("+pool.sice=3", "did you mean pool.size?"),
+        ("pool.sice=3", "sice"),
         ("colour=red", "colour"),
         ("task=micro/none", "Could not find 'task/micro/none'"),
         ("budget=custom", "budget.num_samples has no value"),
@@ -104,7 +104,7 @@ def test_a_key_is_refused_before_anything_is_written(tmp_path):
 
 
 def test_a_sweep_goes_on_after_a_failed_cell_and_fails_at_its_end(tmp_path):
-    overrides = ("budget=10k,100k", "pool.num_samples=50", "task.num_val_samples=2", "task.num_test_samples=2")
+    overrides = ("budget=10k,100k", "pool.size=50", "task.num_val_samples=2", "task.num_test_samples=2")
     done = delamo("run", "-m", *overrides, cwd=tmp_path)
     assert done.returncode == 1
     assert "budget.num_samples is 10000, the pool has 50" in done.stderr
@@ -127,10 +127,10 @@ def test_a_look_up_needs_one_id(tmp_path, verb):
 
 
 def test_the_demo_is_these_cells(tmp_path):
-    """The sweep of `make demo`; a pool below the budget ends each cell before it starts, but for the pretrained student."""
+    """The sweep of `make demo`; a pool below the budget ends each cell but the pretrained student's at once."""
     makefile = (Path(__file__).parents[2] / "Makefile").read_text()
     assert "delamo run -m experiment=demo\n" in makefile
-    tiny = ("pool.num_samples=5", "task.num_val_samples=1", "task.num_test_samples=1", "student.path=/nowhere")
+    tiny = ("pool.size=5", "task.num_val_samples=1", "task.num_test_samples=1", "student.path=/nowhere")
     done = delamo("run", "-m", "experiment=demo", *tiny, cwd=tmp_path)
     cells = list((tmp_path / "runs/demo").glob("*/status.json"))
     assert done.returncode == 1 and len(cells) == 10
@@ -138,7 +138,7 @@ def test_the_demo_is_these_cells(tmp_path):
 
 
 def test_the_command_line_narrows_every_grid_of_a_preset(tmp_path):
-    tiny = ("pool.num_samples=5", "task.num_val_samples=1", "task.num_test_samples=1", "student.path=/nowhere")
+    tiny = ("pool.size=5", "task.num_val_samples=1", "task.num_test_samples=1", "student.path=/nowhere")
     done = delamo("run", "-m", "experiment=demo", "task=micro/open", "selector=random", *tiny, cwd=tmp_path)
     assert "3 of 3 cells failed" in done.stderr  # one for each seed; the first grid's are among them
 

@@ -10,11 +10,12 @@ import pytest
 from support.fake_runs import write_rows, write_run
 
 from delamo.config.compose import arguments
-from delamo.config.data import LlavaJsonPoolConfig, LlavaJsonTaskConfig, NlvrTaskConfig
 from delamo.data import POOLS, TASKS
 from delamo.data.images import ImageError, open_image
+from delamo.data.readers.llava_json import LlavaJsonPoolConfig, LlavaJsonTaskConfig
+from delamo.data.readers.nlvr import NlvrTaskConfig
 from delamo.experiment.experiment import open_experiment
-from delamo.reports.tables import report
+from delamo.reports.report import report
 
 OPTIONS = "Which?\nOptions: (a) bath (b) sink"
 

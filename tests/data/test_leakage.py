@@ -16,7 +16,7 @@ from delamo.data.candidates import Candidates
 from delamo.data.leakage import dhash, find_leaks, fingerprints, removed_ids, words_of
 from delamo.data.readers.micro import read_pool, read_task
 from delamo.experiment.experiment import open_experiment
-from delamo.pipeline import remove_leaks
+from delamo.pipeline import find_candidates, plan_audit
 from delamo.records import Sample
 
 
@@ -70,7 +70,7 @@ def test_planted_copies_in_the_microworld_are_all_found_and_chance_is_counted_ap
         dataclasses.replace(row, id=f"planted-{row.id}", instruction="In other words?", options=(), gold=None)
         for row in (*task.validation[:10], *task.test[:15])
     ]
-    pool = Listed([*read_pool(num_samples=6000, surface_overlap=0.5, seed=0), *planted])
+    pool = Listed([*read_pool(size=6000, surface_overlap=0.5, seed=0), *planted])
     leaks = audit(pool, task.test, task.validation)
     copies = {leak.pool_id for leak in leaks if leak.kind == "picture"}
     chance = [leak for leak in leaks if leak.kind == "equal scene"]
@@ -224,6 +224,11 @@ def test_fingerprints_are_kept_as_they_are(tmp_path):
     assert len(set(made.texts.tolist())) == 5 and not made.names.any() and not len(made.near)
 
 
+def left(experiment):
+    """The pool as the audit left it."""
+    return find_candidates(experiment, plan_audit(experiment))
+
+
 def test_a_budget_above_what_is_left_is_an_error_before_anything_is_asked(tmp_path, experiment_config):
     def write(name, *ids):
         turns = lambda id: [{"from": "human", "value": f"What is {id}?"}, {"from": "gpt", "value": "a sink"}]
@@ -236,24 +241,23 @@ def test_a_budget_above_what_is_left_is_an_error_before_anything_is_asked(tmp_pa
     cell = open_experiment(experiment_config(*data, "budget=custom", "budget.num_samples=3"))
     said = r"is 3, the pool has 2 since 1 of its samples meet the task's \(1 by text; see .*leaks\.jsonl\): choose at most 2, or audit=none"
     with pytest.raises(ValueError, match=said):
-        remove_leaks(cell)
+        left(cell)
     cell = open_experiment(experiment_config(*data, "budget=custom", "budget.num_samples=2"))
-    remove_leaks(cell)
-    assert list(cell.candidates.ids()) == ["a", "b"]
+    assert list(left(cell).ids()) == ["a", "b"]
     data = [choice for choice in data if not choice.startswith("pool.annotation")]
     for choices in (("budget=custom", "budget.num_samples=1"), ("selector=full_data",)):
         cell = open_experiment(experiment_config(*data, f"pool.annotation={write('q.json', 't')}", *choices))
         with pytest.raises(
             ValueError, match=r"the pool has 0 since .*\(1 by text; .*\): choose audit=none if they are no copies"
         ):
-            remove_leaks(cell)
+            left(cell)
 
 
 def test_leaks_that_the_pool_plants_are_all_found_and_none_besides():
     """Scenes that are equal by chance are counted apart: 31 of the default 50,000 for this target and its default seed."""
     task = read_task(target="surfaces", num_val_samples=30, num_test_samples=30, seed=2)
-    clean = read_pool(num_samples=400, surface_overlap=0.5, seed=0)
-    how = {"num_samples": 400, "surface_overlap": 0.5, "seed": 0}
+    clean = read_pool(size=400, surface_overlap=0.5, seed=0)
+    how = {"size": 400, "surface_overlap": 0.5, "seed": 0}
     pool = read_pool(**how, planted_leaks=25, planted_target="surfaces", planted_seed=2)
     assert len(pool) == 425 and list(pool)[:400] == list(clean) and pool.digest != clean.digest
     assert read_pool(**how, planted_target="surfaces", planted_seed=2).digest == clean.digest
@@ -263,10 +267,9 @@ def test_leaks_that_the_pool_plants_are_all_found_and_none_besides():
 
 
 def test_leaks_are_planted_for_the_task_at_hand(experiment_config, tmp_path):
-    small = ("pool.num_samples=30", "task.num_val_samples=4", "task.num_test_samples=4", "budget=custom")
+    small = ("pool.size=30", "task.num_val_samples=4", "task.num_test_samples=4", "budget=custom")
     options = (*small, "budget.num_samples=30", "pool.planted_leaks=6", f"paths.store={tmp_path}/store")
     cell = open_experiment(experiment_config("task=micro/frames", "task.seed=5", *options))
-    remove_leaks(cell)
-    assert len(cell.pool) == 36 and len(cell.candidates) == 30
+    assert len(cell.pool) == 36 and len(left(cell)) == 30
     with pytest.raises(ValueError, match=r"pool\.planted_leaks is 6 of pool\.planted_target None"):
-        read_pool(num_samples=9, surface_overlap=0.5, seed=0, planted_leaks=6)
+        read_pool(size=9, surface_overlap=0.5, seed=0, planted_leaks=6)

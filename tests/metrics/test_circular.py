@@ -13,10 +13,10 @@ from support.fake_runs import write_run
 
 from delamo.data.readers import mmbench
 from delamo.data.rotations import original, rotations
+from delamo.metrics.circular import circular_items, vanilla_accuracy
 from delamo.pipeline import run_experiment
 from delamo.records import ItemScore, Sample
-from delamo.reports.sections.circular import circular_items, vanilla_accuracy
-from delamo.reports.tables import report
+from delamo.reports.report import report
 from delamo.runs.read import read_run
 from delamo.store import read_rows
 
@@ -106,7 +106,7 @@ def test_a_cell_reports_both_accuracies(dev, experiment_config, tmp_path):
         "task.num_val_samples=1",
         f"task.num_test_samples={NUM_ITEMS}",
         "selector=none",
-        "pool.num_samples=50",
+        "pool.size=50",
         "budget.num_samples=5",
         "student.max_new_tokens=24",
         "student.device=cpu",

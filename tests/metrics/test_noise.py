@@ -7,12 +7,12 @@ import pytest
 from support.fake_runs import planted, write_rows, write_run
 
 from delamo.metrics import statistics as S
-from delamo.metrics.minimum_detectable_effect import detectable, detectable_difference
-from delamo.metrics.retention import kept
+from delamo.metrics.minimum_detectable_effect import detectable_difference, minimum_detectable_effect
+from delamo.metrics.retention import retention
 from delamo.metrics.variance import split
 from delamo.records import Selected
-from delamo.reports.comparison import arrange
-from delamo.reports.tables import report
+from delamo.reports.comparison import compare_runs
+from delamo.reports.report import report
 from delamo.runs.read import collect
 
 
@@ -51,7 +51,7 @@ def test_more_comparisons_and_fewer_items_need_larger_differences():
 def test_discordant_share_is_the_mean_over_pairs_of_runs():
     # against the first of the others 2 of 4 items differ, against the second 1 of 4
     found = S.compare([run("1100")], [run("0000"), run("1000")], rng=np.random.default_rng(0))
-    assert detectable(found, alpha=0.05, num_comparisons=3).discordant == pytest.approx(0.375)
+    assert minimum_detectable_effect(found, alpha=0.05, num_comparisons=3).discordant == pytest.approx(0.375)
 
 
 def test_variance_of_runs_by_hand():
@@ -94,10 +94,12 @@ def test_variance_is_split_between_the_seeds():
 
 def test_kept_and_won_by_hand():
     # right before: the first two; one run keeps both and wins one of two, the other keeps one and wins none
-    found = kept(run("1100"), [run("1110"), run("1000")])
+    found = retention(run("1100"), [run("1110"), run("1000")])
     assert (found.num_right, found.still_right, found.num_wrong, found.now_right) == (2, 0.75, 2, 0.25)
     assert found.forgetting == -0.25
-    assert kept(run("00"), [run("01")]).still_right is None and kept(run("00"), [run("01")]).forgetting is None
+    assert (
+        retention(run("00"), [run("01")]).still_right is None and retention(run("00"), [run("01")]).forgetting is None
+    )
 
 
 def test_report_says_what_seeds_and_items_make_of_the_numbers(tmp_path):
@@ -107,11 +109,11 @@ def test_report_says_what_seeds_and_items_make_of_the_numbers(tmp_path):
         path = write_run(tmp_path, task="a", selector="random", seed=0, bits=bits, config=config, digest=str(training))
         write_rows(path / "selection.jsonl", [Selected(id="p", rank=0, reason="random")])
     write_run(tmp_path, task="a", selector="error_driven", seed=0, bits="1" * 35 + "0" * 5, planted=planted(0.5, 0.9))
-    (target,) = arrange(collect(tmp_path)).budgets[0].targets
+    (target,) = compare_runs(collect(tmp_path)).budgets[0].targets
     pretrained, random, ours = target.methods
     assert random.variance.num_selections == 1 and random.variance.training > 0 and random.variance.selection is None
-    assert pretrained.kept is None and (ours.kept.still_right, ours.kept.now_right) == (1, 0.75)
-    assert random.detectable is None and ours.detectable.alone < ours.detectable.discordant
+    assert pretrained.retention is None and (ours.retention.still_right, ours.retention.now_right) == (1, 0.75)
+    assert random.detectable_effect is None and ours.detectable_effect.alone < ours.detectable_effect.discordant
     text = report(tmp_path)
     assert "| a      | error_driven |    20 |   100.0 |    20 |  75.0 |                +0.0 |     -10.0 |" in text
     assert "| a      | random |    2 |          1 |              - | " in text

@@ -6,7 +6,7 @@ from support.fake_runs import write_rows, write_run
 
 from delamo.metrics.overlap import jaccard, over_targets, overlap
 from delamo.records import Selected
-from delamo.reports.tables import report
+from delamo.reports.report import report
 
 
 def test_two_sets_by_hand():

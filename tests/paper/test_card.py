@@ -10,7 +10,7 @@ import pytest
 from support.table_runs import FAIR, GOOD, write_cell, write_table1
 
 from delamo.paper import card, requirements
-from delamo.paper.card_tables import card as text
+from delamo.paper.card import card as text
 from delamo.paper.numbers import MICRO, PAPER, paper_table
 
 TOTAL = 365 + 16

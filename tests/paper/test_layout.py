@@ -13,7 +13,7 @@ from delamo.config import conf
 from delamo.paper.layout import NO_COUNTERPART, NOT_RECORDED, NOT_RUN, lay_out
 from delamo.paper.numbers import MICRO, PAPER, TABLES, paper_table
 from delamo.paper.render import OURS, OURS_MICRO, WORLD, paper_text
-from delamo.reports.tables import report
+from delamo.paper.report import report
 from delamo.runs.read import finished_runs
 
 SMALL = conf.value({"budget": conf.names(MICRO)["budgets"][0]}, MICRO, "budget.num_samples")
@@ -224,7 +224,7 @@ def test_random_runs_of_table_11_have_mean_and_standard_deviation(tmp_path):
         write_cell(tmp_path, "table11", row, 0, bits=bits)
     layout = laid_out(tmp_path, "table11")
     assert shown(layout) == {(0, 0): 30.0, (1, 0): 60.0, (2, 0): 90.0, (3, 0): 60.0}
-    assert layout.entries[3][0].value.sd == pytest.approx(30.0) and len(layout.asked) == 63
+    assert layout.entries[3][0].value.sd == pytest.approx(30.0) and len(layout.wanted) == 63
     text = report(tmp_path, table="table11", against="paper")
     assert "60.0 (30.0)" in text
     row = next(line for line in tables_of(text) if "mean (sd)" in line and "/ 10K" in line)

@@ -175,7 +175,7 @@ def test_what_only_hydra_understands_is_left_to_it(planner):
 
 
 def test_cells_that_cannot_run_are_named(planner):
-    small = ("pool.num_samples=50", "budget=custom", "budget.num_samples=51")
+    small = ("pool.size=50", "budget=custom", "budget.num_samples=51")
     found = planner.look("selector=none,random,no_such", *small)
     assert found.num_cells == 3 and len(found.failed) == 2
     (cell, why), (_, unknown) = found.failed
@@ -189,7 +189,7 @@ TINY = (
     "task=micro/surfaces",
     "task.num_val_samples=8",
     "task.num_test_samples=8",
-    "pool.num_samples=100",
+    "pool.size=100",
     "budget=custom",
     "budget.num_samples=5",
 )
@@ -300,7 +300,7 @@ def test_the_verb_prints_a_plan_and_leaves_nothing_behind(tmp_path):
         "selector=none,random,error_driven",
         "assume.error_rate=0.5",
         "budget.num_samples=101",
-        "pool.num_samples=100,200",
+        "pool.size=100,200",
     ]
     command = [sys.executable, "-c", program, "plan", *arguments]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}

@@ -5,16 +5,13 @@ import sys
 from html.parser import HTMLParser
 
 import pytest
-from hydra import compose, initialize_config_dir
 from support.fake_runs import planted, write_example, write_run
-from support.table_runs import write_table1
 
-from delamo.config.compose import read_report
-from delamo.config.conf import conf_dir
-from delamo.reports.output import write
+from delamo.reports.comparison import compare_runs
 from delamo.reports.render import html
 from delamo.reports.render.formats import Code, Heading, Lines, Table
-from delamo.reports.tables import report
+from delamo.reports.report import fragment, report
+from delamo.runs.read import finished_runs
 
 NASTY = "<script>alert(1)</script> & $x$ \"y\" 'z' <img src=http://x.y/z onerror=alert(2)>"
 VOID = {"meta", "img", "br", "hr", "link", "input"}
@@ -165,24 +162,18 @@ def test_report_and_plots_are_written_where_they_are_asked_for(tmp_path):
     for selector in ("random", "error_driven"):
         write_run(tmp_path / "runs", task="a", selector=selector, seed=0, bits="10" * 20)
     out, folder = tmp_path / "new" / "report.md", tmp_path / "plots"
-    said = write(tmp_path / "runs", "markdown", "random", out=out, plots=folder)
-    assert said.splitlines() == [str(out), str(folder / "accuracy.png"), str(folder / "accuracy.svg")]
+    text = report(tmp_path / "runs", "markdown", "random", out=out, plots=folder)
+    assert text.splitlines() == [str(out), str(folder / "accuracy.png"), str(folder / "accuracy.svg")]
     assert out.read_text() == report(tmp_path / "runs") + "\n"
     assert [path.name for path in out.parent.iterdir()] == ["report.md"] and (
         folder / "accuracy.png"
     ).stat().st_size > 999
-    assert write(tmp_path / "runs", "csv", "random") == report(tmp_path / "runs", "csv")
-    with pytest.raises(ValueError, match="reference is 'insta', and table1 compares with random alone"):
-        write(tmp_path / "runs", "csv", "insta", table="table1")
 
 
-def test_command_line_takes_the_keys():
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        asked = read_report(compose("report", overrides=["format=html", "out=r.html", "plots=p", "reference=none"]))
-    assert (asked.format, asked.out, asked.plots, asked.reference) == ("html", "r.html", "p", "none")
-
-
-def test_a_table_of_the_paper_is_a_page_with_the_plots_of_its_runs(tmp_path):
-    page = Page(report(write_table1(tmp_path), "html", table="table1"))
-    assert any("Table 1" in data for data in page.data) and page.tags.count("figure") >= 1
-    assert page.tables[-1][0] == ["run directory", "settings that not all share"]
+def test_a_fragment_is_the_inside_of_the_page(text, tmp_path):
+    comparison = compare_runs(finished_runs(write_example(tmp_path)))
+    inside = fragment(comparison)
+    whole = report(tmp_path / "runs", "html")
+    assert inside.startswith('<div class="delamo-report">') and inside.rstrip().endswith("</div>")
+    assert "<html" not in inside and "<style" not in inside
+    assert inside.removeprefix('<div class="delamo-report">').rstrip().removesuffix("</div>").strip() in whole

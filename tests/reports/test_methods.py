@@ -2,8 +2,8 @@
 
 from support.fake_runs import write_run
 
-from delamo.reports.comparison import arrange
-from delamo.reports.variants import group, same_setting
+from delamo.reports.comparison import compare_runs
+from delamo.reports.methods import group, same_setting
 from delamo.runs.read import collect
 
 
@@ -22,9 +22,9 @@ def test_the_pretrained_student_does_not_depend_on_the_validation_samples(tmp_pa
     ours = [run for run in found.runs if run.cell["selector"] == "error_driven"]
     untuned = next(run for run in found.runs if run.cell["selector"] == "none")
     assert all(same_setting(run, untuned) for run in ours) and not same_setting(*ours)
-    methods = arrange(found, "none").budgets[0].targets[0].methods
+    methods = compare_runs(found, "none").budgets[0].targets[0].methods
     assert [method.versus is not None for method in methods if method.selector == "error_driven"] == [True, True]
-    assert len(arrange(found).superseded) == 1
+    assert len(compare_runs(found).superseded) == 1
 
 
 def test_what_does_not_decide_a_result_makes_no_other_method(tmp_path):

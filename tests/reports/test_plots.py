@@ -7,8 +7,8 @@ from support.fake_runs import write_rows, write_run
 
 from delamo.records import Selected
 from delamo.reports import plots
-from delamo.reports.comparison import arrange
-from delamo.reports.names import short
+from delamo.reports.comparison import compare_runs
+from delamo.reports.methods import budgeted, short, unbudgeted
 from delamo.runs.read import collect
 
 ABLATIONS = {"whole_rationale": "skill_analysis", "answer_switch": "mistake_steps"}
@@ -44,7 +44,7 @@ def results(tmp_path_factory):
     for mistakes, named in ABLATIONS.items():
         config = {"mistakes": {"name": mistakes}, "skills": {"name": named}}
         write(root, "mmbench", "error_driven", "b500", 500, 20, config=config, digest=mistakes)
-    return arrange(collect(root))
+    return compare_runs(collect(root))
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +123,7 @@ def test_heat_map_has_the_overlaps(figures, results):
 def test_one_budget_is_shown_by_method(tmp_path):
     for selector in ("none", "random", "error_driven"):
         write(tmp_path, "a", selector, "b", 10, BITS[selector])
-    figure = plots.figures(arrange(collect(tmp_path)))["accuracy"]
+    figure = plots.figures(compare_runs(collect(tmp_path)))["accuracy"]
     assert [tick.get_text() for tick in figure.axes[0].get_yticklabels()] == ["pretrained", "random", "error_driven"]
     assert [round(float(c.lines[0].get_xdata()[0]), 1) for c in figure.axes[0].containers] == [25.0, 37.5, 62.5]
 
@@ -139,7 +139,7 @@ def test_long_names_leave_room(tmp_path):
             for selector in ("random", "error_driven"):
                 write(tmp_path, "a", selector, "b", 10, 20, config=tuned, digest=f"{name}{rate}", planted=skills(0.5))
     write(tmp_path, "a", "none", "b", 10, 10)
-    drawn = plots.figures(arrange(collect(tmp_path)))
+    drawn = plots.figures(compare_runs(collect(tmp_path)))
     for name, figure in drawn.items():
         plots.rendered(name, figure, "png")
         assert all(panel.get_position().width > 0.25 for panel in figure.axes), name
@@ -159,11 +159,12 @@ def test_same_results_same_bytes(figures, results, tmp_path):
 
 
 def test_methods_differ_without_colour_too():
-    from delamo.reports.plots.style import COLOURS, MARKS, looks
+    from delamo.reports.plots.style import COLORS, color_of, looks
 
-    found = looks([(name, name) for name in MARKS] + [("error_driven (merge=score)", "error_driven"), ("mine", "mine")])
+    names = [*budgeted(), *unbudgeted()]
+    found = looks([(name, name) for name in names] + [("error_driven (merge=score)", "error_driven"), ("mine", "mine")])
     assert len({look.mark for look in found.values()}) == len(found)
-    assert len({COLOURS[name] for name in COLOURS}) == len(COLOURS)
+    assert len(set(COLORS)) == len(COLORS) == len(budgeted()) and {color_of(name) for name in budgeted()} == set(COLORS)
 
 
 def test_names_are_the_papers():

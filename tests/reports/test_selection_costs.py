@@ -7,9 +7,9 @@ import json
 import pytest
 from support.fake_runs import write_run
 
-from delamo.reports.comparison import arrange
+from delamo.reports.comparison import compare_runs
 from delamo.reports.render.formats import markdown
-from delamo.reports.sections.selection_costs import choosing_costs, selection_cost_blocks
+from delamo.reports.sections.selection_costs import selection_cost_blocks, selection_costs
 from delamo.reports.sections.unranked import unranked_blocks
 from delamo.runs.read import finished_runs
 
@@ -66,12 +66,12 @@ def budgets_and_runs(tmp_path):
         for selector, stages, cost in rows:
             path = write_run(tmp_path, task=task, selector=selector, seed=0, bits="10" * 20, cost=cost)
             (path / "stages.json").write_text(json.dumps(stages))
-    results = arrange(finished_runs(tmp_path))
+    results = compare_runs(finished_runs(tmp_path))
     return results.budgets, results.runs
 
 
 def test_each_distinct_result_counts_once_and_only_what_choosing_needs(budgets_and_runs):
-    costs = {cost.label: cost for cost in choosing_costs(budgets_and_runs[0])}
+    costs = {cost.label: cost for cost in selection_costs(budgets_and_runs[0])}
     assert set(costs) == {"error_driven", "superfiltering"}
     mine, other = costs["error_driven"], costs["superfiltering"]
     assert (mine.selections, mine.seconds, mine.pool_seconds) == (2, 2 * (10 + 5 + 1) + 40, 40)
@@ -94,7 +94,7 @@ def test_a_price_that_is_not_known_is_no_zero(tmp_path):
         tmp_path, task="t", selector="error_driven", seed=0, bits="10" * 20, cost={"skills": spent(1, None)}
     )
     (path / "stages.json").write_text(json.dumps(ours("t")))
-    (cost,) = choosing_costs(arrange(finished_runs(tmp_path)).budgets)
+    (cost,) = selection_costs(compare_runs(finished_runs(tmp_path)).budgets)
     assert cost.usd is None and cost.tokens == 11
 
 
@@ -106,8 +106,8 @@ def test_an_older_run_is_read_from_the_store(tmp_path):
     bare = {"path": str(result), "digest": "d", "seconds": 3, "reused": True}
     path = write_run(tmp_path / "runs", task="t", selector="superfiltering", seed=0, bits="10" * 20)
     (path / "stages.json").write_text(json.dumps({"difficulty": bare, "selection": {**bare, "digest": "s"}}))
-    results = arrange(finished_runs(tmp_path / "runs"))
-    (cost,) = choosing_costs(results.budgets)
+    results = compare_runs(finished_runs(tmp_path / "runs"))
+    (cost,) = selection_costs(results.budgets)
     assert (cost.host_bytes, cost.disk_bytes, cost.seconds) == (GIB, 2 * 2**20, 6)
     assert "None: each has its difficulty." in markdown(unranked_blocks(results.runs))
 
@@ -123,5 +123,5 @@ def test_what_could_not_be_ranked_is_counted_once_by_reason(budgets_and_runs):
 
 def test_runs_without_such_selectors_have_no_such_blocks(tmp_path):
     write_run(tmp_path, task="t", selector="random", seed=0, bits="10" * 20)
-    results = arrange(finished_runs(tmp_path))
+    results = compare_runs(finished_runs(tmp_path))
     assert selection_cost_blocks(results.budgets) == [] and unranked_blocks(results.runs) == []

@@ -11,12 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.fake_runs import planted, write_example, write_rows, write_run
 
+from delamo.metrics.retention import change_over_skills
 from delamo.records import Quarantined
-from delamo.reports.comparison import arrange
+from delamo.reports.comparison import compare_runs
 from delamo.reports.render import formats
 from delamo.reports.render.formats import Code, Heading, Lines, Table, latex, markdown
-from delamo.reports.sections.planted import gain
-from delamo.reports.tables import report, verdicts
+from delamo.reports.report import report
+from delamo.reports.sections.verdicts import verdicts
 from delamo.runs.read import collect
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "report.md"
@@ -129,7 +130,7 @@ def test_ablation_is_a_method_of_its_own(tmp_path):
             write_run(tmp_path, task="a", selector=selector, seed=0, bits=bits, config=tuned, digest=f"{rate}")
     tuned = {"tuning": {"learning_rate": 0.1}, "retriever": {"name": "other", "k1": 3}, "teacher": {"name": "t"}}
     write_run(tmp_path, task="a", selector="error_driven", seed=0, bits="1" * 40, config=tuned, digest="c")
-    (target,) = arrange(collect(tmp_path)).budgets[0].targets
+    (target,) = compare_runs(collect(tmp_path)).budgets[0].targets
     compared = {m.label: m.versus is not None for m in target.methods if m.is_judged}
     assert compared == {
         "error_driven (retriever=None, tuning.learning_rate=0.1)": True,
@@ -141,7 +142,7 @@ def test_ablation_is_a_method_of_its_own(tmp_path):
 def test_random_with_other_settings_is_no_baseline(tmp_path):
     for selector, epochs in (("random", 1), ("error_driven", 2)):
         write_run(tmp_path, task="a", selector=selector, seed=0, bits=HALF, config={"tuning": {"epochs": epochs}})
-    (budget,) = arrange(collect(tmp_path)).budgets
+    (budget,) = compare_runs(collect(tmp_path)).budgets
     assert verdicts(budget) == [
         "a: error_driven has no random run with the same settings to compare with, or more than one kind."
     ]
@@ -153,7 +154,7 @@ def test_newer_run_of_a_cell_replaces_the_older(tmp_path):
     old = write_run(tmp_path / "1", task="a", selector="random", seed=0, bits="0" * 40)
     new = write_run(tmp_path / "2", task="a", selector="random", seed=0, bits="1" * 40)
     os.utime(old / "metrics.json", (1, 1))
-    found = arrange(collect(tmp_path))
+    found = compare_runs(collect(tmp_path))
     assert [run.path for run in found.runs] == [new] and [run.path for run in found.superseded] == [old]
     assert "1 runs of a cell that has a newer run" in report(tmp_path)
 
@@ -166,7 +167,7 @@ def test_the_newer_run_is_told_by_its_status_which_a_copy_keeps(tmp_path):
     for path, ended in ((early, 100.0), (late, 200.0)):
         (path / "status.json").write_text(json.dumps({"state": "done", "ended": ended}))
     os.utime(late / "metrics.json", (1, 1))
-    assert [run.path for run in arrange(collect(tmp_path)).runs] == [late]
+    assert [run.path for run in compare_runs(collect(tmp_path)).runs] == [late]
 
 
 def two_kinds(folder):
@@ -179,7 +180,7 @@ def two_kinds(folder):
 def test_a_reference_that_is_several_methods_is_an_error_that_names_them(tmp_path):
     two_kinds(tmp_path)
     with pytest.raises(ValueError, match=r"which is 2 methods here(?s:.*)error_driven \(mistakes.delta=1\)"):
-        arrange(collect(tmp_path), "error_driven")
+        compare_runs(collect(tmp_path), "error_driven")
 
 
 def test_a_long_reference_stands_above_its_table_and_not_in_a_head(tmp_path):
@@ -191,7 +192,7 @@ def test_a_long_reference_stands_above_its_table_and_not_in_a_head(tmp_path):
 def test_worse_than_random_is_said(tmp_path):
     write_run(tmp_path, task="a", selector="random", seed=0, bits="1" * 40)
     write_run(tmp_path, task="a", selector="error_driven", seed=0, bits="0" * 40)
-    (budget,) = arrange(collect(tmp_path)).budgets
+    (budget,) = compare_runs(collect(tmp_path)).budgets
     assert verdicts(budget)[0].startswith("a: error_driven is WORSE than random: -100.0 points")
 
 
@@ -204,7 +205,7 @@ def test_pretrained_stands_in_each_budget_of_its_tasks(tmp_path):
     write_run(tmp_path, task="a", selector="none", seed=0, bits=HALF, budget="x")
     for budget, count in (("x", 10), ("y", 20)):
         write_run(tmp_path, task="a", selector="random", seed=0, bits=HALF, budget=budget, num_samples=count)
-    budgets = arrange(collect(tmp_path)).budgets
+    budgets = compare_runs(collect(tmp_path)).budgets
     assert [b.num_samples for b in budgets] == [10, 20]
     assert [[m.label for m in b.targets[0].methods] for b in budgets] == [["pretrained", "random"]] * 2
 
@@ -216,15 +217,17 @@ def test_stages_and_quarantine_count_a_shared_result_once(tmp_path):
         stages = {"index": {"path": "store/index/x-1", "digest": "same", "seconds": 4.0, "reused": seed == 1}}
         (path / "stages.json").write_text(json.dumps(stages))
         write_rows(path / "quarantine.jsonl", [row])
-    found = arrange(collect(tmp_path))
+    found = compare_runs(collect(tmp_path))
     assert (found.stages[0].computed, found.stages[0].reused, found.stages[0].seconds) == (1, 1, 4.0)
     assert (found.quarantined[0].rows, found.quarantined[0].runs) == (1, 2)
 
 
 def test_gain_and_forgetting_by_hand():
     skills = planted(0.5, 0.7)["by_skill"]
-    assert gain(skills, missing=True) == pytest.approx(0.5) and gain(skills, missing=False) == pytest.approx(-0.1)
-    assert gain({}, missing=True) is None
+    assert change_over_skills(skills, missing=True) == pytest.approx(0.5) and change_over_skills(
+        skills, missing=False
+    ) == pytest.approx(-0.1)
+    assert change_over_skills({}, missing=True) is None
 
 
 def test_runs_without_planted_truth_have_no_planted_tables(tmp_path):
@@ -300,7 +303,7 @@ def test_reference_can_be_any_method(tmp_path):
     found = {
         reference: {m.label: (m.versus and round(m.versus.difference, 6), m.p_holm is not None) for m in methods}
         for reference in ("random", "insta", "none", "pretrained")
-        for methods in [arrange(collect(tmp_path), reference).budgets[0].targets[0].methods]
+        for methods in [compare_runs(collect(tmp_path), reference).budgets[0].targets[0].methods]
     }
     assert found["random"] == {"pretrained": (-0.5, False), "random": (None, False), "insta": (0.25, True)}
     assert found["insta"] == {"pretrained": (-0.75, False), "random": (-0.25, True), "insta": (None, False)}
@@ -319,7 +322,7 @@ def test_one_setting_of_a_selector_is_a_reference_by_its_label(tmp_path):
         config = {"mistakes": {"name": name}}
         write_run(tmp_path, task="a", selector="error_driven", seed=0, bits=bits, config=config, digest=name)
     label = "error_driven (mistakes=answer_switch)"
-    ours, ablated = arrange(collect(tmp_path), label).budgets[0].targets[0].methods
+    ours, ablated = compare_runs(collect(tmp_path), label).budgets[0].targets[0].methods
     assert (ours.label, ours.versus) == (label, None) and ablated.versus.difference == -0.5
 
 
@@ -329,7 +332,7 @@ def test_what_no_budget_changes_stands_in_the_table_of_each(tmp_path):
             write_run(tmp_path, task=task, selector="random", seed=0, bits=HALF, budget=budget, num_samples=count)
     write_run(tmp_path, task="a", selector="full_data", seed=0, bits="1" * 40, budget="x", num_samples=10)
     write_run(tmp_path, task="c", selector="none", seed=0, bits=HALF)
-    budgets = arrange(collect(tmp_path)).budgets
+    budgets = compare_runs(collect(tmp_path)).budgets
     alone, *tables = budgets
     assert [m.label for m in alone.targets[0].methods] == ["pretrained"] and alone.targets[0].task == "c"
     assert [[[m.label for m in t.methods] for t in b.targets] for b in tables] == [
@@ -342,7 +345,7 @@ def test_targets_and_methods_stand_in_the_papers_order(tmp_path):
     for task in ("zebra", "scienceqa", "appliance", "mmbench"):
         for selector in ("error_driven", "superfiltering", "rds", "insta", "random"):
             write_run(tmp_path, task=task, selector=selector, seed=0, bits=HALF)
-    targets = arrange(collect(tmp_path)).budgets[0].targets
+    targets = compare_runs(collect(tmp_path)).budgets[0].targets
     assert [t.task for t in targets] == ["mmbench", "appliance", "scienceqa", "zebra"]
     assert [m.label for m in targets[0].methods] == ["random", "insta", "superfiltering", "rds", "error_driven"]
     write_run(tmp_path, task="zebra", selector="bm25_text", seed=0, bits=HALF)
@@ -361,7 +364,7 @@ def test_runs_that_differ_in_the_seed_of_tuning_alone_are_several(tmp_path):
     for training in (0, 1):
         config = {"seeds": {"selection": 0, "training": training, "decoding": 0}}
         write_run(tmp_path, task="a", selector="random", seed=0, bits=HALF, config=config, digest=str(training))
-    found = arrange(collect(tmp_path))
+    found = compare_runs(collect(tmp_path))
     assert len(found.budgets[0].targets[0].methods[0].runs) == 2 and not found.superseded
     assert "|   seed 0 training 1 " in report(tmp_path)
 
@@ -372,10 +375,10 @@ def test_an_ablation_on_one_target_names_the_method_on_all(tmp_path):
         for name in names:
             config = {"mistakes": {"name": name}, "task": {"num_val_samples": 30, "name": task}}
             write_run(tmp_path, task=task, selector="error_driven", seed=0, bits=HALF, config=config, digest=name)
-    targets = arrange(collect(tmp_path), "error_driven (mistakes=answer_switch)").budgets[0].targets
+    targets = compare_runs(collect(tmp_path), "error_driven (mistakes=answer_switch)").budgets[0].targets
     ours, ablated = "error_driven (mistakes=answer_switch)", "error_driven (mistakes=whole_rationale)"
     assert [[m.label for m in target.methods] for target in targets] == [["random", ours, ablated], ["random", ours]]
     with pytest.raises(
         ValueError, match=r"choose one of error_driven, error_driven \(mistakes=answer_switch\), error_dr"
     ):
-        arrange(collect(tmp_path), "error_driven (task=a)")
+        compare_runs(collect(tmp_path), "error_driven (task=a)")

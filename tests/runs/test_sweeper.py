@@ -16,7 +16,7 @@ from hydra.core.utils import JobReturn, JobStatus
 
 from delamo.experiment.experiment import keep_data, open_experiment, read_pool
 from delamo.runs.folder import attempt, read_status
-from delamo.runs.sweeper import cells_of, in_turn, say_how_to_resume, time_left
+from delamo.runs.sweeper import cells_of, resume_hint, run_sequentially, time_left
 from delamo.store import BusyError, locked
 from delamo.store.locks import _waits
 
@@ -72,10 +72,10 @@ def test_what_no_grid_names_goes_to_every_cell():
 
 
 def test_fast_sets_what_the_preset_says_and_the_command_line_wins():
-    fast = {"task": "a", "pool.num_samples": 10}
+    fast = {"task": "a", "pool.size": 10}
     assert cells("selector=none", fast=fast) == cells("selector=none")
-    assert cells("fast=true", "selector=none", fast=fast) == ["task=a selector=none pool.num_samples=10 fast=True"]
-    assert "pool.num_samples=7" in cells("fast=true", "pool.num_samples=7", fast=fast)[0]
+    assert cells("fast=true", "selector=none", fast=fast) == ["task=a selector=none pool.size=10 fast=True"]
+    assert "pool.size=7" in cells("fast=true", "pool.size=7", fast=fast)[0]
 
 
 def test_without_grids_the_command_line_is_the_grid():
@@ -100,7 +100,7 @@ def test_a_failed_cell_is_reported_at_once_and_the_others_run(capsys):
         seen.append(capsys.readouterr().err)
         return JobReturn(status=JobStatus.FAILED if index == 1 else JobStatus.COMPLETED)
 
-    results = in_turn(CELLS, launch)
+    results = run_sequentially(CELLS, launch)
     assert [result.status is JobStatus.COMPLETED for result in results] == [True, False, True]
     assert seen == [
         "cell 1 of 3: task=a\n",
@@ -126,7 +126,7 @@ def test_a_cell_that_another_process_is_at_is_put_off_to_the_end(capsys):
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as held:
         lock = Path(folder) / "lock"
         held.enter_context(locked(lock))
-        results = in_turn(CELLS, launch)
+        results = run_sequentially(CELLS, launch)
     assert order == [0, 1, 2, 1]
     assert [result.status for result in results] == [JobStatus.COMPLETED] * 3
     said = capsys.readouterr().err
@@ -141,11 +141,11 @@ def test_where_every_cell_is_busy_one_is_waited_for_and_the_others_are_tried_bef
         tries.append(index)
         if _waits.get():
             waited.append(index)
-        elif len(tries) <= 3 or index == 0 and len(tries) == 5:
+        elif len(tries) <= 3 or (index == 0 and len(tries) == 5):
             return JobReturn(status=JobStatus.FAILED, _return_value=BusyError("a stage"))
         return JobReturn(status=JobStatus.COMPLETED)
 
-    in_turn(CELLS, launch)
+    run_sequentially(CELLS, launch)
     assert (tries, waited) == ([0, 1, 2, 2, 0, 1, 0], [2])
 
 
@@ -168,7 +168,7 @@ def test_two_processes_share_the_cells(tmp_path):
 
 def test_the_time_left_follows_from_what_cells_took(capsys):
     times = iter([0.0, 600.0, 600.0, 1800.0, 1800.0, 1801.0])
-    in_turn(CELLS, lambda cell, index: JobReturn(status=JobStatus.COMPLETED), clock=lambda: next(times))
+    run_sequentially(CELLS, lambda cell, index: JobReturn(status=JobStatus.COMPLETED), clock=lambda: next(times))
     lines = capsys.readouterr().err.splitlines()
     assert lines == [
         "cell 1 of 3: task=a",
@@ -186,18 +186,19 @@ def test_cells_that_were_found_finished_say_nothing_about_the_rest():
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])
 def test_a_stopped_sweep_says_how_to_go_on(stop, capsys, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["delamo run", "-m", "task=a,b", "task.root=my data"])
-    with pytest.raises(SystemExit) as caught, say_how_to_resume():
+    with pytest.raises(SystemExit) as caught, resume_hint():
         raise stop(1)
     assert caught.value.code == 130
     error = capsys.readouterr().err
     assert "finished cells and stages are kept" in error and "  delamo run -m task=a,b 'task.root=my data'" in error
 
 
-SMALL = ("task=micro/numbers", "task.num_val_samples=8", "task.num_test_samples=8", "pool.num_samples=50")
+SMALL = ("task=micro/numbers", "task.num_val_samples=8", "task.num_test_samples=8", "pool.size=50")
 
 
 def sweep(folder: Path, *overrides: str) -> subprocess.Popen[str]:
-    program = "import signal, sys; from delamo.cli.app import main; signal.signal(signal.SIGINT, signal.default_int_handler); main()"
+    handler = "signal.signal(signal.SIGINT, signal.default_int_handler)"
+    program = f"import signal; from delamo.cli.app import main; {handler}; main()"
     return subprocess.Popen(
         [sys.executable, "-c", program, "run", "-m", *SMALL, *overrides],
         cwd=folder,
@@ -239,7 +240,7 @@ def test_cells_of_a_sweep_read_their_data_once(experiment_config):
         first, second = open_experiment(one), open_experiment(other)
         assert first.pool is second.pool and first.task is second.task
         assert first.samples_digests is second.samples_digests and first.samples_digests == apart
-        larger = read_pool(experiment_config(*SMALL, "pool.num_samples=60").pool)
+        larger = read_pool(experiment_config(*SMALL, "pool.size=60").pool)
         assert len(larger) == 60
         assert read_pool(one.pool) is not first.pool  # one pool at a time: it may be a million rows
     assert open_experiment(one).pool is not open_experiment(one).pool

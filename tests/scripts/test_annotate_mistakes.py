@@ -12,10 +12,10 @@ import pytest
 from support.fake_runs import MISTAKE, sample, write_rows, write_run
 
 from delamo.data.readers.micro import read_task
-from delamo.metrics.agreement import skill_blocks, skill_overlap, step_agreement
 from delamo.mistakes import annotated
 from delamo.records import Answer, Mistake, Skill
 from delamo.reports.render.formats import markdown
+from delamo.reports.sections.agreement import agreement_blocks
 from delamo.runs.read import collect
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "annotate_mistakes.py"
@@ -182,26 +182,12 @@ def test_a_finders_steps_for_the_annotated_errors_alone(script, errors, capsys):
         script.main(["predicted", "gold.jsonl", "--finder", "pseudo_rationale"])
 
 
-def test_recall_looks_three_steps_back_and_never_ahead():
-    found = {"a": 4, "b": 4, "c": 4, "d": 4, "no step": None, "no gold": 1, "not annotated": 2}
-    gold = {"a": 4, "b": 1, "c": 0, "d": 5, "no step": 1, "no gold": None}
-    assert step_agreement(found, gold) == {"accuracy": 1 / 4, "recall_at_3": 2 / 4, "n": 4}
-    assert step_agreement({"a": None}, {"a": 1}) is None
-
-
-def test_two_skills_overlap_by_their_words():
-    first = {"a": "Compare the sizes", "b": "count circles", "c": "read a digit", "x": "only here"}
-    second = {"a": "the sizes: compare", "b": "count red shapes", "c": "tell parity"}
-    assert skill_overlap(first, second) == {"same": 1 / 3, "overlap": pytest.approx((1 + 2 / 5 + 0) / 3), "n": 3}
-    assert skill_overlap(first, {"z": "count"}) is None
-
-
 def test_teachers_are_compared_on_the_same_answers_alone(tmp_path):
     samples, answers = [sample("v2")], [answer("v2")]
     for teacher, skill in (("early", "count circles"), ("late", "count red circles")):
         write_errors(tmp_path, samples, answers, teacher=teacher, steps={"v2": 0}, skills={"v2": skill})
     write_errors(tmp_path, samples, [answer("v2", "Else.")], teacher="third", steps={"v2": 0}, skills={"v2": "x"})
-    text = markdown(skill_blocks(collect(tmp_path / "runs").runs))
+    text = markdown(agreement_blocks(collect(tmp_path / "runs").runs))
     (row,) = [line for line in text.splitlines() if line.startswith("| easy")]
     assert [cell.strip() for cell in row.split("|")[2:-1]] == ["early and late", "1", "0.0", "80.0"]
-    assert skill_blocks(collect(tmp_path / "runs").runs[:1]) == []
+    assert agreement_blocks(collect(tmp_path / "runs").runs[:1]) == []

@@ -17,7 +17,7 @@ from delamo.runs.read import finished_runs
 from delamo.store import file_digest, read_rows
 
 TEXT = (Path(__file__).parents[2] / "docs" / "own_selector.md").read_text(encoding="utf-8")
-SMALL = ("pool.num_samples=60", "task.num_val_samples=4", "task.num_test_samples=4", "budget.num_samples=9")
+SMALL = ("pool.size=60", "task.num_val_samples=4", "task.num_test_samples=4", "budget.num_samples=9")
 FAST = (*SMALL, "student.max_new_tokens=8", "student.device=cpu", "tuning.epochs=1")
 
 
@@ -48,6 +48,7 @@ def test_one_file_one_yaml_and_one_line_are_enough(place, monkeypatch, experimen
     (run,) = finished_runs(place / "runs").runs
     assert run.cell["selector"] == "longest_answers"
     selected = read_rows(Selected, run.path / "selection.jsonl")
+    monkeypatch.delenv(VARIABLE)
     pool = read_pool(experiment_config(SMALL[0]).pool)
     samples = [pool.get(row.id) for row in selected]
     assert len(samples) == 9 == len({sample.source for sample in samples})  # there are more sources than that
@@ -98,8 +99,8 @@ def test_each_file_is_run_once_and_names_do_not_clash(tmp_path, monkeypatch):
     del sys.modules["delamo_plugin_same"]
 
 
-def test_the_readme_shows_a_smaller_one(tmp_path, monkeypatch):
-    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+def test_the_page_on_selectors_shows_a_smaller_one(tmp_path, monkeypatch):
+    text = (Path(__file__).parents[2] / "docs" / "selectors.md").read_text(encoding="utf-8")
     for name, block in re.findall(r"```(?:python|yaml)\n# (\S+)\n(.*?)```", text, re.DOTALL):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(block)

@@ -21,7 +21,7 @@ SMALL = (
     "task=micro/numbers",
     "budget=custom",
     "budget.num_samples=6",
-    "pool.num_samples=40",
+    "pool.size=40",
     "task.num_val_samples=8",
     "task.num_test_samples=5",
 )

@@ -7,7 +7,7 @@ import json
 import pytest
 from support.fake_runs import write_example, write_run
 
-from delamo.reports.comparison import arrange
+from delamo.reports.comparison import compare_runs
 from delamo.runs.read import finished_runs
 from delamo.tracking import dashboard as module
 from delamo.tracking.comparison import plot_keys, tables_of
@@ -28,7 +28,7 @@ def runs(tmp_path):
 
 @pytest.fixture
 def spec(runs):
-    view = build(arrange(finished_runs(runs)), project="p", entity="team", group="table1")
+    view = build(compare_runs(finished_runs(runs)), project="p", entity="team", group="table1")
     return specification(view)
 
 
@@ -61,7 +61,7 @@ def test_curves_run_over_the_number_of_samples(spec):
 
 def test_tables_are_those_that_are_logged(spec, runs):
     text = json.dumps(spec)
-    results = arrange(finished_runs(runs))
+    results = compare_runs(finished_runs(runs))
     names = ("selection", "errors", "items", "by_skill", *tables_of(results), *plot_keys(results))
     for name in names:
         assert f'"{name}"' in text, name
@@ -70,7 +70,7 @@ def test_tables_are_those_that_are_logged(spec, runs):
 def test_only_the_group_and_its_comparison_are_shown(spec, runs):
     filters = json.dumps(spec["spec"]["section"]["runSets"][0]["filters"])
     assert "table1" in filters and "comparison" in filters
-    everything = build(arrange(finished_runs(runs)), project="p", entity="team", group=None)
+    everything = build(compare_runs(finished_runs(runs)), project="p", entity="team", group=None)
     assert "table1" not in json.dumps(specification(everything))
 
 

@@ -6,6 +6,7 @@ import contextlib
 import csv
 import json
 import re
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from support.table_runs import write_table1
 from delamo.config.compose import read_experiment, read_verb
 from delamo.config.conf import conf_dir
 from delamo.config.secrets import SecretInConfigError
-from delamo.reports.comparison import arrange
+from delamo.reports.comparison import compare_runs
 from delamo.runs.read import finished_runs
 from delamo.tracking import cells
 from delamo.tracking.comparison import log_comparison, plot_keys
@@ -26,7 +27,7 @@ from delamo.tracking.wandb_runs import curve_key, open_run
 
 CANARY = "0123456789abcdef0123456789abcdef01234567"
 SMALL = (
-    "pool.num_samples=40",
+    "pool.size=40",
     "budget=custom",
     "budget.num_samples=4",
     "task.num_val_samples=2",
@@ -207,6 +208,7 @@ DOCUMENT = Path(__file__).parents[2] / "docs/tracking.md"
 def test_every_command_of_the_page_composes(line):
     verb, *overrides = line.partition("#")[0].removeprefix("delamo ").split()
     overrides = [one.partition(",")[0] for one in overrides if one != "-m"]
+    import_module(f"delamo.cli.verbs.{verb}")  # registers its schema
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         composed = compose({"run": "config"}.get(verb, verb), overrides=overrides)
     (read_experiment if verb == "run" else read_verb)(composed)
@@ -297,7 +299,7 @@ def test_a_comparison_is_a_run_with_the_reports_tables_and_curves(config, ours, 
     (report,) = (one for one in found.artifacts.values() if one.type == "report")
     files = {entry.path for entry in report.manifest.contents}
     assert files >= {"report.md", "report.html", "results.json", "results.csv"}
-    plots = plot_keys(arrange(before))
+    plots = plot_keys(compare_runs(before))
     assert plots and all((found.folder / "files" / found.last[f"{key}/path"]).is_file() for key in plots)
     assert files >= {f"{key}.{kind}" for key in plots for kind in ("png", "svg")}
     assert [run.path for run in finished_runs(runs).runs] == [run.path for run in before.runs]  # it is no run itself

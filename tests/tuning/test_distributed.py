@@ -152,7 +152,7 @@ def test_two_processes_make_the_adapter_of_one_and_go_on_after_a_kill(base, samp
 
 def test_a_sweep_under_torchrun_leaves_one_directory_for_each_cell(tmp_path):
     (tmp_path / "program.py").write_text("import sys; from delamo.cli.app import main; sys.argv[0] = 'delamo'; main()")
-    tiny = ["pool.num_samples=40", "task.num_val_samples=1", "task.num_test_samples=2", "student.max_new_tokens=4"]
+    tiny = ["pool.size=40", "task.num_val_samples=1", "task.num_test_samples=2", "student.max_new_tokens=4"]
     tuning = ["tuning.strategy=ddp", "tuning.batch_size=4", "tuning.micro_batch_size=2", "tuning.epochs=1"]
     sweep = ["-m", "selector=random", "seed=0,1", "budget=custom", "budget.num_samples=5"]
     process = torchrun(tmp_path / "program.py", "run", *sweep, *tiny, *tuning, cwd=tmp_path)

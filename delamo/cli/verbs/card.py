@@ -34,6 +34,6 @@ def main(config: DictConfig) -> None:
     """Print or write the reproduction card."""
     with plain_errors():
         request: CardConfig = read_verb(config)
-        from delamo.paper.card_tables import card
+        from delamo.paper.card import card
 
         show(card(Path(request.runs), request.format, Path(request.out) if request.out else None))

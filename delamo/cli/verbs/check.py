@@ -14,8 +14,8 @@ from omegaconf import MISSING, DictConfig
 from delamo.cli.echo import show
 from delamo.cli.errors import plain_errors
 from delamo.config.compose import read_verb
-from delamo.config.data import PoolConfig, TaskConfig
 from delamo.config.registry import register
+from delamo.data import PoolConfig, TaskConfig
 from delamo.experiment import config as _experiment_schemas  # noqa: F401 -- registers the groups' schemas
 from delamo.models.students.config import StudentConfig
 from delamo.tuning.config import TuningConfig
@@ -30,11 +30,11 @@ class CheckConfig:
     pool: PoolConfig = MISSING
     task: TaskConfig | None = MISSING
     student: StudentConfig | None = MISSING
-    """Whose tokens are counted; null counts none."""
+    """The student whose tokens are counted; null counts none."""
     tuning: TuningConfig | None = MISSING
-    """Whose `max_length` pool samples are held against, besides the student's context; null knows the context alone."""
+    """The tuning whose `max_length` limits pool samples besides the student's context; null for the context alone."""
     max_samples: int = MISSING
-    """Pictures that are decoded, and samples whose tokens are counted, at most; of a larger pool a draw by `seed`."""
+    """Maximum number of samples whose images are decoded and tokens counted; of a larger pool, a draw by `seed`."""
     seed: int = MISSING
 
 

@@ -1,6 +1,7 @@
 """delamo convert pool=P out=DIR.
 
-Write a pool as Parquet, which opens in seconds at any size: delamo run pool=parquet pool.folder=DIR. Pictures stay where they are.
+Write a pool as Parquet, which opens in seconds at any size: delamo run pool=parquet pool.folder=DIR. Images stay where
+they are.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from omegaconf import MISSING, DictConfig
 from delamo.cli.echo import show
 from delamo.cli.errors import plain_errors
 from delamo.config.compose import read_verb
-from delamo.config.data import PoolConfig
 from delamo.config.registry import register
+from delamo.data import PoolConfig
 from delamo.experiment import config as _experiment_schemas  # noqa: F401 -- registers the groups' schemas
 
 CONFIG_NAME = "convert"

@@ -1,6 +1,7 @@
 """delamo dashboard [runs=DIR] [project=P] [entity=E] [group=G] [out=FILE].
 
-Lay the runs that were logged with logger=wandb out as a Weights & Biases workspace; out=FILE writes its specification without an account.
+Lay the runs that were logged with logger=wandb out as a Weights & Biases workspace; out=FILE writes its specification
+without an account.
 """
 
 from __future__ import annotations
@@ -29,9 +30,9 @@ class DashboardConfig:
     group: str | None = MISSING
     """The runs of one W&B group; null shows all of the project."""
     reference: str = MISSING
-    """As the report was logged with."""
+    """The method that others are compared with, as in the report that was logged."""
     out: str | None = MISSING
-    """A JSON file for the specification; nothing is sent then."""
+    """A JSON file for the specification, in place of sending it."""
 
 
 register({"dashboard": DashboardConfig})

@@ -6,13 +6,27 @@ listed here, and a class that is in neither list is quarantined.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
-from delamo.data import Task
+from omegaconf import MISSING
+
+from delamo.data import Task, TaskConfig, add_task
 from delamo.data.image_paths import ImageRoot
 from delamo.data.quarantine import BadRow, quarantined
 from delamo.data.readers.splits import Pictured, as_task, draw_both
 from delamo.records import Quarantined, Sample
+
+
+@dataclass(slots=True, kw_only=True)
+class CaltechTaskConfig(TaskConfig):
+    """Living or non-living, from the class folders of Caltech101."""
+
+    root: str = MISSING
+    num_val_samples: int = MISSING
+    num_test_samples: int = MISSING
+    seed: int = MISSING
+
 
 QUESTION = "Is the thing in the picture living or non-living?"
 OPTIONS = ("living", "non-living")
@@ -165,3 +179,6 @@ def read_task(*, root: str | Path, num_val_samples: int, num_test_samples: int, 
             rows.append(quarantined(bad, id=name, stage="task", file=root, record=number))
     key = f"task.num_val_samples + task.num_test_samples, {root}"
     return as_task("caltech101_living", draw_both(found, num_val_samples, num_test_samples, seed, key, rows), rows)
+
+
+add_task("caltech101_living", CaltechTaskConfig, read_task)

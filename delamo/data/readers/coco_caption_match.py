@@ -6,16 +6,31 @@ picture's own caption, half that of another picture; which, and which phrasing, 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Any
 
-from delamo.data import Task
+from omegaconf import MISSING
+
+from delamo.data import Task, TaskConfig, add_task
 from delamo.data.image_paths import ImageRoot
 from delamo.data.quarantine import BadRow, quarantined, text_field
 from delamo.data.readers.json_lists import read_lists
 from delamo.data.readers.splits import Pictured, as_task, draw_both
 from delamo.records import Quarantined, Sample
+
+
+@dataclass(slots=True, kw_only=True)
+class CaptionMatchTaskConfig(TaskConfig):
+    """Whether a caption belongs to a picture, from COCO's captions file."""
+
+    annotation: str = MISSING
+    image_root: str = MISSING
+    num_val_samples: int = MISSING
+    num_test_samples: int = MISSING
+    seed: int = MISSING
+
 
 OPTIONS = ("yes", "no")
 PHRASINGS = (
@@ -81,3 +96,6 @@ def _question(picture: dict[str, Any], first: dict[Any, str], ids: list[Any], im
         source="coco_caption_match",
     )
     return sample, file.name, file.size
+
+
+add_task("coco_caption_match", CaptionMatchTaskConfig, read_task)

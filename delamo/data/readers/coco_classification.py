@@ -9,15 +9,32 @@ error: which of them to ask for is the user's choice.
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from delamo.data import Task
+from omegaconf import MISSING
+
+from delamo.data import Task, TaskConfig, add_task
 from delamo.data.image_paths import ImageRoot
 from delamo.data.quarantine import BadRow, quarantined, text_field
 from delamo.data.readers.json_lists import read_lists
 from delamo.data.readers.splits import Pictured, as_task, draw_both
 from delamo.records import LETTERS, Quarantined, Sample
+
+
+@dataclass(slots=True, kw_only=True)
+class CocoTaskConfig(TaskConfig):
+    """Objects of one COCO supercategory, from its instances file."""
+
+    annotation: str = MISSING
+    image_root: str = MISSING
+    supercategory: str = MISSING
+    drop_present_distractors: bool = MISSING
+    num_val_samples: int = MISSING
+    num_test_samples: int = MISSING
+    seed: int = MISSING
+
 
 QUESTION = "Which {supercategory} does the picture show?"
 
@@ -100,3 +117,6 @@ def _question(
         source=f"coco/{supercategory}",
     )
     return sample, file.name, file.size
+
+
+add_task("coco_classification", CocoTaskConfig, read_task)

@@ -14,21 +14,62 @@ import bisect
 import hashlib
 from array import array
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from omegaconf import MISSING
 from tqdm import tqdm
 
-from delamo.data import Task
+from delamo.config.fields import not_in_identity
+from delamo.data import PoolConfig, Task, TaskConfig, add_pool, add_task
 from delamo.data.arrow_table import SCHEME, read_bytes
 from delamo.data.identity import ContentDigest
 from delamo.data.image_paths import ImageRoot
 from delamo.data.quarantine import BadRow, quarantined
 from delamo.data.readers.hf_loading import Loaded, load
-from delamo.data.readers.hf_rows import Columns, Rows
+from delamo.data.readers.hf_rows import ColumnsConfig, Rows
 from delamo.data.readers.splits import Pictured, as_task, draw_both
 from delamo.data.readers.subsets import take
 from delamo.records import Quarantined, Sample
+
+
+@dataclass(slots=True, kw_only=True)
+class HfDatasetPoolConfig(PoolConfig):
+    """A pool that Hugging Face `datasets` opens."""
+
+    path: str = MISSING
+    """A hub id, a folder, or a file."""
+    subset: str | None = MISSING
+    """The data set's configuration, where it has several."""
+    revision: str | None = MISSING
+    split: str = MISSING
+    columns: ColumnsConfig = MISSING
+    question: str | None = MISSING
+    """Asked of every row, where no column holds the question."""
+    image_root: str | None = MISSING
+    """Of pictures that a column names; null is the data set's own folder."""
+    cache_dir: str | None = not_in_identity()
+    """Where `datasets` keeps its Arrow files; null is its default."""
+
+
+@dataclass(slots=True, kw_only=True)
+class HfDatasetTaskConfig(TaskConfig):
+    """A target that Hugging Face `datasets` opens."""
+
+    path: str = MISSING
+    subset: str | None = MISSING
+    revision: str | None = MISSING
+    validation_split: str = MISSING
+    test_split: str = MISSING
+    """The same as the other: two disjoint parts of it are drawn."""
+    columns: ColumnsConfig = MISSING
+    question: str | None = MISSING
+    image_root: str | None = MISSING
+    cache_dir: str | None = not_in_identity()
+    num_val_samples: int | None = MISSING
+    num_test_samples: int | None = MISSING
+    seed: int = MISSING
 
 
 class HfDatasetPool:
@@ -77,7 +118,7 @@ def read_pool(
     subset: str | None = None,
     revision: str | None = None,
     split: str = "train",
-    columns: Columns,
+    columns: ColumnsConfig,
     question: str | None = None,
     image_root: str | Path | None = None,
     cache_dir: str | Path | None = None,
@@ -104,7 +145,7 @@ def read_task(
     revision: str | None = None,
     validation_split: str = "validation",
     test_split: str = "test",
-    columns: Columns,
+    columns: ColumnsConfig,
     question: str | None = None,
     image_root: str | Path | None = None,
     cache_dir: str | Path | None = None,
@@ -204,3 +245,7 @@ def _roots(loaded: Loaded, image_root: str | Path | None, key: str) -> list[Imag
     if image_root:
         return [ImageRoot(Path(image_root), f"{key}.image_root")]
     return [ImageRoot(folder) for folder in loaded.folders if folder.is_dir()]
+
+
+add_pool("hf_dataset", HfDatasetPoolConfig, read_pool)
+add_task("hf_dataset", HfDatasetTaskConfig, read_task)

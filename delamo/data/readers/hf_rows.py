@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
+
+from omegaconf import MISSING
 
 from delamo.data.arrow_table import ArrowTable, picture_in
 from delamo.data.image_paths import ImageRoot
@@ -17,28 +19,31 @@ from delamo.data.readers.splits import Pictured
 from delamo.records import LETTERS, Sample
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Columns:
-    """Which column holds what; None where none does."""
+@dataclass(slots=True, kw_only=True)
+class ColumnsConfig:
+    """Which column holds what; null where none does.
 
-    id: str | None = None
-    """None numbers the rows: SPLIT-000000012."""
-    instruction: str | None = None
-    answer: str | None = None
-    image: str | None = None
-    options: str | None = None
+    A dot leads into a struct; see `delamo.data.readers.hf_rows.ColumnsConfig`.
+    """
+
+    id: str | None = MISSING
+    """null numbers the rows."""
+    instruction: str | None = MISSING
+    answer: str | None = MISSING
+    image: str | None = MISSING
+    options: str | None = MISSING
     """A list of texts."""
-    option_columns: Sequence[str] = ()
-    """One column an option, in place of `options`; empty ones at the end are none."""
-    gold: str | None = None
-    """An index from 0, a letter, or an option's text; a class label where there are no options is asked for among all classes."""
-    conversations: str | None = None
-    """A list of one user's turn and one reply, as {from, value} or as {role, content}, in place of instruction and answer."""
-    source: str | None = None
+    option_columns: list[str] = MISSING
+    """One column an option, as in [A, B, C, D]."""
+    gold: str | None = MISSING
+    """An index from 0, a letter, an option's text, or a class label."""
+    conversations: str | None = MISSING
+    """In place of instruction and answer."""
+    source: str | None = MISSING
 
     def named(self) -> dict[str, str]:
-        """Field -> column, of those that are set."""
-        single = {name: getattr(self, name) for name in self.__slots__ if name != "option_columns"}
+        """Return field -> column, of those that are set."""
+        single = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "option_columns"}
         several = {f"option_columns[{i}]": name for i, name in enumerate(self.option_columns)}
         return {field: column for field, column in (single | several).items() if column}
 
@@ -47,7 +52,7 @@ class Rows:
     """One split, read by its columns."""
 
     def __init__(
-        self, loaded: Loaded, columns: Columns, question: str | None, roots: list[ImageRoot], key: str
+        self, loaded: Loaded, columns: ColumnsConfig, question: str | None, roots: list[ImageRoot], key: str
     ) -> None:
         """Raises ValueError where the columns do not fit the data set or leave something out; `key` is `pool` or `task`."""
         self.name, self._loaded = loaded.name, loaded
@@ -209,7 +214,7 @@ def _top_of(column: str, columns: Sequence[str]) -> str:
     return column if column in columns else column.partition(".")[0]
 
 
-def _check_columns(columns: Columns, question: str | None, loaded: Loaded, key: str) -> None:
+def _check_columns(columns: ColumnsConfig, question: str | None, loaded: Loaded, key: str) -> None:
     for field, column in columns.named().items():
         if _top_of(column, loaded.columns) not in loaded.columns:
             raise ValueError(f"{key}.columns.{field} is {column!r}: {loaded.name} has columns {loaded.columns}")

@@ -14,19 +14,42 @@ import bisect
 import re
 from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+from omegaconf import MISSING
 from tqdm import tqdm
 
-from delamo.data import Task
+from delamo.data import PoolConfig, Task, TaskConfig, add_pool, add_task
 from delamo.data.identity import ContentDigest
 from delamo.data.image_paths import ImageFile, ImageRoot
 from delamo.data.quarantine import BadRow, quarantined, text_field
 from delamo.data.readers.json_records import Record, read_at, read_records
 from delamo.data.readers.subsets import take
 from delamo.records import LETTERS, Quarantined, Sample
+
+
+@dataclass(slots=True, kw_only=True)
+class LlavaJsonPoolConfig(PoolConfig):
+    """A pool in LLaVA's JSON (Vision-Flan, LLaVA-Instruct)."""
+
+    annotation: str = MISSING
+    image_root: str | None = MISSING
+
+
+@dataclass(slots=True, kw_only=True)
+class LlavaJsonTaskConfig(TaskConfig):
+    """A target in LLaVA's JSON, one file for each split."""
+
+    validation: str = MISSING
+    test: str = MISSING
+    image_root: str | None = MISSING
+    """null is the folder of the annotation file."""
+    num_val_samples: int | None = MISSING
+    num_test_samples: int | None = MISSING
+    seed: int = MISSING
+
 
 IMAGE_TOKEN = "<image>"
 SPEAKERS = {"human": "human", "user": "human", "gpt": "gpt", "assistant": "gpt"}
@@ -358,3 +381,7 @@ def _folded(text: str) -> str:
 
 def progress(records: Iterator[Record], verb: str) -> Iterator[Record]:
     return tqdm(records, desc=verb, unit=" records", delay=5, leave=False)
+
+
+add_pool("llava_json", LlavaJsonPoolConfig, read_pool)
+add_task("llava_json", LlavaJsonTaskConfig, read_task)

@@ -5,10 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
 
-from delamo.data import Task
+from omegaconf import MISSING
+
+from delamo.config.fields import renamed_field
+from delamo.data import PoolConfig, Task, TaskConfig, add_pool, add_task
 from delamo.data.microworld.catalogue import TARGETS
 from delamo.data.microworld.examples import (
     WORLD_VERSION,
@@ -21,6 +25,34 @@ from delamo.data.microworld.examples import (
     worked_answer,
 )
 from delamo.records import Quarantined, Sample
+
+
+@dataclass(slots=True, kw_only=True)
+class MicroPoolConfig(PoolConfig):
+    """The embedded microworld's pool."""
+
+    size: int = renamed_field("num_samples")
+    """Samples in the pool, planted leaks besides."""
+    surface_overlap: float = MISSING
+    """0 to 1: how often a sample that trains a target's skill is worded as the target is, and how rarely an unrelated
+    one is."""
+    seed: int = MISSING
+    planted_leaks: int = MISSING
+    """Copies of the target's first validation and test samples, in turn, behind the others: what the audit has to
+    find."""
+    planted_target: str | None = MISSING
+    planted_seed: int | None = MISSING
+    """The target's own."""
+
+
+@dataclass(slots=True, kw_only=True)
+class MicroTaskConfig(TaskConfig):
+    """A target of the embedded microworld."""
+
+    target: str = MISSING
+    num_val_samples: int = MISSING
+    num_test_samples: int = MISSING
+    seed: int = MISSING
 
 
 class MicroPool:
@@ -72,34 +104,35 @@ class MicroPool:
 
 def read_pool(
     *,
-    num_samples: int,
+    size: int,
     surface_overlap: float,
     seed: int,
     planted_leaks: int = 0,
     planted_target: str | None = None,
     planted_seed: int | None = None,
 ) -> MicroPool:
-    """The pool of the microworld.
+    """Read the pool of the microworld.
 
     Args:
+        size: samples in the pool.
         surface_overlap: in [0, 1]: how often a sample that trains a target's skill is worded as the target is. The
             other way round, samples that train something else wear a target's words with probability
             1 - surface_overlap.
-        planted_leaks: copies of the target's first validation and test samples, in turn, behind the `num_samples`.
+        planted_leaks: copies of the target's first validation and test samples, in turn, behind the `size` others.
 
     Raises:
         ValueError: a value out of range, named by its key.
     """
     if not 0 <= surface_overlap <= 1:
         raise ValueError(f"pool.surface_overlap is {surface_overlap}: choose a number from 0 to 1")
-    if not 0 < num_samples <= 10_000_000:
-        raise ValueError(f"pool.num_samples is {num_samples}: choose a number from 1 to 10,000,000")
+    if not 0 < size <= 10_000_000:
+        raise ValueError(f"pool.size is {size}: choose a number from 1 to 10,000,000")
     if planted_leaks < 0 or (planted_leaks and planted_target not in TARGETS):
         raise ValueError(
             f"pool.planted_leaks is {planted_leaks} of pool.planted_target {planted_target!r}: choose 0 or more, of {', '.join(TARGETS)}"
         )
-    places = [f"{('val', 'test')[number % 2]}/{planted_seed or 0}/{number // 2}" for number in range(planted_leaks)]
-    return MicroPool(num_samples, surface_overlap, seed, [f"micro:{planted_target}/{place}" for place in places])
+    locators = [f"{('val', 'test')[number % 2]}/{planted_seed or 0}/{number // 2}" for number in range(planted_leaks)]
+    return MicroPool(size, surface_overlap, seed, [f"micro:{planted_target}/{place}" for place in locators])
 
 
 def read_task(*, target: str, num_val_samples: int, num_test_samples: int, seed: int) -> Task:
@@ -148,3 +181,7 @@ def _pool_id(index: int) -> str:
 
 def _digest(*parts: object) -> str:
     return hashlib.sha256(json.dumps([WORLD_VERSION, *parts]).encode()).hexdigest()
+
+
+add_pool("micro", MicroPoolConfig, read_pool)
+add_task("micro", MicroTaskConfig, read_task)

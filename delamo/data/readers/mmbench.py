@@ -19,15 +19,32 @@ import dataclasses
 import hashlib
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+from omegaconf import MISSING
 from tqdm import tqdm
 
-from delamo.data import Task
+from delamo.config.fields import not_in_identity
+from delamo.data import Task, TaskConfig, add_task
 from delamo.data.quarantine import BadRow, quarantined, text_field
 from delamo.data.readers.splits import Pictured, as_task, draw_both
 from delamo.data.rotations import rotations
 from delamo.records import Quarantined, Sample
+
+
+@dataclass(slots=True, kw_only=True)
+class MmBenchTaskConfig(TaskConfig):
+    """MMBench; one TSV with answers."""
+
+    annotation: str = MISSING
+    image_cache: str | None = not_in_identity()
+    circular: bool = MISSING
+    """Whether a test item counts as right only where it is right in every rotation of its options."""
+    num_val_samples: int = MISSING
+    num_test_samples: int = MISSING
+    seed: int = MISSING
+
 
 ROTATED = 1_000_000  # index of the first row that repeats another with its options rotated
 MAX_REFERENCE = 64  # characters of an `image` that is another row's index and no picture, as VLMEvalKit defines it
@@ -189,3 +206,6 @@ def _keep_picture(field: str | None, folder: Path) -> tuple[str, int]:
         partial.write_bytes(content)
         partial.replace(folder / name)
     return name, len(content)
+
+
+add_task("mmbench", MmBenchTaskConfig, read_task)

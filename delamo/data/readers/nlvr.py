@@ -7,16 +7,32 @@ subset keeps number 0). The public dev split is the validation set. Source: Suhr
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from delamo.data import Task
+from omegaconf import MISSING
+
+from delamo.data import Task, TaskConfig, add_task
 from delamo.data.identity import ContentDigest
 from delamo.data.image_paths import ImageFile, ImageRoot
 from delamo.data.quarantine import BadRow, quarantined, text_field
 from delamo.data.readers.json_records import Record, read_records
 from delamo.data.readers.subsets import take
 from delamo.records import Quarantined, Sample
+
+
+@dataclass(slots=True, kw_only=True)
+class NlvrTaskConfig(TaskConfig):
+    """NLVR: human-written statements about drawn pictures, true or false; `root` holds the folders dev and test."""
+
+    root: str = MISSING
+    num_val_samples: int | None = MISSING
+    """null takes all."""
+    num_test_samples: int | None = MISSING
+    seed: int = MISSING
+    """Draws the subset."""
+
 
 OPTIONS = ("true", "false")
 QUESTION = "Is this statement about the picture true or false? {statement}"
@@ -99,3 +115,6 @@ def _read_statement(record: Record, split: str, images: ImageRoot) -> tuple[Samp
         source="nlvr",
     )
     return sample, image
+
+
+add_task("nlvr", NlvrTaskConfig, read_task)

@@ -16,20 +16,33 @@ import os
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+from omegaconf import MISSING
 from tqdm import tqdm
 
-from delamo.data import Pool
+from delamo.data import Pool, PoolConfig, add_pool
 from delamo.data.identity import ContentDigest
 from delamo.data.image_paths import ImageRoot
 from delamo.data.images import SCHEME
 from delamo.data.quarantine import BadRow
 from delamo.records import Quarantined, Sample
 from delamo.store import QUARANTINE, read_rows, write_json, write_rows
+
+
+@dataclass(slots=True, kw_only=True)
+class ParquetPoolConfig(PoolConfig):
+    """A pool that `delamo convert` wrote."""
+
+    folder: str = MISSING
+    image_root: str | None = MISSING
+    """null is where the pictures lay when it was written."""
+    exclude_tasks: list[str | None] = MISSING
+
 
 FORMAT_VERSION = 1
 POOL, SAMPLES = "pool.json", "samples.parquet"
@@ -266,3 +279,6 @@ def _parquet() -> Any:
     except ImportError as error:
         raise ValueError("pool=parquet and `delamo convert` need pyarrow: pip install 'delamo[parquet]'") from error
     return pyarrow.parquet
+
+
+add_pool("parquet", ParquetPoolConfig, read_pool)

@@ -7,15 +7,29 @@ The official `val` split is the validation set, `test` the test set; of both, by
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from delamo.data import Task
+from omegaconf import MISSING
+
+from delamo.data import Task, TaskConfig, add_task
 from delamo.data.image_paths import ImageRoot
 from delamo.data.quarantine import BadRow, quarantined, text_field
 from delamo.data.readers.splits import Pictured, as_task
 from delamo.data.readers.subsets import take
 from delamo.records import Quarantined, Sample
+
+
+@dataclass(slots=True, kw_only=True)
+class ScienceQaTaskConfig(TaskConfig):
+    """ScienceQA; `root` holds problems.json, pid_splits.json and images/SPLIT."""
+
+    root: str = MISSING
+    images_only: bool = MISSING
+    num_val_samples: int | None = MISSING
+    num_test_samples: int | None = MISSING
+    seed: int = MISSING
 
 
 def read_task(
@@ -120,3 +134,6 @@ def _read_problem(id: str, pid: str, problem: Any, images: ImageRoot | None, fol
         source=str(problem.get("skill") or ""),
     )
     return sample, image.name if image else "", image.size if image else 0
+
+
+add_task("scienceqa", ScienceQaTaskConfig, read_task)

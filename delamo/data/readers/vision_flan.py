@@ -13,10 +13,13 @@ import hashlib
 import logging
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from delamo.data import Task
+from omegaconf import MISSING
+
+from delamo.data import PoolConfig, Task, TaskConfig, add_pool, add_task
 from delamo.data.image_paths import ImageFile, ImageRoot
 from delamo.data.quarantine import BadRow, quarantined
 from delamo.data.readers.json_records import read_records
@@ -31,6 +34,29 @@ from delamo.data.readers.llava_json import (
 )
 from delamo.data.readers.splits import Pictured, as_task, draw_both
 from delamo.records import Quarantined, Sample
+
+
+@dataclass(slots=True, kw_only=True)
+class VisionFlanPoolConfig(PoolConfig):
+    """Vision-Flan without the tasks that serve as targets."""
+
+    annotation: str = MISSING
+    image_root: str | None = MISSING
+    exclude_tasks: list[str | None] = MISSING
+
+
+@dataclass(slots=True, kw_only=True)
+class VisionFlanTaskConfig(TaskConfig):
+    """One task of Vision-Flan, held out of the pool (`pool.exclude_tasks`)."""
+
+    annotation: str = MISSING
+    image_root: str | None = MISSING
+    """null is the folder of the annotation file."""
+    task_name: str = MISSING
+    num_val_samples: int = MISSING
+    num_test_samples: int = MISSING
+    seed: int = MISSING
+
 
 log = logging.getLogger(__name__)
 
@@ -130,3 +156,7 @@ def _identified(value: Any, images: ImageRoot) -> tuple[Sample, ImageFile | None
     content = "\0".join((sample.source, sample.instruction, sample.answer, image.name if image else ""))
     digits = hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()[:8]
     return dataclasses.replace(sample, id=f"{sample.id}#{digits}"), image
+
+
+add_pool("vision_flan", VisionFlanPoolConfig, read_pool)
+add_task("vision_flan", VisionFlanTaskConfig, read_task)

@@ -6,17 +6,31 @@ Format: `dataset_v7w_telling.json` with `images`: each a `filename`, a `split` (
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Any
 
-from delamo.data import Task
+from omegaconf import MISSING
+
+from delamo.data import Task, TaskConfig, add_task
 from delamo.data.image_paths import ImageRoot
 from delamo.data.quarantine import BadRow, quarantined, text_field
 from delamo.data.readers.json_lists import read_lists
 from delamo.data.readers.splits import Pictured, as_task
 from delamo.data.readers.subsets import take
 from delamo.records import Quarantined, Sample
+
+
+@dataclass(slots=True, kw_only=True)
+class Visual7wTaskConfig(TaskConfig):
+    """Visual7W, telling questions."""
+
+    annotation: str = MISSING
+    image_root: str = MISSING
+    num_val_samples: int | None = MISSING
+    num_test_samples: int | None = MISSING
+    seed: int = MISSING
 
 
 def read_task(
@@ -95,3 +109,6 @@ def _read_pair(picture: dict[str, Any], pair: Any, images: ImageRoot) -> Picture
         source=f"visual7w/{pair.get('type') or ''}",
     )
     return sample, file.name, file.size
+
+
+add_task("visual7w", Visual7wTaskConfig, read_task)

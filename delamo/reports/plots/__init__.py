@@ -1,6 +1,6 @@
-"""The pictures beside the tables, from the same results: they compute no statistics of their own.
+"""Plots of the numbers in the tables; no statistics are computed here.
 
-matplotlib is the extra `plots`; it is imported when a picture is asked for, without pyplot and its global state.
+matplotlib is the extra `plots`; it is imported when a plot is drawn, without pyplot and its global state.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from delamo.reports.comparison import Results
+from delamo.reports.comparison import Comparison
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -19,27 +19,29 @@ FORMATS = ("png", "svg")
 DPI = 200
 
 
-def figures(results: Results) -> dict[str, Figure]:
-    """Every picture that the results have the numbers for, by name: `budget_curves`, `accuracy`, `gain_by_skill`, `ablations`, `overlap`.
+def figures(comparison: Comparison) -> dict[str, Figure]:
+    """Draw every plot that the runs have the numbers for.
 
-    A name is followed by what tells it from its like (`gain_by_skill-micro_500`); a figure's label (`get_label()`) is its caption.
+    Returns:
+        By name, figures whose label (`get_label()`) is their caption: `budget_curves`, `accuracy`, `gain_by_skill`,
+        `ablations`, `overlap`, each followed by what tells it from others of its kind (`gain_by_skill-micro_500`).
 
     Raises:
         ValueError: matplotlib is not installed.
     """
     style = _style()
-    found: dict[str, Figure] = {}
+    drawn: dict[str, Figure] = {}
     with style.applied():
         for draw in _drawers():
-            found |= {re.sub(r"[^\w.-]+", "_", name): figure for name, figure in draw(results).items()}
-    return found
+            drawn |= {re.sub(r"[^\w.-]+", "_", name): figure for name, figure in draw(comparison).items()}
+    return drawn
 
 
-def save(pictures: Mapping[str, Figure], folder: Path) -> list[Path]:
-    """Write each picture as PNG and SVG, the same bytes for the same results; returns the paths."""
+def save(figures: Mapping[str, Figure], folder: Path) -> list[Path]:
+    """Write each figure as PNG and SVG, the same bytes for the same numbers; returns the paths."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
-    for name, figure in pictures.items():
+    for name, figure in figures.items():
         for kind in FORMATS:
             path = folder / f"{name}.{kind}"
             path.write_bytes(rendered(name, figure, kind))
@@ -48,7 +50,7 @@ def save(pictures: Mapping[str, Figure], folder: Path) -> list[Path]:
 
 
 def rendered(name: str, figure: Figure, kind: str) -> bytes:
-    """A picture as PNG or SVG. Without dates, and with ids in the SVG that follow from its name alone."""
+    """Render a figure as PNG or SVG, without dates, and with ids in the SVG that follow from its name alone."""
     import io
 
     style, out = _style(), io.BytesIO()
@@ -57,7 +59,7 @@ def rendered(name: str, figure: Figure, kind: str) -> bytes:
     return out.getvalue()
 
 
-def _drawers() -> list[Callable[[Results], dict[str, Figure]]]:
+def _drawers() -> list[Callable[[Comparison], dict[str, Figure]]]:
     from delamo.reports.plots import ablations, curves, heatmap, skills
 
     return [curves.draw, skills.draw, ablations.draw, heatmap.draw]

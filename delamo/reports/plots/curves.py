@@ -1,4 +1,4 @@
-"""Accuracy against the budget, a panel for each target; with a single budget, accuracy by method."""
+"""Curves of accuracy against the budget, a panel for each target; with a single budget, accuracy by method."""
 
 from __future__ import annotations
 
@@ -10,30 +10,29 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from delamo.reports.comparison import Budget, Method, Results
-from delamo.reports.names import is_ablation, short
-from delamo.reports.order import target_place
-from delamo.reports.plots.style import Look, caption, grid, has_level, legend, lines_of, looks, named, num_lines
+from delamo.reports.comparison import Budget, Comparison, Method
+from delamo.reports.methods import follows_budget, is_ablation, short, target_order
+from delamo.reports.plots.style import Look, caption, distinct_methods, grid, legend, lines_of, looks, num_lines
 
 INTERVALS = "Bars: 95 % Wilson interval for the test items of one run; a mean over seeds has the same, so that seeds do not narrow it."
 
 
-def draw(results: Results) -> dict[str, Figure]:
-    """`budget_curves` for each student and pool with several budgets, `accuracy` for each with one."""
+def draw(comparison: Comparison) -> dict[str, Figure]:
+    """Draw `budget_curves` for each student and pool with several budgets, `accuracy` for each with one."""
     groups: dict[tuple[str, str | None], list[Budget]] = defaultdict(list)
-    for budget in results.budgets:
+    for budget in comparison.budgets:
         if budget.budget is not None:
             groups[budget.student, budget.pool].append(budget)
-    found = {}
+    figures = {}
     for (student, pool), budgets in groups.items():
         suffix = f"-{student}-{pool}" if len(groups) > 1 else ""
-        name, drawn = ("budget_curves", _curves) if len(budgets) > 1 else ("accuracy", _dots)
-        found[f"{name}{suffix}"] = drawn(budgets)
-    return found
+        name, figure = ("budget_curves", _curves) if len(budgets) > 1 else ("accuracy", _dots)
+        figures[f"{name}{suffix}"] = figure(budgets)
+    return figures
 
 
 def amount(count: int | None) -> str:
-    """A number of samples as an axis has room for: 500, 1.5K, 30K."""
+    """Write a number of samples as an axis has room for: 500, 1.5K, 30K."""
     if count is None:
         return "-"
     for size, unit in ((1_000_000, "M"), (1_000, "K")):
@@ -43,16 +42,16 @@ def amount(count: int | None) -> str:
 
 
 def _curves(budgets: Sequence[Budget]) -> Figure:
-    tasks = sorted({target.task for budget in budgets for target in budget.targets}, key=target_place)
-    methods = named(m for b in budgets for t in b.targets for m in t.methods if not is_ablation(m.label))
+    tasks = sorted({target.task for budget in budgets for target in budget.targets}, key=target_order)
+    methods = distinct_methods(m for b in budgets for t in b.targets for m in t.methods if not is_ablation(m.label))
     style = looks(methods)
-    moving = [name for name, selector in methods if not has_level(selector)]
+    moving = [name for name, selector in methods if follows_budget(selector)]
     figure, panels = grid(len(tasks))
     for index, (panel, task) in enumerate(zip(panels, tasks, strict=True)):
         _panel(panel, task, budgets, style, moving)
         if index % 4 == 0:
             panel.set_ylabel("accuracy %")
-    legend(figure, [_handle(name, style[name], has_level(selector)) for name, selector in methods])
+    legend(figure, [_handle(name, style[name], not follows_budget(selector)) for name, selector in methods])
     caption(
         figure,
         "training samples",
@@ -66,13 +65,13 @@ def _panel(panel: Axes, task: str, budgets: Sequence[Budget], style: dict[str, L
     for budget in budgets:
         for method in (m for t in budget.targets if t.task == task for m in t.methods if not is_ablation(m.label)):
             points[short(method.label)].append((budget.num_samples or 1, method))
-    for name, found in points.items():
+    for name, curve in points.items():
         look = style[name]
         if name not in moving:
-            panel.axhline(100 * found[0][1].accuracy.mean, color=look.colour, linestyle=look.line, linewidth=1)
+            panel.axhline(100 * curve[0][1].accuracy.mean, color=look.color, linestyle=look.line, linewidth=1)
             continue
         aside = 1.035 ** (moving.index(name) - (len(moving) - 1) / 2)  # side by side, so that no interval hides another
-        _errorbars(panel, [x * aside for x, _ in found], [m for _, m in found], look)
+        _errorbars(panel, [x * aside for x, _ in curve], [m for _, m in curve], look)
     panel.set_title(task)
     panel.set_xscale("log")
     sizes = sorted({budget.num_samples or 1 for budget in budgets})
@@ -89,25 +88,25 @@ def _errorbars(panel: Axes, xs: Sequence[float], methods: Sequence[Method], look
         [100 * m.interval.high - mean for mean, m in zip(means, methods, strict=True)],
     ]
     bars = {"elinewidth": 0.8, "capsize": 0, "marker": look.mark, "linestyle": look.line}
-    panel.errorbar(xs, means, yerr=reach, color=look.colour, **bars)
+    panel.errorbar(xs, means, yerr=reach, color=look.color, **bars)
 
 
 def _dots(budgets: Sequence[Budget]) -> Figure:
-    """Methods from top to bottom in the table's order."""
+    """Draw methods from top to bottom in the table's order."""
     (budget,) = budgets
-    methods = named(m for target in budget.targets for m in target.methods)
+    methods = distinct_methods(m for target in budget.targets for m in target.methods)
     style, names = looks(methods), [name for name, _ in methods]
     figure, panels = grid(len(budget.targets), row_inches=0.55 + 0.22 * num_lines(names), sharex=True, sharey=True)
     for panel, target in zip(panels, budget.targets, strict=True):
         for method in target.methods:
             mean, look = 100 * method.accuracy.mean, style[short(method.label)]
             reach = [[mean - 100 * method.interval.low], [100 * method.interval.high - mean]]
-            mark = "d" if has_level(method.selector) else look.mark
+            mark = look.mark if follows_budget(method.selector) else "d"
             panel.errorbar(
                 [mean],
                 [names.index(short(method.label))],
                 xerr=reach,
-                color=look.colour,
+                color=look.color,
                 marker=mark,
                 linestyle="none",
                 elinewidth=0.9,
@@ -125,5 +124,5 @@ def _dots(budgets: Sequence[Budget]) -> Figure:
 
 def _handle(name: str, look: Look, level: bool) -> Line2D:
     return Line2D(
-        [], [], color=look.colour, linestyle=look.line, marker=None if level else look.mark, label=lines_of(name)
+        [], [], color=look.color, linestyle=look.line, marker=None if level else look.mark, label=lines_of(name)
     )

@@ -1,4 +1,4 @@
-"""How much of what the selectors chose is the same, at each budget."""
+"""Heat map of how much of what the selectors chose is the same, at each budget."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from delamo.metrics.overlap import DEFINITION
-from delamo.reports.comparison import Budget, Results
+from delamo.reports.comparison import Budget, Comparison
 from delamo.reports.plots.style import LABEL_CHARACTERS, caption, grid
+from delamo.reports.sections.overlap import DEFINITION
 
 LIGHT, DARK = "#ffffff", "#000000"
 
 
-def draw(results: Results) -> dict[str, Figure]:
-    """`overlap`: a panel for each budget, for each student and pool."""
-    budgets = [budget for budget in results.budgets if budget.overlap]
+def draw(comparison: Comparison) -> dict[str, Figure]:
+    """Draw `overlap`, a panel for each budget, for each student and pool."""
+    budgets = [budget for budget in comparison.budgets if budget.overlap]
     groups: dict[tuple[str, str | None], list[Budget]] = {}
     for budget in budgets:
         groups.setdefault((budget.student, budget.pool), []).append(budget)
@@ -32,13 +32,13 @@ def _figure(budgets: Sequence[Budget]) -> Figure:
     longest = max(len(name) for budget in budgets for name in budget.overlap.methods)
     figure.set_figwidth(figure.get_figwidth() + 0.065 * max(0, longest - 14))
     for index, (panel, budget) in enumerate(zip(panels, budgets, strict=True)):
-        _panel(panel, budget, named=index % 4 == 0)
+        _panel(panel, budget, with_names=index % 4 == 0)
     caption(figure, "Jaccard index of the selected samples", DEFINITION)
     return figure
 
 
-def _panel(panel: Axes, budget: Budget, *, named: bool) -> None:
-    """The lower triangle: the index has no direction."""
+def _panel(panel: Axes, budget: Budget, *, with_names: bool) -> None:
+    """Draw the lower triangle: the index has no direction."""
     import numpy as np
 
     names, values = budget.overlap.methods, budget.overlap.values
@@ -48,15 +48,15 @@ def _panel(panel: Axes, budget: Budget, *, named: bool) -> None:
             value = values[row][column]
             if value is not None:
                 shown[row, column] = value
-                colour = LIGHT if value > 0.55 else DARK
-                panel.text(column, row, f"{value:.2f}", ha="center", va="center", color=colour, fontsize=7)
+                color = LIGHT if value > 0.55 else DARK
+                panel.text(column, row, f"{value:.2f}", ha="center", va="center", color=color, fontsize=7)
     panel.imshow(shown, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     panel.set_title(str(budget.budget))
     numbered = max(map(len, names)) > LABEL_CHARACTERS  # slanted, they would take more room than the cells
-    rows = [f"{name} {place}" if numbered else name for place, name in enumerate(names, start=1)]
-    panel.set_yticks(range(len(names)), rows if named else [""] * len(names))
+    rows = [f"{name} {number}" if numbered else name for number, name in enumerate(names, start=1)]
+    panel.set_yticks(range(len(names)), rows if with_names else [""] * len(names))
     if numbered:
-        panel.set_xticks(range(len(names)), [str(place) for place in range(1, len(names) + 1)])
+        panel.set_xticks(range(len(names)), [str(number) for number in range(1, len(names) + 1)])
     else:
         panel.set_xticks(range(len(names)), names, rotation=40, ha="right", rotation_mode="anchor")
     panel.tick_params(length=0)

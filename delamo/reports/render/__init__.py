@@ -1,1 +1,1 @@
-"""How tables and figures are written: Markdown, LaTeX, HTML, JSON and CSV."""
+"""How reports are written: Markdown, LaTeX, HTML, JSON and CSV."""

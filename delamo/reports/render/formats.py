@@ -1,17 +1,19 @@
-"""Lays out tables as aligned Markdown, LaTeX and CSV. All text that comes from data is escaped here."""
+"""Write blocks as aligned Markdown and LaTeX, and records as CSV and JSON. All text that comes from data is escaped here."""
 
 from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 import textwrap
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 WIDTH = 120
-"""Columns of the terminal that a Markdown table should fit."""
+"""Columns of the terminal into which a Markdown table should fit."""
 BEATS = "†"
 """Behind a number that is significantly ahead."""
 
@@ -65,18 +67,20 @@ Block = Heading | Lines | Code | Table
 
 
 def markdown(blocks: Iterable[Block]) -> str:
-    """The blocks as Markdown that also reads well in a terminal."""
+    """Write the blocks as Markdown that also reads well in a terminal."""
     return "\n\n".join(_markdown_block(block) for block in blocks)
 
 
 def latex(blocks: Iterable[Block]) -> str:
-    """The blocks as a LaTeX fragment; tables are plain `tabular`s, for which no package is needed."""
+    """Write the blocks as a LaTeX fragment; tables are plain `tabular`s, for which no package is needed."""
     return "\n\n".join(_latex_block(block) for block in blocks)
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Sequence[str | int | float | None]]) -> str:
-    """Comma-separated values with a header; None is an empty cell, and text that a spreadsheet would run as a formula
-    starts with an apostrophe."""
+    """Write comma-separated values with a header.
+
+    None is an empty cell, and text that a spreadsheet would run as a formula starts with an apostrophe.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([escape_csv(column) for column in columns])
@@ -84,24 +88,34 @@ def csv_text(columns: Sequence[str], rows: Iterable[Sequence[str | int | float |
     return text.getvalue().removesuffix("\n")
 
 
+def csv_records(columns: Sequence[str], records: Iterable[Mapping[str, Any]]) -> str:
+    """Write these columns of records as comma-separated values; a key that a record lacks is an empty cell."""
+    return csv_text(columns, [[record.get(column) for column in columns] for record in records])
+
+
+def json_text(value: Any) -> str:
+    """Write a value as JSON for people and programs. Raises ValueError for a number that JSON does not have."""
+    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+
+
 def escape_markdown(text: str) -> str:
-    """Text as it stands, on one line: nothing in it is taken for a column, a tag, a link or emphasis."""
+    """Escape text, on one line: nothing in it is taken for a column, a tag, a link or emphasis."""
     return _MARKDOWN.sub(lambda match: "\\" + match[0], one_line(text))
 
 
 def escape_latex(text: str) -> str:
-    """Text as it stands, on one line: nothing in it is taken for a command."""
+    """Escape text, on one line: nothing in it is taken for a command."""
     return "".join(_LATEX.get(character, character) for character in one_line(text))
 
 
 def escape_csv(text: str) -> str:
-    """Text on one line that no spreadsheet takes for a formula."""
+    """Escape text, on one line, so that no spreadsheet takes it for a formula."""
     plain = one_line(text)
     return f"'{plain}" if plain.lstrip().startswith(("=", "+", "-", "@")) else plain
 
 
 def one_line(text: str) -> str:
-    """The text with control characters (terminal escapes among them) and line breaks as single spaces."""
+    """Replace control characters (terminal escapes among them) and line breaks by single spaces."""
     return re.sub(
         r" {2,}", " ", "".join(" " if unicodedata.category(c) in ("Cc", "Cf", "Zl", "Zp") else c for c in text)
     )
@@ -131,7 +145,7 @@ def _markdown_block(block: Block) -> str:
 
 
 def _wrapped(line: str, bullet: bool) -> str:
-    """A line of prose cut at spaces, never inside a path or an option."""
+    """Wrap a line of prose at spaces, never inside a path or an option."""
     return textwrap.fill(
         line,
         WIDTH,
@@ -161,7 +175,7 @@ def _padded(row: Sequence[str], widths: Sequence[int], num_text: int) -> list[st
 
 
 def _width(text: str) -> int:
-    """Terminal columns: East Asian wide characters take two, combining ones none."""
+    """Count terminal columns: East Asian wide characters take two, combining ones none."""
     return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 

@@ -1,1 +1,1 @@
-"""The report's sections beside its accuracies, one a file: what was chosen, what it cost, what was lost and how sure it is."""
+"""The sections of the report, a file each: from the comparison of runs to blocks of text and tables."""

@@ -2,34 +2,38 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from delamo.reports.comparison import Budget
+from delamo.reports.methods import follows_budget, pool_stages
 from delamo.reports.render.formats import Block, Heading, Lines, Table
-from delamo.reports.variants import NO_BUDGET
-from delamo.runs.read import MANIFEST, Run
+from delamo.reports.render.numbers import NOTHING, usd
+from delamo.runs.read import Run, stage_kind, with_measured
 
 NOT_CHOOSING = ("task", "fingerprints", "audit", "tuning", "evaluation")
 """Kinds of stages that a cell needs however it chooses; the first tuning of several iterations is one too."""
 AFTERWARDS = "answers_after"
 """A look at the tuned student, which no selection needs."""
 NOTE = (
-    "All that a method's selections are made from, over all runs in the tables above: answers, mistakes, skills, annotation and index, or embeddings, "
-    "difficulty, hidden states, gradients. Each distinct result counts once, as measured when it was computed, whichever cells "
-    "share it; reading, auditing, tuning and evaluating do not. Of it for the pool: what serves every task. Peak memory: the "
-    "process's, with the models that it held; on a GPU its own after the slash. USD: '-' where a price is not known."
+    "All that a method's selections are made from, over all runs in the tables above: answers, mistakes, skills, "
+    "annotation and index, or embeddings, difficulty, hidden states, gradients. Each distinct result counts once, as "
+    "measured when it was computed, whichever cells share it; reading, auditing, tuning and evaluating do not. Of it for "
+    "the pool: what serves every task. Peak memory: the process's, with the models that it held; on a GPU its own after "
+    "the slash. USD: '-' where a price is not known."
 )
-OF_POOL = ("pool_skills", "index", "text_index", "embeddings", "hidden_states", "difficulty", "warm_up", "gradients")
+COLUMNS = (
+    *("method", "selections", "seconds", "of it for the pool"),
+    *("peak memory GiB", "disk MiB", "teacher tokens", "USD"),
+)
 GIB, MIB = 2**30, 2**20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ChoosingCost:
-    """One method's."""
+class SelectionCost:
+    """What the selections of one method took."""
 
     label: str
     selections: int
@@ -40,6 +44,7 @@ class ChoosingCost:
     host_bytes: int | None
     """Highest peak; None where no stage recorded one."""
     device_bytes: int | None
+    """Highest peak of a GPU; None where no stage recorded one."""
     disk_bytes: int | None
     tokens: int
     """Of the teacher, prompts and replies."""
@@ -48,71 +53,62 @@ class ChoosingCost:
 
 
 def selection_cost_blocks(budgets: Sequence[Budget]) -> list[Block]:
-    """A row for each method that selects from the pool under a budget; nothing where none does."""
-    costs = choosing_costs(budgets)
+    """Build a row for each method that selects from the pool under a budget; nothing where none does."""
+    costs = selection_costs(budgets)
     if not costs:
         return []
-    columns = ["method", "selections", "seconds", "of it for the pool", "peak memory GiB", "disk MiB"]
-    rows = [[*_cells(cost)] for cost in costs]
-    return [Heading("What choosing cost"), Table([*columns, "teacher tokens", "USD"], rows), Lines([NOTE])]
+    return [Heading("What choosing cost"), Table(COLUMNS, [_cells(cost) for cost in costs]), Lines([NOTE])]
 
 
-def choosing_costs(budgets: Sequence[Budget]) -> list[ChoosingCost]:
-    """By method, in the order of the tables."""
+def selection_costs(budgets: Sequence[Budget]) -> list[SelectionCost]:
+    """Sum what selections took by method, in the order of the tables."""
     runs: dict[str, dict[Path, Run]] = {}
     for method in (method for budget in budgets for target in budget.targets for method in target.methods):
-        if method.selector not in NO_BUDGET and any("selection" in run.stages for run in method.runs):
+        if follows_budget(method.selector) and any("selection" in run.stages for run in method.runs):
             runs.setdefault(method.label, {}).update({run.path: run for run in method.runs})
     return [_cost(label, list(same.values())) for label, same in runs.items()]
 
 
-def _cost(label: str, runs: Sequence[Run]) -> ChoosingCost:
-    stages: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {}
+def _cost(label: str, runs: Sequence[Run]) -> SelectionCost:
+    distinct: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {}
     for run in runs:
-        stages.update({stage["digest"]: (kind, stage, spent) for kind, stage, spent in _choosing(run)})
-    found = list(stages.values())
-    peaks = [stage["peak_memory_bytes"] for _, stage, _ in found if stage.get("peak_memory_bytes")]
-    disk = [stage["disk_bytes"] for _, stage, _ in found if stage.get("disk_bytes") is not None]
-    spent = [spent for _, _, spent in found if spent]
-    return ChoosingCost(
+        distinct.update({stage["digest"]: (kind, stage, usage) for kind, stage, usage in _choosing(run)})
+    stages = list(distinct.values())
+    of_pool = pool_stages()
+    peaks = [stage["peak_memory_bytes"] for _, stage, _ in stages if stage.get("peak_memory_bytes")]
+    disk = [stage["disk_bytes"] for _, stage, _ in stages if stage.get("disk_bytes") is not None]
+    usages = [usage for _, _, usage in stages if usage]
+    return SelectionCost(
         label=label,
-        selections=sum(kind == "selection" for kind, _, _ in found),
-        seconds=sum(stage["seconds"] for _, stage, _ in found),
-        pool_seconds=sum(stage["seconds"] for kind, stage, _ in found if kind in OF_POOL),
+        selections=sum(kind == "selection" for kind, _, _ in stages),
+        seconds=sum(stage["seconds"] for _, stage, _ in stages),
+        pool_seconds=sum(stage["seconds"] for kind, stage, _ in stages if kind in of_pool),
         host_bytes=max((peak["host"] for peak in peaks), default=None),
         device_bytes=max((peak["device"] for peak in peaks if "device" in peak), default=None),
         disk_bytes=sum(disk) if disk else None,
-        tokens=sum(one["prompt_tokens"] + one["completion_tokens"] for one in spent),
-        usd=None if any(one["usd"] is None for one in spent) else sum(one["usd"] for one in spent),
+        tokens=sum(usage["prompt_tokens"] + usage["completion_tokens"] for usage in usages),
+        usd=None if any(usage["usd"] is None for usage in usages) else sum(usage["usd"] for usage in usages),
     )
 
 
 def _choosing(run: Run) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
-    """(kind, stage, spent) of the stages that the run's selections need."""
-    cost = run.metrics.get("cost") or {}
+    """Yield (kind, stage, teacher's usage) of the stages that the run's selections need."""
+    usage = run.metrics.get("cost") or {}
     for name, stage in run.stages.items():
-        kind = Path(stage["path"]).parent.name
+        kind = stage_kind(stage)
         if kind not in NOT_CHOOSING and name != AFTERWARDS:
-            yield kind, measured(stage), cost.get(name) or {}
+            yield kind, with_measured(stage), usage.get(name) or {}
 
 
-def measured(stage: dict[str, Any]) -> dict[str, Any]:
-    """An entry of `stages.json` with what it took; of an older run, as the store says where it still has the result."""
-    manifest = Path(stage["path"]) / MANIFEST
-    if "disk_bytes" in stage or not manifest.is_file():
-        return stage
-    return json.loads(manifest.read_text(encoding="utf-8")) | stage
-
-
-def _cells(cost: ChoosingCost) -> list[str]:
+def _cells(cost: SelectionCost) -> list[str]:
     memory = [f"{size / GIB:.1f}" for size in (cost.host_bytes, cost.device_bytes) if size is not None]
     return [
         cost.label,
         f"{cost.selections:,}",
         f"{cost.seconds:,.1f}",
         f"{cost.pool_seconds:,.1f}",
-        " / ".join(memory) or "-",
-        "-" if cost.disk_bytes is None else f"{cost.disk_bytes / MIB:,.1f}",
+        " / ".join(memory) or NOTHING,
+        NOTHING if cost.disk_bytes is None else f"{cost.disk_bytes / MIB:,.1f}",
         f"{cost.tokens:,}",
-        "-" if cost.usd is None else f"{cost.usd:.2f}",
+        usd(cost.usd),
     ]

@@ -18,8 +18,8 @@ from delamo.data.readers.micro import read_pool, read_task
 from delamo.records import to_dict
 
 
-def pool(num_samples=2000, surface_overlap=0.5, seed=0):
-    return read_pool(num_samples=num_samples, surface_overlap=surface_overlap, seed=seed)
+def pool(size=2000, surface_overlap=0.5, seed=0):
+    return read_pool(size=size, surface_overlap=surface_overlap, seed=seed)
 
 
 def task(target, n=200, seed=0):
@@ -69,13 +69,13 @@ def test_no_handwritten_digit_is_shared_between_splits():
 
 def test_a_million_samples_are_named_without_being_drawn():
     start = time.perf_counter()
-    large = pool(num_samples=1_000_000)
+    large = pool(size=1_000_000)
     assert len(large.ids()) == 1_000_000 and large.get("pool-0999999").id == "pool-0999999"
     assert time.perf_counter() - start < 5
 
 
 def test_pool_ids_ascend_and_unknown_ids_name_the_range():
-    small = pool(num_samples=30)
+    small = pool(size=30)
     assert [s.id for s in small] == list(small.ids()) == sorted(small.ids())
     assert list(small)[7] == small.get("pool-0000007")
     for bad in ("pool-0000030", "pool-7", "nothing"):
@@ -87,7 +87,7 @@ def test_pool_ids_ascend_and_unknown_ids_name_the_range():
     ("fields", "message"),
     [
         ({"surface_overlap": 1.5}, "pool.surface_overlap is 1.5"),
-        ({"num_samples": 0}, "pool.num_samples is 0"),
+        ({"size": 0}, "pool.size is 0"),
     ],
 )
 def test_pool_values_out_of_range_are_named(fields, message):
@@ -102,7 +102,7 @@ def test_an_unknown_target_is_named_with_the_choices():
 
 def test_digests_follow_the_content():
     assert pool().digest == pool().digest
-    assert len({pool().digest, pool(seed=1).digest, pool(num_samples=10).digest, pool(surface_overlap=0.4).digest}) == 4
+    assert len({pool().digest, pool(seed=1).digest, pool(size=10).digest, pool(surface_overlap=0.4).digest}) == 4
     assert task("open").digest != task("open", seed=1).digest != task("objects", seed=1).digest
 
 
@@ -161,7 +161,7 @@ def test_planted_skills_are_recognised_in_their_own_phrases():
 
 def test_surface_overlap_decides_who_wears_the_targets_words():
     def shares(overlap):
-        samples = list(pool(num_samples=6000, surface_overlap=overlap))
+        samples = list(pool(size=6000, surface_overlap=overlap))
         worn = {True: [], False: []}
         for sample in samples:
             family = FAMILIES[sample.source]
@@ -183,7 +183,7 @@ def test_surface_overlap_changes_words_and_nothing_else():
 def test_samples_carry_no_planted_truth():
     """What a selector, a teacher or a student may see names neither a kind of question nor a planted skill."""
     secret = {*KINDS, *(name for name in SKILLS if "_" in name)} - {"describe", "vertical", "horizontal"}
-    samples = [*pool(num_samples=500), *task("objects").validation, *task("open").test]
+    samples = [*pool(size=500), *task("objects").validation, *task("open").test]
     for sample in samples:
         words = set(re.findall(r"\w+", json.dumps(to_dict(sample))))
         assert not words & secret, words & secret

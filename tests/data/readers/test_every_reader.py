@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from support.configs import column_map
 
 from delamo.data import POOLS, TASKS, Pool
 from delamo.data.readers import (
@@ -33,7 +34,6 @@ from delamo.data.readers import (
     vision_flan,
     visual7w,
 )
-from delamo.data.readers.hf_rows import Columns
 from delamo.records import Quarantined, Sample
 
 NUM_GOOD = 8
@@ -124,7 +124,7 @@ def write_hf(folder: Path) -> dict:
     bad = [{"key": "r90", "q": ""}, {"key": "r91", "gold": 7}, {"key": "r92", "image": "none.png"}, {"key": "r3"}]
     rows = [*rows[:4], *(rows[0] | one for one in bad[:3]), *rows[4:], rows[0] | bad[3]]
     (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    columns = Columns(id="key", instruction="q", options="options", gold="gold", image="image")
+    columns = column_map(id="key", instruction="q", options="options", gold="gold", image="image")
     return {"path": str(folder / "rows.jsonl"), "columns": columns, "cache_dir": folder / "cache"}
 
 
@@ -238,7 +238,7 @@ def write_nlvr(folder: Path) -> dict:
     return {"root": folder}
 
 
-MICRO_POOL = {"num_samples": NUM_GOOD, "surface_overlap": 0.5, "seed": 0}
+MICRO_POOL = {"size": NUM_GOOD, "surface_overlap": 0.5, "seed": 0}
 MICRO_TASK = {"target": "objects", "seed": 0, **HALVES}
 SEVEN = b"number 7?", b"number 9?"
 

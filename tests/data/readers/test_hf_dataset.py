@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import pytest
 from PIL import Image
+from support.configs import column_map
 
 from delamo.data.images import ImageError, open_image
 from delamo.data.leakage import find_leaks, fingerprints
 from delamo.data.readers import hf_dataset
-from delamo.data.readers.hf_rows import Columns
 from delamo.experiment.experiment import read_pool, read_task, samples_digest
 
 datasets = pytest.importorskip("datasets")
@@ -46,7 +46,7 @@ def with_pictures(columns: dict) -> datasets.Dataset:
     return datasets.Dataset.from_dict(columns).cast_column("picture", datasets.Image())
 
 
-MAPPED = Columns(id="qid", instruction="query", answer="label", image="picture", options="choices.text", gold="key")
+MAPPED = column_map(id="qid", instruction="query", answer="label", image="picture", options="choices.text", gold="key")
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_a_pool_of_pictures_inside_arrow_files(saved):
 
 
 def test_without_an_answer_column_the_gold_option_is_the_reply(saved):
-    columns = Columns(instruction="query", image="picture", options="choices.text", gold="key")
+    columns = column_map(instruction="query", image="picture", options="choices.text", gold="key")
     sample = hf_dataset.read_pool(path=saved(rows()), columns=columns).get("train-000000004")
     assert sample.answer == "(b) plum"
 
@@ -129,7 +129,9 @@ def test_conversations_in_both_dialects(tmp_path):
         images=datasets.List(datasets.Image()),
     )
     datasets.Dataset.from_dict(table, features=features).save_to_disk(tmp_path / "chat")
-    pool = hf_dataset.read_pool(path=str(tmp_path / "chat"), columns=Columns(conversations="messages", image="images"))
+    pool = hf_dataset.read_pool(
+        path=str(tmp_path / "chat"), columns=column_map(conversations="messages", image="images")
+    )
     sample = pool.get("train-000000000")
     assert (sample.instruction, sample.answer, open_image(sample.image).size) == ("What is it?", "A pear.", (8, 8))
     assert [row.reason for row in pool.quarantined] == ["unknown speakers"]
@@ -138,7 +140,7 @@ def test_conversations_in_both_dialects(tmp_path):
     with pytest.raises(ValueError, match=r"no usable row.*image missing"):
         hf_dataset.read_pool(
             path=str(tmp_path / "turns.jsonl"),
-            columns=Columns(id="id", conversations="turns"),
+            columns=column_map(id="id", conversations="turns"),
             cache_dir=tmp_path / "cache",
         )
 
@@ -146,7 +148,7 @@ def test_conversations_in_both_dialects(tmp_path):
 def test_a_parquet_file_and_options_in_columns_of_their_own(tmp_path):
     table = {"q": ["One?", "Two?"], "A": ["yes", "blue"], "B": ["no", "red"], "C": [None, "green"], "key": ["B", "c"]}
     datasets.Dataset.from_dict(table).to_parquet(tmp_path / "mc.parquet")
-    columns = Columns(instruction="q", option_columns=("A", "B", "C"), gold="key")
+    columns = column_map(instruction="q", option_columns=("A", "B", "C"), gold="key")
     task = hf_dataset.read_task(
         path=str(tmp_path / "mc.parquet"),
         columns=columns,
@@ -178,7 +180,7 @@ def test_options_worded_none_and_na_are_kept_in_files_of_text(tmp_path, name):
     path = write_words(tmp_path / name, "," if name.endswith(".csv") else "\t")
     pool = hf_dataset.read_pool(
         path=str(path if path.parent == tmp_path else path.parent),
-        columns=Columns(instruction="q", option_columns=("A", "B", "C"), gold="key"),
+        columns=column_map(instruction="q", option_columns=("A", "B", "C"), gold="key"),
         cache_dir=tmp_path / "cache",
     )
     options = [sample.instruction.partition("(b) two")[2] for sample in pool]
@@ -189,14 +191,14 @@ def test_words_for_missing_that_a_csv_data_set_declares_stay_its_own(tmp_path):
     write_words(tmp_path / "own" / "train.csv", ",")
     head = {"configs": [{"config_name": "default", "data_files": "train.csv", "na_values": ["None"]}]}
     (tmp_path / "own" / "README.md").write_text(f"---\n{json.dumps(head)}\n---\n")
-    columns = Columns(instruction="q", option_columns=("A", "B", "C"), gold="key")
+    columns = column_map(instruction="q", option_columns=("A", "B", "C"), gold="key")
     pool = hf_dataset.read_pool(path=str(tmp_path / "own"), columns=columns, cache_dir=tmp_path / "cache")
     assert next(iter(pool)).instruction == "Which?\nOptions: (a) one (b) two"
 
 
 def test_a_cached_csv_data_set_of_the_hub_is_read_without_a_network(tmp_path, monkeypatch):
     write_words(tmp_path / "words" / "train.csv", ",")
-    columns = Columns(instruction="q", option_columns=("A", "B", "C"), gold="key")
+    columns = column_map(instruction="q", option_columns=("A", "B", "C"), gold="key")
     options = {"columns": columns, "cache_dir": tmp_path / "cache"}
     hf_dataset.read_pool(path=str(tmp_path / "words"), **options)
     (tmp_path / "cache" / "words").rename(tmp_path / "cache" / "somebody___words")  # as one from the hub lies there
@@ -210,7 +212,7 @@ def test_a_folder_of_classes_is_asked_for_among_all_of_them(tmp_path):
         (tmp_path / "pets" / name / "one.png").write_bytes(png(shade))
     pool = hf_dataset.read_pool(
         path=str(tmp_path / "pets"),
-        columns=Columns(image="image", gold="label"),
+        columns=column_map(image="image", gold="label"),
         question="Which animal is it?",
         cache_dir=tmp_path / "cache",
     )
@@ -286,11 +288,14 @@ def test_a_table_that_has_gone_is_a_missing_picture(saved, tmp_path):
     ("change", "message"),
     [
         (
-            {"columns": Columns(instruction="querry", answer="label")},
+            {"columns": column_map(instruction="querry", answer="label")},
             r"pool.columns.instruction is 'querry': .*'query'",
         ),
-        ({"columns": Columns(answer="label")}, "set one of columns.conversations, columns.instruction and question"),
-        ({"columns": Columns(instruction="query")}, "set columns.answer or columns.gold"),
+        (
+            {"columns": column_map(answer="label")},
+            "set one of columns.conversations, columns.instruction and question",
+        ),
+        ({"columns": column_map(instruction="query")}, "set columns.answer or columns.gold"),
         ({"split": "train[:3]"}, "whole splits"),
         ({"path": "no/such_folder_here/x.txt"}, "pool.path is no/such_folder_here/x.txt"),
     ],

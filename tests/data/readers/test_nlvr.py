@@ -102,4 +102,4 @@ def test_script_calls_commands_that_compose(root, experiment_config):
     assert second[-2:] == ["selector=random", "seed=0,1"] and last == ["report", 'runs="runs/nlvr"']
     config = experiment_config(*first[2:-1])
     assert (config.task.root, config.task.num_test_samples) == (str(odd), 1)
-    assert (config.budget.num_samples, config.tuning.epochs, config.pool.num_samples) == (500, 7, 10_000)
+    assert (config.budget.num_samples, config.tuning.epochs, config.pool.size) == (500, 7, 10_000)

@@ -92,8 +92,9 @@ def test_a_folder_that_is_a_link_makes_no_other_pool(annotation, tmp_path):
 @pytest.mark.filterwarnings("error:the pictures of")
 def test_pictures_inside_a_table_make_no_other_pool(annotation, tmp_path):
     datasets = pytest.importorskip("datasets", reason="`datasets` is not installed")
+    from support.configs import column_map
+
     from delamo.data.readers import hf_dataset
-    from delamo.data.readers.hf_rows import Columns
 
     rows = {
         "question": ["What?", "Who?"],
@@ -101,7 +102,7 @@ def test_pictures_inside_a_table_make_no_other_pool(annotation, tmp_path):
         "image": [str(annotation.parent / "images" / "a.png")] * 2,
     }
     datasets.Dataset.from_dict(rows).cast_column("image", datasets.Image()).save_to_disk(tmp_path / "table")
-    columns = Columns(instruction="question", answer="answer", image="image")
+    columns = column_map(instruction="question", answer="answer", image="image")
     pool = hf_dataset.read_pool(path=str(tmp_path / "table"), columns=columns)
     written = converted(pool, tmp_path / "out")  # of one source: no tasks to leave out, nothing to warn of
     assert len(written) == 2 and written.digest == pool.digest and same(written, pool)
@@ -109,7 +110,7 @@ def test_pictures_inside_a_table_make_no_other_pool(annotation, tmp_path):
 
 @pytest.mark.filterwarnings("ignore:the pictures of")
 def test_rendered_pictures_stay_addresses(tmp_path):
-    pool = micro_pool(num_samples=30, surface_overlap=0.5, seed=0)
+    pool = micro_pool(size=30, surface_overlap=0.5, seed=0)
     written = converted(pool, tmp_path / "out")
     assert same(written, pool) and written.digest == pool.digest
 

@@ -1,0 +1,100 @@
+"""The answer of the report: methods against targets, and each target with intervals, tests and single runs."""
+
+from __future__ import annotations
+
+from delamo.metrics.statistics import mean
+from delamo.reports.comparison import Budget, Method, Target, labels
+from delamo.reports.methods import PRETRAINED, seed_name
+from delamo.reports.render.formats import BEATS, WIDTH, Block, Heading, Lines, Table, fitting
+from delamo.reports.render.numbers import NOTHING, p_value, percent, points, span
+from delamo.reports.sections.definitions import reference_name
+
+LONG = 30  # characters of a reference's name that a column's head can take
+
+
+def accuracy_blocks(budget: Budget) -> list[Block]:
+    """Build the table of all targets of a budget, and one for each target."""
+    return [
+        Heading(_title(budget)),
+        *_overview(budget),
+        *(block for target in budget.targets for block in _target_blocks(budget, target)),
+    ]
+
+
+def _title(budget: Budget) -> str:
+    if budget.budget is None:
+        tuned = any(method.selector != PRETRAINED for target in budget.targets for method in target.methods)
+        return f"Student {budget.student}, {'no budget' if tuned else 'not tuned'}"
+    return f"Budget {budget.budget}: {budget.num_samples} samples of pool {budget.pool}, student {budget.student}"
+
+
+def _overview(budget: Budget) -> list[Block]:
+    """Set accuracies of methods against targets, cut into several tables where the terminal is too narrow."""
+    methods = labels(budget.targets)
+    columns = [(target.task, [_overview_cell(target, label) for label in methods]) for target in budget.targets]
+    if len(columns) > 1:
+        columns.append(("mean", [_mean_cell(budget, label) for label in methods]))
+    names = [_row_name(budget, label) for label in methods]
+    first = max(len(name) for name in ("accuracy %", *names)) + 4
+    widths = [max(len(title), *map(len, cells)) for title, cells in columns]
+    tables = []
+    for part in fitting(widths, first, WIDTH):
+        rows = [[name, *(cells[i] for _, cells in columns[part])] for i, name in enumerate(names)]
+        tables.append(Table(["accuracy %", *(title for title, _ in columns[part])], rows))
+    return tables
+
+
+def _row_name(budget: Budget, label: str) -> str:
+    runs = {len(m.seeds) for target in budget.targets for m in target.methods if m.label == label}
+    return label if runs == {1} else f"{label}, mean of {' or '.join(map(str, sorted(runs)))} seeds"
+
+
+def _overview_cell(target: Target, label: str) -> str:
+    for method in target.methods:
+        if method.label == label:
+            return percent(method.accuracy.mean) + (BEATS if method.is_judged and method.beats_reference else "")
+    return NOTHING
+
+
+def _mean_cell(budget: Budget, label: str) -> str:
+    """Write the unweighted mean over the targets, only where the method was run on all of them."""
+    accuracies = [m.accuracy.mean for target in budget.targets for m in target.methods if m.label == label]
+    return percent(mean(accuracies)) if len(accuracies) == len(budget.targets) else NOTHING
+
+
+def _target_blocks(budget: Budget, target: Target) -> list[Block]:
+    rows = [row for method in target.methods for row in _method_rows(method)]
+    name = reference_name(budget.reference)
+    above = [Lines([f"The reference is {name}."])] if len(name) > LONG else []
+    minus = f"minus {'the reference' if above else name} (95 %)"
+    columns = ["method", "accuracy % (95 %)", "n", minus, "p", "p Holm", "unparsed %"]
+    return [Heading(target.task, 3), *above, Table(columns, rows), *_detectable_lines(target)]
+
+
+def _method_rows(method: Method) -> list[list[str]]:
+    """Build the method's own row, and one for each run where it has several."""
+    versus, several = method.versus, len(method.seeds) > 1
+    rows = [
+        [
+            f"{method.label}, mean of {len(method.seeds)} seeds" if several else method.label,
+            f"{percent(method.accuracy.mean)} ({span(method.interval)})",
+            str(method.n),
+            f"{points(versus.difference)} ({span(versus.interval, points)})" if versus else NOTHING,
+            p_value(versus.p if versus else None),
+            p_value(method.p_holm),
+            percent(method.unparsed.mean),
+        ]
+    ]
+    singles = zip(method.runs, method.accuracy.runs, method.unparsed.runs, strict=True) if several else ()
+    return rows + [[f"  {seed_name(run)}", percent(a), "", "", "", "", percent(u)] for run, a, u in singles]
+
+
+def _detectable_lines(target: Target) -> list[Block]:
+    """State the smallest difference that each judged comparison could have found."""
+    effects = [
+        f"{method.label} {percent(effect.alone)} ({percent(effect.corrected)}) at {percent(effect.discordant)} % discordant"
+        for method in target.methods
+        if (effect := method.detectable_effect)
+    ]
+    title = "Detectable difference in points, 80 % power, alpha 0.05 (Holm)"
+    return [Lines([f"{title}: {'; '.join(effects)}."])] if effects else []
