@@ -1,1 +1,1 @@
-"""Numbers without layout: statistics, circular evaluation, planted truth, agreement, retention, power, variance, overlap."""
+"""Numbers without layout: rows in, numbers out; no run directory and no report is known here."""

@@ -1,4 +1,4 @@
-"""How far two judgements of the same errors agree: mistake steps against gold ones, and the skills that two teachers name."""
+"""Agreement on the same errors: mistake steps with gold ones, and the skills that two teachers name."""
 
 from __future__ import annotations
 

@@ -15,8 +15,8 @@ def circular_items(
 ) -> tuple[list[ItemScore], list[Quarantined]]:
     """Join the rotations of each item, in the order of the rows.
 
-    A score has the reply, prediction and gold letter of the question as first asked, and `correct` over all rotations: None where the
-    question as first asked is unparsed, False where any rotation is wrong or unparsed.
+    A score has the reply, prediction and gold letter of the question as first asked, and `correct` over all rotations:
+    None where the question as first asked is unparsed, False where any rotation is wrong or unparsed.
 
     Args:
         rows: one for each rotation that was answered.

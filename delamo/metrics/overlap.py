@@ -56,12 +56,12 @@ def overlap(selections: Mapping[str, Sequence[AbstractSet[str]]]) -> tuple[list[
     """Compute how alike the selections of several selectors are, by Jaccard's index of the samples.
 
     Args:
-        selections: by selector, the ids that each of its runs selected. Compare runs of one pool, task and budget: two random
-            halves of a pool share a third of what they hold together, and unequal sizes cannot reach 1.
+        selections: by selector, the ids that each of its runs selected. Compare runs of one pool, task and budget: two
+            random halves of a pool share a third of what they hold together, and unequal sizes cannot reach 1.
 
     Returns:
         The selectors' names, in their order, and a symmetric matrix (num_selectors, num_selectors) in [0, 1]: the mean
-        over all pairs of runs, on the diagonal over pairs of different runs of one selector, 1 where it has a single run.
+        over all pairs of runs, on the diagonal over pairs of different runs of one selector, 1 where it has one run.
 
     Raises:
         ValueError: a selector without runs, or a run that selected nothing.

@@ -1,4 +1,4 @@
-"""Planted metrics: what the microworld's truth says about each stage. The one reader of `microworld.truth`.
+"""Planted metrics: each stage against the microworld's truth. The one reader of `microworld.truth`.
 
 For any other task or pool every value is None: there is no planted truth to compare with.
 """
@@ -18,7 +18,7 @@ _SCHEME = "micro:"
 
 
 def missing_skills(student_dir: Path) -> frozenset[str] | None:
-    """The skills that were left out of a student's pretraining, by the recipe beside its weights; None without a recipe."""
+    """Read the skills that were left out of a student's pretraining from the recipe beside its weights; None without."""
     recipe = student_dir / "recipe.json"
     return frozenset(json.loads(recipe.read_text())["missing"]) if recipe.is_file() else None
 
@@ -35,12 +35,18 @@ def measure(
     mistakes: Sequence[Mistake] = (),
     skills: Sequence[Skill] = (),
 ) -> dict[str, Any]:
-    """All planted metrics of one cell.
+    """Compute all planted metrics of one run.
 
     Args:
-        missing: planted skills that the student lacks.
-        before: the pretrained student's test items, after: the tuned student's.
+        missing: planted skills that the student lacks; None where that is not known.
+        validation: samples of the task.
+        test: samples of the task.
+        before: the pretrained student's test items.
+        after: the tuned student's test items.
+        selected: what was selected, in all iterations.
         selected_samples: the pool samples of `selected`.
+        mistakes: the mistake steps of the errors.
+        skills: the skills that the teacher named for the errors.
 
     Returns:
         `precision_at_n`: share of the selected samples that need a missing skill which the target asks for.
@@ -51,9 +57,9 @@ def measure(
         `by_skill`: test accuracy before and after over the items that need a skill: gain where it was missing,
         forgetting where it was not.
     """
-    asked = {skill for sample in test for skill in _needed(sample)}
+    wanted = {skill for sample in test for skill in _needed(sample)}
     return {
-        "precision_at_n": _precision(selected_samples, (missing or frozenset()) & asked) if missing else None,
+        "precision_at_n": _precision(selected_samples, (missing or frozenset()) & wanted) if missing else None,
         "precision_any": _precision(selected_samples, missing) if missing else None,
         "mistake_step": _mistake_step(mistakes, _locators(validation)),
         "skill_agreement": _skill_agreement(skills, _locators(validation), missing),
@@ -99,7 +105,7 @@ def _skill_agreement(
 def _by_skill(
     test: Sequence[Sample], before: Sequence[ItemScore], after: Sequence[ItemScore], missing: frozenset[str]
 ) -> dict[str, dict[str, Any]]:
-    """Each item counts for the first missing skill that it needs, or for the first skill it needs where none is missing."""
+    """Compute accuracy by skill; an item counts for its first missing skill, or else for the first that it needs."""
     right_before = {item.id: bool(item.correct) for item in before}
     right_after = {item.id: bool(item.correct) for item in after}
     rows: dict[str, list[str]] = {}

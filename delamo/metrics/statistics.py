@@ -1,7 +1,7 @@
 """The statistics of the tables: intervals, paired tests, corrections. Shares are fractions of 1, never percent.
 
-Everywhere an unparsed answer counts as not correct; its share stands beside the accuracy (`unparsed_rate`). Tests are exact, by
-integer counting, and need no random numbers; only the bootstrap is seeded.
+Everywhere an unparsed answer counts as not correct; its share stands beside the accuracy (`unparsed_rate`). Tests are
+exact and need no random numbers; only the bootstrap is seeded.
 
 The paper prints no test and repeats random only (its Tables 1 and 11); what is done here is this project's decision.
 """
@@ -72,42 +72,45 @@ class PairedComparison:
 
 
 def mean(values: Sequence[float]) -> float:
-    """Arithmetic mean, in the unit of the values. Raises ValueError for none at all: missing is not zero."""
+    """Compute the arithmetic mean. Raises ValueError for no value at all: missing is not zero."""
     if not values:
         raise ValueError("the mean of no values: nothing was measured")
     return math.fsum(values) / len(values)
 
 
 def over_seeds(values: Sequence[float]) -> SeedSummary:
-    """Mean and sample standard deviation over runs, each run's value kept. Raises ValueError for no run."""
+    """Compute mean and sample standard deviation over runs, each run's value kept. Raises ValueError for no run."""
     centre = mean(values)
     spread = math.sqrt(math.fsum((v - centre) ** 2 for v in values) / (len(values) - 1)) if len(values) > 1 else None
     return SeedSummary(centre, spread, tuple(values))
 
 
 def outcomes(scores: Sequence[ItemScore]) -> dict[str, bool]:
-    """Item id -> correct, an unparsed answer being not correct. Raises ValueError where an id occurs twice."""
-    found = {score.id: score.correct is True for score in scores}
-    if len(found) < len(scores):
-        raise ValueError(f"{len(scores)} item scores have {len(found)} distinct ids: an item was scored twice")
-    return found
+    """Map item id -> correct, an unparsed answer being not correct. Raises ValueError where an id occurs twice."""
+    by_id = {score.id: score.correct is True for score in scores}
+    if len(by_id) < len(scores):
+        raise ValueError(f"{len(scores)} item scores have {len(by_id)} distinct ids: an item was scored twice")
+    return by_id
 
 
 def accuracy(scores: Sequence[ItemScore]) -> float:
-    """Share of all items answered correctly; unparsed ones stay in the denominator. Raises ValueError for no item."""
+    """Compute the share of all items answered correctly, unparsed ones among them. Raises ValueError for no item."""
     return mean([float(correct) for correct in outcomes(scores).values()])
 
 
 def unparsed_rate(scores: Sequence[ItemScore]) -> float:
-    """Share of items whose answer could not be read. Raises ValueError for no item."""
+    """Compute the share of items whose answer could not be read. Raises ValueError for no item."""
     return mean([float(not score.parsed) for score in scores])
 
 
 def wilson(share: float, n: int, confidence: float = 0.95) -> Interval:
-    """Wilson's score interval of a share of `n` independent items.
+    """Compute Wilson's score interval of a share of `n` independent items.
 
-    For a mean over k runs on the same n items, pass n, not k * n: the runs see the same items, so more runs do not narrow the
-    interval of the item sample.
+    Args:
+        share: of the items, from 0 to 1. It may be a mean over k runs on the same items, and so no multiple of 1 / n,
+            which `scipy.stats.binomtest` would ask for.
+        n: items, not k * n: the runs see the same items, so that more runs do not narrow the interval.
+        confidence: probability that the interval covers the true share.
 
     Raises:
         ValueError: no items, or a share outside 0 to 1.
@@ -127,36 +130,39 @@ def wilson(share: float, n: int, confidence: float = 0.95) -> Interval:
 
 
 def mcnemar(first: Outcomes, second: Outcomes) -> PairedCounts:
-    """McNemar's exact test of two runs: of the items that only one run answers correctly, half should be each one's.
+    """Test two runs by McNemar's exact test: of the items that only one run answers correctly, half should be each one's.
 
-    Two-sided: twice the smaller tail of Binomial(only_first + only_second, 1/2), at most 1. Only items of both runs count.
+    Two-sided, by Binomial(only_first + only_second, 1/2). Only items of both runs count.
 
     Raises:
         ValueError: no item in common.
     """
+    from scipy.stats import binomtest
+
     common = _common([first, second])
     only_first = sum(first[id] and not second[id] for id in common)
     only_second = sum(second[id] and not first[id] for id in common)
-    n, k = only_first + only_second, min(only_first, only_second)
-    tail = sum(math.comb(n, i) for i in range(k + 1))
-    # a ratio of whole numbers: a float power of 2 would underflow from 1,075 items on
-    return PairedCounts(only_first, only_second, min(1.0, 2 * tail / (1 << n)))
+    discordant = only_first + only_second
+    p = float(binomtest(only_first, discordant).pvalue) if discordant else 1.0
+    return PairedCounts(only_first, only_second, p)
 
 
 def paired_test(first: Sequence[Outcomes], second: Sequence[Outcomes]) -> float:
-    """Two-sided p that two methods, each with one or more runs, answer the same items equally well.
+    """Compute the two-sided p that two methods, each with one or more runs, answer the same items equally well.
 
     Null: on every item, it does not matter which of the runs are the first method's. Given the item's number of correct
-    runs, the first method's share of them is then hypergeometric; p is the probability that its total over the items is at
-    least as far from the expected total as the one observed. This is the exact Cochran-Mantel-Haenszel test with an item
-    as a stratum, and with one run each it is McNemar's.
+    runs, the first method's share of them is then hypergeometric; p is the probability that its total over the items is
+    at least as far from the expected total as the one observed. This is the exact Cochran-Mantel-Haenszel test with an
+    item as a stratum, and with one run each it is McNemar's.
 
-    It speaks of these runs on items like these. Seed noise enters as far as it shows within items: see the runs' own numbers too.
+    It speaks of these runs on items like these. Seed noise enters as far as it shows within items: see the runs' own
+    numbers too.
 
     Raises:
         ValueError: a method without runs, or no item in common.
     """
     import numpy as np
+    from scipy.stats import hypergeom
 
     common = _common([*first, *second])
     k, total = len(first), len(first) + len(second)
@@ -164,7 +170,7 @@ def paired_test(first: Sequence[Outcomes], second: Sequence[Outcomes]) -> float:
     strata = [sum(1 for a, b in correct if a + b == t) for t in range(total + 1)]
     null = np.ones(1)
     for t, count in enumerate(strata):
-        null = np.convolve(null, _power(_hypergeometric(total, t, k), count))
+        null = np.convolve(null, _power(hypergeom.pmf(np.arange(k + 1), total, t, k), count))
     observed = sum(a for a, _ in correct)
     expected = sum(count * k * t / total for t, count in enumerate(strata))
     far = np.abs(np.arange(len(null)) - expected) >= abs(observed - expected) - 1e-9
@@ -179,10 +185,17 @@ def bootstrap_difference(
     num_resamples: int = NUM_RESAMPLES,
     confidence: float = 0.95,
 ) -> Interval:
-    """Percentile interval of the difference in accuracy (fractions of 1), items and runs both drawn with replacement.
+    """Compute the bootstrap's percentile interval of the difference in accuracy, items and runs drawn with replacement.
 
-    An item is drawn with the outcomes of all runs, which keeps the pairing; a method with one run has no run noise to draw, so
-    that its interval covers the items alone.
+    An item is drawn with the outcomes of all runs, which keeps the pairing; a method with one run has no run noise to
+    draw, so that its interval covers the items alone.
+
+    Args:
+        first: runs of a method.
+        second: runs of the other.
+        rng: draws items and runs.
+        num_resamples: draws.
+        confidence: share of the draws that lies between the ends.
 
     Raises:
         ValueError: a method without runs, or no item in common.
@@ -201,7 +214,7 @@ def bootstrap_difference(
 
 
 def compare(first: Sequence[Outcomes], second: Sequence[Outcomes], *, rng: np.random.Generator) -> PairedComparison:
-    """All that a table says of one method against another, over the items that all their runs have in common."""
+    """Compare one method with another, over the items that all their runs have in common."""
     common = _common([*first, *second])
     means = [mean([mean([float(run[id]) for id in common]) for run in runs]) for runs in (first, second)]
     return PairedComparison(
@@ -214,7 +227,7 @@ def compare(first: Sequence[Outcomes], second: Sequence[Outcomes], *, rng: np.ra
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's adjusted p values, in the order given: at most alpha of one or more false findings in the whole family.
+    """Adjust p values by Holm, in the order given: at most alpha of one or more false findings in the whole family.
 
     Source: Holm 1979. Sorted ascending, the i-th of m (from 0) is multiplied by m - i, and none falls below the one before.
     """
@@ -226,7 +239,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def common_items(runs: Sequence[Outcomes]) -> list[str]:
-    """The items that all runs have, sorted. Raises ValueError for no run, or no item in common."""
+    """List the items that all runs have, sorted. Raises ValueError for no run, or no item in common."""
     if not runs:
         raise ValueError("no runs have no test item in common")
     common = set(runs[0]).intersection(*runs[1:])
@@ -241,14 +254,8 @@ def _common(runs: Sequence[Outcomes]) -> list[str]:
     return common_items(runs)
 
 
-def _hypergeometric(total: int, correct: int, drawn: int) -> list[float]:
-    """Probabilities of 0..drawn correct among `drawn` of `total` runs, `correct` of which are correct."""
-    ways = math.comb(total, drawn)
-    return [math.comb(correct, i) * math.comb(total - correct, drawn - i) / ways for i in range(drawn + 1)]
-
-
 def _power(distribution: Sequence[float], count: int) -> np.ndarray:
-    """The distribution of the sum of `count` independent draws, by repeated squaring."""
+    """Compute the distribution of the sum of `count` independent draws, by repeated squaring."""
     import numpy as np
 
     result, base = np.ones(1), np.asarray(distribution)
@@ -260,7 +267,7 @@ def _power(distribution: Sequence[float], count: int) -> np.ndarray:
 
 
 def _redrawn(outcomes_RP: np.ndarray, items_SP: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """(S,): mean accuracy of redrawn runs over redrawn items. R runs, P kinds of items, S resamples."""
+    """Compute mean accuracies (S,) of redrawn runs over redrawn items. R runs, P kinds of items, S resamples."""
     num_runs = len(outcomes_RP)
     runs_SR = rng.multinomial(num_runs, [1 / num_runs] * num_runs, size=len(items_SP)) / num_runs
     return (items_SP @ outcomes_RP.T * runs_SR).sum(axis=1)

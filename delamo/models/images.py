@@ -30,7 +30,7 @@ def load_image(locator: str | None, max_pixels: int | None) -> Image | None:
 
 
 def downscale(image: Image, max_pixels: int | None) -> Image:
-    """Return the image, or a smaller copy of the same proportions where it has more than `max_pixels` (width x height)."""
+    """Return the image, or a smaller copy of its proportions where it has more than `max_pixels` (width x height)."""
     width, height = image.size
     if max_pixels is None or width * height <= max_pixels:
         return image
@@ -53,7 +53,7 @@ def data_url(image: Image, format: str, **options: Any) -> str:
 
 
 def image_digest(locator: str) -> str:
-    """Return the SHA-256 of an image file's bytes, wherever it lies; of the pixels, where the image is drawn (`micro:...`).
+    """Return the SHA-256 of an image file's bytes, wherever it lies; of its pixels, where it is drawn (`micro:...`).
 
     Raises:
         ImageError: no such image.

@@ -1,8 +1,8 @@
-"""Prompts of the student and of the teacher: Jinja2 files, whose digests are part of the identity of what is computed with them.
+"""Prompts of the student and of the teacher: Jinja2 files, whose digests are part of the identity of results.
 
-The student's stand in `templates/student/SET.j2`, the teacher's in `templates/SET/NAME.j2`. The sets: `micro` for the embedded models, which
-were trained on exactly these words, and `paper` after the paper's appendix B (Figure 4 for `mistake_step`; Figures 5 and 6 are missing from
-the published text, so `skill` and `pool_skills` are written here).
+The student's stand in `templates/student/SET.j2`, the teacher's in `templates/SET/NAME.j2`. The sets: `micro` for the
+embedded models, which were trained on exactly these words, and `paper` after the paper's appendix B (Figure 4 for
+`mistake_step`; Figures 5 and 6 are missing from the published text, so `skill` and `pool_skills` are written here).
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def mistake_step(
 
 
 def check_step(prompt_set: str, *, question: str, options: Sequence[str], steps: Sequence[str]) -> PrefixPrompt:
-    """Make the prompt that asks whether the last step is right, (A) yes or (B) no (paper, Table 7; Tyen et al. 2024)."""
+    """Make the prompt that asks whether the last step is right: (A) yes, (B) no (paper, Table 7; Tyen et al. 2024)."""
     text = _render(prompt_set, "check_step", question=question, options=options, letters=LETTERS, steps=_STEPS)
     return _prefixes(text, steps, 2)
 
@@ -84,7 +84,7 @@ def check_step(prompt_set: str, *, question: str, options: Sequence[str], steps:
 def compare_step(
     prompt_set: str, *, question: str, options: Sequence[str], reference: str, steps: Sequence[str]
 ) -> PrefixPrompt:
-    """Make the prompt that asks whether the last step agrees with a reference rationale, (A) yes or (B) no (paper, Table 7)."""
+    """Make the prompt that asks whether the last step agrees with a reference: (A) yes, (B) no (paper, Table 7)."""
     fields = {"question": question, "options": options, "letters": LETTERS, "reference": reference}
     return _prefixes(_render(prompt_set, "compare_step", **fields, steps=_STEPS), steps, 2)
 

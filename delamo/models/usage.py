@@ -1,4 +1,4 @@
-"""What a teacher used: calls, tokens and, where it is paid, US dollars."""
+"""Usage of a teacher: calls, tokens and, where it is paid, US dollars."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from delamo.store import write_json
 
 @dataclass(slots=True, kw_only=True)
 class Usage:
-    """A count of the teacher's work. Completions that were there already cost nothing: they are `cached` and no more."""
+    """A count of the teacher's work; completions that were there already cost nothing and count as `cached` alone."""
 
     calls: int = 0
     """Prompts answered, failed attempts among them; each prefix of a rationale is one."""

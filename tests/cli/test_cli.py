@@ -127,7 +127,7 @@ def test_a_look_up_needs_one_id(tmp_path, verb):
 
 
 def test_the_demo_is_these_cells(tmp_path):
-    """The sweep of `make demo`; a pool below the budget ends each cell before it starts, but for the pretrained student."""
+    """The sweep of `make demo`; a pool below the budget ends each cell but the pretrained student's at once."""
     makefile = (Path(__file__).parents[2] / "Makefile").read_text()
     assert "delamo run -m experiment=demo\n" in makefile
     tiny = ("pool.size=5", "task.num_val_samples=1", "task.num_test_samples=1", "student.path=/nowhere")

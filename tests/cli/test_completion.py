@@ -80,7 +80,7 @@ def in_shell(folder: Path, shell: list[str], script: str) -> list[str]:
     return done.stdout.split()
 
 
-# What bash does at a tab: it splits the line at COMP_WORDBREAKS, which the script takes `=` out of, and calls the function.
+# At a tab, bash splits the line at COMP_WORDBREAKS, out of which the script takes `=`, and calls the function.
 BASH = """
 eval "$(delamo run -sc install=bash)"
 [[ "$(complete -p delamo)" == *"-F hydra_bash_completion delamo" ]] || exit 1

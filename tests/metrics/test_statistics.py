@@ -1,5 +1,6 @@
 """Statistics against values worked out by hand, and against scipy where it has the same test."""
 
+import itertools
 import math
 
 import numpy as np
@@ -114,6 +115,24 @@ def test_paired_test_agrees_with_scipy():
     counts = S.mcnemar(first, second)
     expected = stats.binomtest(counts.only_first, counts.only_first + counts.only_second).pvalue
     assert counts.p == pytest.approx(expected) and S.paired_test([first], [second]) == pytest.approx(expected)
+
+
+def test_mcnemar_is_the_tail_of_a_binomial_by_counting():
+    for first, second in itertools.product(range(0, 40, 3), repeat=2):
+        n, k = first + second, min(first, second)
+        counted = min(1.0, 2 * sum(math.comb(n, i) for i in range(k + 1)) / (1 << n))
+        outcomes = run("1" * first + "0" * second + "1"), run("0" * first + "1" * second + "1")
+        assert S.mcnemar(*outcomes).p == pytest.approx(counted, abs=1e-12)
+
+
+def test_wilson_agrees_with_scipy():
+    from scipy.stats import binomtest
+
+    for n in (1, 7, 40, 1000):
+        for correct in {0, 1, n // 3, n // 2, n - 1, n}:
+            expected = binomtest(correct, n).proportion_ci(method="wilson")
+            interval = S.wilson(correct / n, n)
+            assert (interval.low, interval.high) == pytest.approx((expected.low, expected.high), abs=1e-12)
 
 
 def test_paired_test_keeps_its_level():

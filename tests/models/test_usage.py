@@ -1,4 +1,4 @@
-"""What the teacher cost: counted when a stage is computed, kept over killed attempts, and once for all cells that share it."""
+"""What the teacher cost: counted when a stage is computed, kept over killed attempts, once for all that share it."""
 
 import pytest
 from support.configs import node

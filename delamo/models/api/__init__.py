@@ -1,1 +1,1 @@
-"""Requests to a paid or shared service at scale: transcripts, limits, retries, a budget, batch files. No stage is known here."""
+"""Requests to a paid or shared service at scale: transcripts, limits, retries, a budget, batch files."""

@@ -1,11 +1,13 @@
-"""Batch files in OpenAI's format: requests written for upload, completions read from its output. Half the price, within a day.
+"""Batch files in OpenAI's format: half the price, within a day.
+
+Requests are written for upload, completions read from the service's output.
 
     batches/in/000001.jsonl     {"custom_id", "method", "url", "body"}, at most 50,000 requests and 200 MB a file
     batches/out/*.jsonl         output and error files of the service, under any name:
                                 {"id", "custom_id", "response": {"status_code", "request_id", "body"}, "error"}
 
-A request is in one file at a time. Expired and overloaded ones go into a new file; one that would fail again is refused.
-Deleting an input file takes its requests back.
+A request is in one file at a time. Expired and overloaded ones go into a new file; one that would fail again is
+refused. Deleting an input file takes its requests back.
 """
 
 from __future__ import annotations
@@ -140,7 +142,10 @@ class Batches:
                     yield key, request
 
     def _write(self, unanswered: Iterable[tuple[str, Request]]) -> None:
-        """Write new input files; a request is recorded as queued before its file is there, so that a kill leaves none in two files."""
+        """Write new input files.
+
+        A request is recorded as queued before its file is there, so that a kill leaves none in two files.
+        """
         names = self._names()
         lines: dict[str, bytes] = {}
         size, most_usd = 0, 0.0
@@ -188,8 +193,9 @@ class Batches:
         paid, cap = self.client.budget.paid(), self.client.budget.max_usd
         if cap is not None and paid + most_usd > cap:
             raise BudgetExhaustedError(
-                f"teacher.max_usd is {cap:g}: {paid:.2f} USD are spent, and the new batch files would cost about {most_usd:.2f} or "
-                f"more. Those in {self._folder / 'in'} are within the cap; raise teacher.max_usd to go on"
+                f"teacher.max_usd is {cap:g}: {paid:.2f} USD are spent, and the new batch files would cost about "
+                f"{most_usd:.2f} or more. Those in {self._folder / 'in'} are within the cap; raise teacher.max_usd to "
+                "go on"
             )
 
 
@@ -210,7 +216,8 @@ def _reason(body: dict[str, Any]) -> str | None:
 def _advice(folder: Path, waiting: dict[str, int], url: str) -> str:
     files = "".join(f"\n  {folder / 'in' / name}  ({count} requests)" for name, count in waiting.items())
     return (
-        f"teacher.mode is batch, and {sum(waiting.values())} requests have no answer yet. Upload these files as batches "
-        f"(purpose `batch`, endpoint {url}, completion window 24h):{files}\n"
-        f"then put the output and error files into {folder / 'out'} under any name ending in .jsonl, and run the same command again"
+        f"teacher.mode is batch, and {sum(waiting.values())} requests have no answer yet. Upload these files as "
+        f"batches (purpose `batch`, endpoint {url}, completion window 24h):{files}\n"
+        f"then put the output and error files into {folder / 'out'} under any name ending in .jsonl, and run the same "
+        "command again"
     )

@@ -81,8 +81,8 @@ class Budget:
         paid = self.paid()
         if paid + self._reserved + most > self.max_usd:
             raise BudgetExhaustedError(
-                f"teacher.max_usd is {self.max_usd:g}: {paid:.4f} USD are spent, {self._reserved:.4f} under way, and the next "
-                f"call may cost {most:.4f}. What is there is kept; raise teacher.max_usd to go on"
+                f"teacher.max_usd is {self.max_usd:g}: {paid:.4f} USD are spent, {self._reserved:.4f} under way, and "
+                f"the next call may cost {most:.4f}. What is there is kept; raise teacher.max_usd to go on"
             )
         self._reserved += most
         return most

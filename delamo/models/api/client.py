@@ -66,7 +66,9 @@ class ApiClient:
     def ask(
         self, requests: Sequence[Request], *, label: str, keep_refusals: bool = False
     ) -> list[Completion | Refusal]:
-        """Return one result for each request, in order. Equal requests are sent once; those in the transcripts are not sent.
+        """Return one result for each request, in order.
+
+        Equal requests are sent once; those in the transcripts are not sent.
 
         Args:
             requests: to answer.

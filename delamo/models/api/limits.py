@@ -1,4 +1,4 @@
-"""How fast a service may be asked: a token bucket, and a circuit breaker that all workers share when it says "too much"."""
+"""How fast a service may be asked: a rate limiter, and a circuit breaker for the time that it is overloaded."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from delamo.models.api.retries import backoff
 
 @dataclass(slots=True)
 class RateLimiter:
-    """Let out the requests and tokens of a minute evenly: at most one second's worth at once, then as the minute allows.
+    """Let out the requests and tokens of a minute evenly, by token buckets.
 
-    A request with more tokens than there are goes out when nothing is owed, and the next ones wait for it.
+    At most one second's worth goes out at once, then as the minute allows. A request with more tokens than
+    there are goes out when nothing is owed, and the next ones wait for it.
     """
 
     requests_per_minute: float | None
@@ -62,8 +63,9 @@ class RateLimiter:
 class CircuitBreaker:
     """Hold back all requests while the service is overloaded. After each wait one request goes ahead as a probe.
 
-    Several requests that were under way together fail together: the first of them opens the circuit, the others change nothing,
-    unless they were told to wait longer. Requests of one window were sent between the same two changes of the circuit.
+    Several requests that were under way together fail together: the first of them opens the circuit, the others change
+    nothing, unless they were told to wait longer. Requests of one window were sent between the same two changes of the
+    circuit.
     """
 
     clock: Callable[[], float] = time.monotonic

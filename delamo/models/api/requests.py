@@ -15,7 +15,7 @@ SCHEMA = 1  # of keys; raise it when a request of the same fields is sent in ano
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """What all requests of one teacher have in common; every field can change an answer."""
+    """The settings that all requests of one teacher share; every field can change an answer."""
 
     model: str
     revision: str | None
@@ -64,7 +64,7 @@ class Request:
         return self.top_logprobs is not None
 
     def to_dict(self, service: Service) -> dict[str, Any]:
-        """Return all that can change the answer, as JSON values; an image by the digest of its bytes. Raises ImageError."""
+        """Return all that can change the answer, as JSON values, an image by its digest. Raises ImageError."""
         fields = dataclasses.asdict(self) | {"image": image_digest(self.image) if self.image else None}
         return {"schema": SCHEMA, "service": service.to_dict(), **fields}
 
@@ -98,7 +98,8 @@ class Rejected:
 def read_completion(body: dict[str, Any], request: Request) -> Completion | Rejected:
     """Read an OpenAI-style response, of chat or completions, live or out of a batch file.
 
-    A good one has one choice, a proper end, text, and log-probabilities for each of its tokens where they were asked for.
+    A good one has one choice, a proper end, text, and log-probabilities for each of its tokens where they were asked
+    for.
 
     Args:
         body: of the response, decoded.

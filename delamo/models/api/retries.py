@@ -15,12 +15,12 @@ LONGEST_REQUESTED_WAIT_S = 600.0  # a service that asks for more (a daily limit)
 
 
 def backoff(attempt: int, rng: random.Random) -> float:
-    """Return the seconds before attempt `attempt + 1`: doubled each time, with jitter of up to as much again, at most a minute."""
+    """Return the seconds before attempt `attempt + 1`: doubled each time, plus jitter, at most a minute."""
     return min(LONGEST_WAIT_S, FIRST_WAIT_S * 2**attempt * (1 + rng.random()))
 
 
 def requested_wait(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds that a service asks to wait by `Retry-After`: a number above zero, or a date to come; else None."""
+    """Return the seconds that `Retry-After` asks for by a number above zero or a date to come; else None."""
     value = headers.get("retry-after")
     if value is None:
         return None

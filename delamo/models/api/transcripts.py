@@ -1,8 +1,8 @@
-"""A store of all completions that were paid for: SQLite in WAL mode, and a log of JSON lines beside it to rebuild it from.
+"""A store of all completions that were paid for: SQLite in WAL mode, and a log of JSON lines to rebuild it from.
 
-`transcripts.sqlite` holds completions by key; `transcripts.jsonl` holds the same with the requests in full, and the failed
-attempts. Both are written in one transaction, log first, so that a kill between the two is made good on the next opening.
-An answer that was cut off, empty or refused is a failed attempt with its reason, never a completion.
+`transcripts.sqlite` holds completions by key; `transcripts.jsonl` holds the same with the requests in full, and the
+failed attempts. Both are written in one transaction, log first, so that a kill between the two is made good on the
+next opening. An answer that was cut off, empty or refused is a failed attempt with its reason, never a completion.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from delamo.store import locked
 DATABASE, LOG = "transcripts.sqlite", "transcripts.jsonl"
 TABLES = """
 CREATE TABLE IF NOT EXISTS replies (key TEXT PRIMARY KEY, reply TEXT NOT NULL, usd REAL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS attempts (id INTEGER PRIMARY KEY, key TEXT NOT NULL, reason TEXT NOT NULL, detail TEXT NOT NULL,
-    usd REAL, for_good INTEGER NOT NULL, time REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS attempts (id INTEGER PRIMARY KEY, key TEXT NOT NULL, reason TEXT NOT NULL,
+    detail TEXT NOT NULL, usd REAL, for_good INTEGER NOT NULL, time REAL NOT NULL);
 CREATE INDEX IF NOT EXISTS attempts_by_key ON attempts (key);
 CREATE TABLE IF NOT EXISTS queued (key TEXT PRIMARY KEY, file TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);

@@ -1,4 +1,4 @@
-"""litellm as the transport, and only that: one request, one response or one failure. It retries, caches and prices nothing here."""
+"""litellm as the transport, and only that: one request, one response or failure; no retries, no cache, no prices."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ class Transport:
         arguments = {
             "model": self.service.model,
             "api_base": self.service.api_base,
-            # A server of one's own does not look at the key, but the client insists on one. Else litellm knows the provider's way.
+            # A server of one's own does not look at the key, but the client insists on one.
             "api_key": key or ("none" if self.service.api_base else None),
             "timeout": self.timeout_s,
             "num_retries": 0,

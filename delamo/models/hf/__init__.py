@@ -1,1 +1,1 @@
-"""Shared by students and local teachers of transformers: loading, processors, chat templates, batches, decoding, adapters."""
+"""Loading, processors, chat templates, batches, decoding and adapters of models in transformers."""

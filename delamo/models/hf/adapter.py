@@ -1,7 +1,7 @@
 """The files that tuning writes: LoRA adapters in PEFT's own format, or trained weights; checked when they are loaded.
 
-PEFT loads an adapter whose keys do not fit with a warning and leaves the base model as it was, which then passes for the tuned
-one. Here that is an error.
+PEFT loads an adapter whose keys do not fit with a warning and leaves the base model as it was, which then passes for
+the tuned one. Here that is an error.
 """
 
 from __future__ import annotations

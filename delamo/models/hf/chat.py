@@ -37,8 +37,8 @@ def prompt_text(processor: Any, user: str, *, has_image: bool) -> str:
 def example_texts(processor: Any, user: str, reply: str, *, has_image: bool) -> tuple[str, str]:
     """Render a user turn and its reply as (prompt, completion); tuning learns exactly the completion.
 
-    The completion ends with the end-of-sequence token, which some published templates leave out (LLaVA-1.5's writes a blank
-    instead): a model tuned without it never stops.
+    The completion ends with the end-of-sequence token, which some published templates leave out (LLaVA-1.5's writes a
+    blank instead): a model tuned without it never stops.
 
     Args:
         processor: whose chat template is used.
@@ -71,8 +71,8 @@ def _after(prompt: str, conversation: str, reply: str) -> str:
     between, separator, rest = conversation[len(head) :].partition(reply)
     if not conversation.startswith(head) or not separator or between.strip():
         raise ValueError(
-            f"the chat template does not continue its own prompt: {prompt[-60:]!r} is not how {conversation[:200]!r} begins; "
-            "the reply cannot be told from the question"
+            f"the chat template does not continue its own prompt: {prompt[-60:]!r} is not how {conversation[:200]!r} "
+            "begins; the reply cannot be told from the question"
         )
     return reply + rest
 

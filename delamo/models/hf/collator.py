@@ -18,7 +18,11 @@ IGNORED = -100  # label of a token without loss
 
 
 def images_by_row(images: Sequence[Any]) -> list[list[Any]] | None:
-    """Arrange images as every processor takes them: one list for each row, empty where it has none; None where no row has one."""
+    """Arrange images as every processor takes them.
+
+    Returns:
+        One list for each row, empty where it has no image; None where no row has one.
+    """
     rows = [[] if image is None else [image] for image in images]
     return rows if any(rows) else None
 
@@ -74,8 +78,8 @@ class Collator:
     def _completion_tokens(self, row: tuple[str, str]) -> list[int]:
         """Return the tokens that the completion ends with, found by their offsets in the text.
 
-        A completion that is tokenized alone begins otherwise in many vocabularies: Llama 2's, which LLaVA-1.5 has, puts a blank before
-        the first word of a text.
+        A completion that is tokenized alone begins otherwise in many vocabularies: Llama 2's, which LLaVA-1.5 has,
+        puts a blank before the first word of a text.
         """
         prompt, completion = row
         encoded = self.processor.tokenizer(

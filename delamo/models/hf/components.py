@@ -1,6 +1,7 @@
 """The parts of a model for images and text, found in the model itself: language model, projector, vision tower, head.
 
-Names differ between families (`language_model`, `text_model`; `multi_modal_projector`, `visual.merger`, `connector`), roles do not.
+Names differ between families (`language_model`, `text_model`; `multi_modal_projector`, `visual.merger`, `connector`),
+roles do not.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def language_model(model: Any) -> str:
 
 
 def language_linears(model: Any) -> str:
-    """Return a regular expression for the linear layers of attention and MLP in the language model, and for nothing else.
+    """Return a regular expression for the linear layers of the language model's attention and MLP, nothing else.
 
     Raises:
         ValueError: there is no language model, or it has no linear layers.

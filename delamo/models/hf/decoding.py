@@ -1,7 +1,7 @@
 """Decoding for batches of unequal replies: rows that have finished leave the batch.
 
-transformers' own loop keeps every row until the last one stops and pays for all of them at every step. This one plugs into
-`model.generate(custom_generate=...)`, so positions, cache and multimodal inputs are prepared by transformers.
+transformers' own loop keeps every row until the last one stops and pays for all of them at every step. This one plugs
+into `model.generate(custom_generate=...)`, so positions, cache and multimodal inputs are prepared by transformers.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Decoder:
 
 def _keep(kwargs: dict[str, Any], live: torch.Tensor) -> dict[str, Any]:
     """Restrict the generation state to the live rows."""
-    # `reorder_cache`, as `batch_select_indices` fails where layers lie on several devices, and linear attention has none
+    # `reorder_cache`: `batch_select_indices` fails where layers lie on several devices, and linear attention has none
     kwargs["past_key_values"].reorder_cache(live.nonzero()[:, 0])
     for name in ("attention_mask", "token_type_ids", "mm_token_type_ids", "cross_attention_mask"):
         if kwargs.get(name) is not None:

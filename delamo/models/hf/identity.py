@@ -15,8 +15,8 @@ HASHED_WHOLE = 64 * 2**20  # bytes; of a larger file the size and both ends coun
 def student_digest(path: str, *, revision: str | None, prompt: str, adapter: Path | None = None) -> str:
     """Return the SHA-256 over what decides an answer: weights and tokenizer files, adapter, prompt template.
 
-    A folder counts by its files' names, sizes and contents (of a file above 64 MiB: size and both ends), a hub id by its
-    commit, or by `revision` where the local cache does not hold it. Where the weights lie does not matter.
+    A folder counts by its files' names, sizes and contents (of a file above 64 MiB: size and both ends), a hub id by
+    its commit, or by `revision` where the local cache does not hold it. Where the weights lie does not matter.
 
     Args:
         path: a folder, a hub id, or `package:NAME`.
@@ -39,7 +39,7 @@ def weights_identity(path: str, revision: str | None) -> str:
 
 
 def folder_digest(folder: Path) -> str:
-    """Return the SHA-256 over the names, sizes and contents of a folder's files; hidden files and Markdown do not count."""
+    """Return the SHA-256 over the names, sizes and contents of a folder's files, hidden ones and Markdown aside."""
     files = sorted(
         entry for entry in folder.iterdir() if entry.is_file() and entry.name[0] != "." and entry.suffix != ".md"
     )

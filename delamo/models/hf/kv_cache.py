@@ -1,8 +1,8 @@
 """A key-value cache that is written in place.
 
-The layer of transformers makes a longer copy of all keys and values at every token, which for small models is most of the time of decoding,
-and for large ones needs twice the memory for a moment. This one allocates spare positions and copies only when they are used up. The model
-sees the same.
+The layer of transformers makes a longer copy of all keys and values at every token, which for small models is most of
+the time of decoding, and for large ones needs twice the memory for a moment. This one allocates spare positions and
+copies only when they are used up. The model sees the same.
 """
 
 from __future__ import annotations

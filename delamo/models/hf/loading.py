@@ -59,7 +59,7 @@ def load_base(
     check_weights(info, "student.path", path)
     if processor.tokenizer.pad_token_id is None:
         processor.tokenizer.pad_token = processor.tokenizer.eos_token
-    # A checkpoint's own sampling settings (temperature, repetition penalty) would make "greedy" mean something else by model.
+    # A checkpoint's own sampling settings (temperature, repetition penalty) would make "greedy" differ between models.
     stop = model.generation_config.eos_token_id
     model.generation_config = GenerationConfig(
         do_sample=False,

@@ -1,8 +1,9 @@
 """Processors for images and text: loaded without video, on Pillow, and described for the manifest.
 
-Qwen's processors, LLaVA-OneVision's and SmolVLM's carry a video processor, which needs torchvision. No sample here is a video, so it is
-left out. Where torchvision is installed, transformers would resize images with it, by up to one 8-bit step otherwise than Pillow does:
-here it is Pillow always, so that an answer does not depend on what else is installed.
+Qwen's processors, LLaVA-OneVision's and SmolVLM's carry a video processor, which needs torchvision. No sample here is
+a video, so it is left out. Where torchvision is installed, transformers would resize images with it, by up to one
+8-bit step otherwise than Pillow does: here it is Pillow always, so that an answer does not depend on what else is
+installed.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def _load(checkpoint: str, options: dict[str, Any]) -> Any:
 
 
 def _class_of(checkpoint: str, options: dict[str, Any]) -> Any:
-    """Find the processor's class by its name in the checkpoint, or by its model's type; None where transformers knows none."""
+    """Find the processor's class by its name in the checkpoint or its model's type; None where none is known."""
     import transformers
     from transformers.image_processing_base import ImageProcessingMixin
     from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
@@ -100,17 +101,15 @@ def check_batch(processor: Any, batch: Any) -> Any:
         ValueError: those are missing.
     """
     if getattr(processor, "return_mm_token_type_ids", False) and "mm_token_type_ids" not in batch:
-        raise ValueError(
-            f"{type(processor).__name__} gave no mm_token_type_ids: the model would misplace every picture"
-        )
+        raise ValueError(f"{type(processor).__name__} gave no mm_token_type_ids: the model would misplace every image")
     return batch
 
 
 def processor_facts(processor: Any) -> dict[str, str]:
     """Describe for the manifest what decides how a sample becomes tensors.
 
-    Classes and backend of the halves, and the SHA-256 of the image processor's settings and of the chat template: Pillow and
-    torchvision resize differently, and templates change between revisions.
+    Classes and backend of the halves, and the SHA-256 of the image processor's settings and of the chat template:
+    Pillow and torchvision resize differently, and templates change between revisions.
     """
     images = processor.image_processor
     template = processor.chat_template

@@ -1,4 +1,4 @@
-"""How many tokens a sample takes in a student, those of its image included; the processor is loaded, the weights are not."""
+"""Count the tokens of a sample in a student, its image's included; only the processor is loaded."""
 
 from __future__ import annotations
 

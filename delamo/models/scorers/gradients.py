@@ -1,7 +1,8 @@
-"""Gradients of single samples with respect to a LoRA adapter, as directions of Adam's next step, projected to a few thousand numbers.
+"""Gradients of single samples with respect to a LoRA adapter, as directions of Adam's next step, projected.
 
-The gradient features of LESS (Xia et al. 2024, sections 3 and 4): the influence of a training sample on a validation sample is the cosine of
-the sample's Adam update with the validation sample's plain gradient, summed over checkpoints of a warm-up with their learning rates as weights.
+The gradient features of LESS (Xia et al. 2024, sections 3 and 4): the influence of a training sample on a validation
+sample is the cosine of the sample's Adam update with the validation sample's plain gradient, summed over checkpoints
+of a warm-up with their learning rates as weights.
 
 Legend of shapes: B samples of a batch, T tokens, P weights of the adapter, D projected dimensions, C checkpoints.
 """
@@ -71,8 +72,8 @@ class Moments:
     def direction(self, name: str, gradient: torch.Tensor) -> torch.Tensor:
         """Compute the direction of Adam's next step by this gradient alone.
 
-        Both moments are corrected for their start at zero (Kingma and Ba 2015, algorithm 1; LESS, section 3.1), which LESS's published code
-        leaves out, and epsilon stands outside the root, as in the warm-up's own optimizer.
+        Both moments are corrected for their start at zero (Kingma and Ba 2015, algorithm 1; LESS, section 3.1), which
+        LESS's published code leaves out, and epsilon stands outside the root, as in the warm-up's own optimizer.
 
         Args:
             name: of the linear layer.
@@ -90,9 +91,9 @@ class Moments:
 class Projection:
     """A random projection to `dim` numbers that keeps inner products: a signed random permutation, folded.
 
-    Each weight falls with a random sign into one of `dim` sums. Inner products are unbiased, and their variance is at most
-    (|a|^2 |b|^2 + <a, b>^2) / dim, that of the dense random signs which LESS uses (Charikar et al. 2002; Weinberger et al. 2009); the cost is P and not
-    P x dim for each sample.
+    Each weight falls with a random sign into one of `dim` sums. Inner products are unbiased, and their variance is at
+    most (|a|^2 |b|^2 + <a, b>^2) / dim, that of the dense random signs which LESS uses (Charikar et al. 2002;
+    Weinberger et al. 2009); the cost is P and not P x dim for each sample.
 
     Args:
         sizes: numbers in each named part; the draws of the parts do not depend on one another.
@@ -133,7 +134,9 @@ class Projection:
 
 
 class SampleGradients:
-    """A student with the adapter of a warm-up on it, and the warm-up's checkpoints; as a context, it takes the adapter off at the end.
+    """A student with the adapter of a warm-up on it, and the warm-up's checkpoints.
+
+    As a context, it takes the adapter off at the end.
 
     Args:
         student: a `Student` without an adapter.
@@ -180,8 +183,8 @@ class SampleGradients:
     ) -> Iterator[tuple[int, np.ndarray | SampleError | ImageError]]:
         """Yield (index, row (C x D,) of length 1, or what made the sample unusable).
 
-        The checkpoints' projected directions, each of length 1, stand side by side, scaled so that the inner product of two rows is the mean of
-        their cosines with the checkpoints' learning rates as weights.
+        The checkpoints' projected directions, each of length 1, stand side by side, scaled so that the inner product
+        of two rows is the mean of their cosines with the checkpoints' learning rates as weights.
 
         Args:
             samples: whose gradients are taken.
@@ -225,8 +228,8 @@ def sample_gradients(
 ) -> dict[str, torch.Tensor]:
     """Compute the gradients of each sample's own loss, the mean over its reply's tokens.
 
-    One backward pass for all samples: a layer's gradient is the sum over tokens of (gradient at its output) x (its input), and neither
-    mixes samples.
+    One backward pass for all samples: a layer's gradient is the sum over tokens of (gradient at its output) x (its
+    input), and neither mixes samples.
 
     Args:
         model: with the adapter on it.
@@ -257,8 +260,8 @@ def sample_gradients(
     for (name, tokens_in, _), slope in zip(calls, slopes, strict=True):
         if tokens_in.ndim != 3 or len(tokens_in) != len(labels):
             raise ValueError(
-                f"selector.target_modules matches {name}, which sees {tuple(tokens_in.shape)} and not {len(labels)} samples of "
-                "tokens: choose language_model"
+                f"selector.target_modules matches {name}, which sees {tuple(tokens_in.shape)} and not {len(labels)} "
+                "samples of tokens: choose language_model"
             )
         part = torch.einsum("bto,bti->boi", slope.float(), tokens_in.detach().float())
         gradients[name] = gradients[name] + part if name in gradients else part

@@ -83,7 +83,7 @@ def hidden_states(
 
 
 def question_text(sample: Sample) -> str:
-    """Return the user turn without any prompt's examples: a pool's instruction, or a task's question with its options."""
+    """Return the user turn without a prompt's examples: a pool's instruction, or a task's question with its options."""
     return prompts.question("micro", sample)
 
 
@@ -141,7 +141,7 @@ def _work(
         inputs = collator([samples[i] for i in batch])
         length = inputs["input_ids"].shape[1]
         if length > student.max_length:
-            error = SampleError("too long", f"{length} tokens with its picture, the limit is {student.max_length}")
+            error = SampleError("too long", f"{length} tokens with its image, the limit is {student.max_length}")
     except (SampleError, ImageError) as caught:
         error = caught
     if error is None:

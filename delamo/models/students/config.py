@@ -31,19 +31,19 @@ class HuggingFaceStudentConfig(StudentConfig):
 
     path: str = identity_field("weights")
     revision: str | None = identity_field("weights")
-    dtype: Dtype = identity_field("numerics")
-    """`float32` gives one answer for every batch size; `bfloat16` halves memory, and close calls between two tokens may fall differently
-    from one batch size to the next."""
-    attn: Attention = identity_field("numerics")
+    dtype: Dtype = identity_field("numerics")  # noqa: RUF009 -- makes a dataclasses.field
+    """`float32` gives one answer for every batch size; `bfloat16` halves memory, and close calls between two tokens may
+    fall differently from one batch size to the next."""
+    attn: Attention = identity_field("numerics")  # noqa: RUF009 -- makes a dataclasses.field
     device: str = not_in_identity()
     """`auto`, `cpu`, `cuda`, `cuda:1`, ..."""
-    prompt: PromptSet = identity_field("weights")
+    prompt: PromptSet = identity_field("weights")  # noqa: RUF009 -- makes a dataclasses.field
     max_image_pixels: int | None = identity_field("images", omit=None)
     """Larger images are made smaller first, for models that read images at their own size; null leaves them."""
     max_new_tokens: int = identity_field("decoding")
     temperature: float = identity_field("decoding")
     """0 is greedy."""
-    engine: Engine = identity_field("serving", omit=Engine.transformers)
+    engine: Engine = identity_field("serving", omit=Engine.transformers)  # noqa: RUF009 -- makes a dataclasses.field
     """Of answers and evaluation; tuning is always done here."""
     api_base: str | None = not_in_identity()
     """The server's, for `engine=vllm`, as in http://localhost:8000/v1."""

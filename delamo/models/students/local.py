@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What the student wrote for one sample."""
+    """The student's text for one sample."""
 
     text: str
     """Without special tokens and outer blanks."""
@@ -81,7 +81,7 @@ class Student:
 
     @property
     def facts(self) -> dict[str, str]:
-        """What decides how samples become tensors and numbers, for the manifest."""
+        """Classes, settings and number format that decide the student's numbers, for the manifest."""
         numerics = {
             "dtype": str(self.model.dtype).removeprefix("torch."),
             "attn": self.model.config._attn_implementation,
@@ -138,8 +138,8 @@ class Student:
             samples: to answer.
             max_new_tokens: of a reply. A prompt that leaves no room for them is unusable: nothing is cut.
             batch_size: samples at a time.
-            temperature: 0 is greedy. Above, every sample draws from a stream of its own, seeded by `seed` and its id, so that
-                neither batch size nor order changes a reply.
+            temperature: 0 is greedy. Above, every sample draws from a stream of its own, seeded by `seed` and its id,
+                so that neither batch size nor order changes a reply.
             seed: of the streams.
         """
         usable: list[tuple[int, str]] = []
@@ -184,7 +184,7 @@ class Student:
     def _fitting(
         self, rows: list[tuple[int, str, Any]], limit: int
     ) -> Iterator[tuple[list[tuple[int, str, Any]], dict[str, torch.Tensor] | SampleError]]:
-        """Yield (rows, model inputs); a row that the processor refuses or that is too long comes alone, with its error."""
+        """Yield (rows, model inputs); a row that is refused or too long comes alone, with its error."""
         if not rows:
             return
         try:
@@ -237,7 +237,7 @@ class Student:
         return self._prompt_text(sample), load_image(sample.image, self.max_image_pixels)
 
     def _encode(self, rows: list[tuple[str, Any]]) -> dict[str, torch.Tensor]:
-        """Return every tensor that the processor makes, padded on the left, on the model's device and in its number format."""
+        """Return every tensor that the processor makes, padded on the left, on the model's device."""
         encoded = self.processor(
             text=[text for text, _ in rows],
             images=images_by_row([image for _, image in rows]),
@@ -252,7 +252,7 @@ class Student:
 def _batches(
     usable: list[tuple[int, str]], samples: Sequence[Sample], lengths: list[int], batch_size: int
 ) -> Iterator[list[tuple[int, str]]]:
-    """Yield batches, longest first, so that memory fails early if it fails; samples with and without an image never share one."""
+    """Yield batches, longest first, so that memory fails early if it fails; those with and without images are apart."""
     order = sorted(range(len(usable)), key=lambda position: (-lengths[position], usable[position][0]))
     for has_image in (True, False):
         rows = [usable[i] for i in order if (samples[usable[i][0]].image is not None) is has_image]

@@ -1,9 +1,9 @@
 """The student behind an OpenAI-compatible server, vLLM's above all: answers at scale; tuning stays in this process.
 
 Start the server in an environment of its own: `vllm serve HUB_ID --enable-lora --max-lora-rank 128`, with
-VLLM_ALLOW_RUNTIME_LORA_UPDATING=True where adapters are to be loaded while it runs. Chat template and image processor are then the
-server's. A server that takes an adapter whose names do not fit answers with the base model and reports no error (vLLM issue 34186):
-here every adapter is probed before it is used.
+VLLM_ALLOW_RUNTIME_LORA_UPDATING=True where adapters are to be loaded while it runs. Chat template and image processor
+are then the server's. A server that takes an adapter whose names do not fit answers with the base model and reports no
+error (vLLM issue 34186): here every adapter is probed before it is used.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class ServedStudent:
 
     @property
     def facts(self) -> dict[str, str]:
-        """What answers, for the manifest."""
+        """Server and model, for the manifest."""
         return {"engine": "vllm", "server": str(self.client.base_url), "model": self.model}
 
     def prompt(self, sample: Sample) -> str:
@@ -100,8 +100,8 @@ class ServedStudent:
             seed: of sampled replies, with the sample's id.
 
         Raises:
-            ValueError: the server cannot be reached, refuses a request for a reason that is not the sample's, or refuses the first
-                MAX_FIRST_REFUSED of this connection.
+            ValueError: the server cannot be reached, refuses a request for a reason that is not the sample's, or
+                refuses the first MAX_FIRST_REFUSED of this connection.
         """
         del batch_size
 
@@ -128,9 +128,9 @@ class ServedStudent:
         self.num_refused += getattr(reply, "reason", None) == REFUSED
         if not self.num_replies and self.num_refused >= MAX_FIRST_REFUSED:
             raise ValueError(
-                f"{self.client.base_url} refused all of the first {self.num_refused} requests for {self.model}, the last: "
-                f"{reply.detail}; check that it serves images (--limit-mm-per-prompt), has a chat template, and that its context "
-                "(--max-model-len) holds an image and student.max_new_tokens"
+                f"{self.client.base_url} refused all of the first {self.num_refused} requests for {self.model}, the "
+                f"last: {reply.detail}; check that it serves images (--limit-mm-per-prompt), has a chat template, and "
+                "that its context (--max-model-len) holds an image and student.max_new_tokens"
             )
 
     def _content(self, sample: Sample) -> list[dict[str, Any]]:
@@ -173,8 +173,9 @@ class ServedStudent:
         response = self._post("load_lora_adapter", body)
         if response.status_code != 200 or self.model not in self._served():
             raise ValueError(
-                f"{self.client.base_url} does not serve {self.model} ({response.status_code}: {_message(response)}): start it "
-                f"with --enable-lora --lora-modules {self.model}={adapter.absolute()}, or set VLLM_ALLOW_RUNTIME_LORA_UPDATING=True"
+                f"{self.client.base_url} does not serve {self.model} ({response.status_code}: {_message(response)}): "
+                f"start it with --enable-lora --lora-modules {self.model}={adapter.absolute()}, or set "
+                "VLLM_ALLOW_RUNTIME_LORA_UPDATING=True"
             )
 
     def _check_differs(self) -> None:
@@ -182,7 +183,8 @@ class ServedStudent:
         base = self.config.path
         if self._probe(self.model) == self._probe(base):
             raise ValueError(
-                f"{self.client.base_url} answers for {self.model} exactly as for {base}: it took the adapter without effect"
+                f"{self.client.base_url} answers for {self.model} exactly as for {base}: it took the adapter without "
+                "effect"
             )
 
     def _probe(self, model: str) -> list[tuple[str, float]]:
@@ -243,7 +245,7 @@ def _holds_other_modules(adapter: Path) -> bool:
     from safetensors import safe_open
 
     with safe_open(adapter / WEIGHTS, framework="pt") as file:
-        return any("lora_" not in key for key in file.keys())  # noqa: SIM118 - not a dict
+        return any("lora_" not in key for key in file.keys())
 
 
 def _body(response: Any) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """A task's sample as a training sample.
 
-The paper does not say how validation samples are worded when they are trained on. Here a sample is asked as the student is asked in
-evaluation, by its prompt template, and the reply is the final answer in the form that evaluation reads, without a rationale, as there is
-none to learn from.
+The paper does not say how validation samples are worded when they are trained on. Here a sample is asked as the
+student is asked in evaluation, by its prompt template, and the reply is the final answer in the form that evaluation
+reads, without a rationale, as there is none to learn from.
 """
 
 from __future__ import annotations

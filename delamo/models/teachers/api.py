@@ -115,7 +115,7 @@ def service_of(config: LiteLLMTeacherConfig) -> Service:
 
 
 def reading_of(config: LiteLLMTeacherConfig) -> dict[str, Any]:
-    """Return how option probabilities are asked for, as JSON values; identities and transcripts hold these keys in this order."""
+    """Return how option probabilities are asked for, as JSON values; digests hold these keys in this order."""
     return {
         "readout": config.readout.value,
         "top_logprobs": config.top_logprobs,

@@ -26,7 +26,7 @@ class PrefixPrompt:
 
 @dataclass(frozen=True, slots=True)
 class OptionScores:
-    """What a teacher thinks after each prefix."""
+    """A teacher's probabilities of the options after each prefix of a rationale."""
 
     probabilities: tuple[tuple[float, ...], ...]
     """(num_steps + 1, num_options), each row sums to 1."""
@@ -71,7 +71,7 @@ class Teacher(ABC):
     def prepare(  # noqa: B027 -- nothing to do for most teachers
         self, prompts: Callable[[int], Iterable[tuple[str, str | None]]], total: int, *, max_new_tokens: int
     ) -> None:
-        """Get ready for many completions, before the first; here nothing is to be done.
+        """Prepare for many completions, before the first; most teachers have nothing to prepare.
 
         Args:
             prompts: called with n to go through every n-th (text, image) pair; none of them is kept.

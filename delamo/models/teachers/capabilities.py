@@ -1,4 +1,4 @@
-"""What a service can do, found by one call before the first, and for how long it will be there."""
+"""The capabilities of a service, found by one call before the first, and a warning of its shutdown."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ class LiteLLMTeacherConfig(TeacherConfig):
     """Larger images are made smaller before they are sent."""
     readout: Readout = MISSING
     top_logprobs: int = MISSING
-    num_draws: int = renamed_field("num_samples")  # noqa: RUF009 -- makes a dataclasses.field
+    num_draws: int = renamed_field("num_samples")
     """For each prefix of a rationale, with `readout=samples`."""
     sample_temperature: float = MISSING
     answer_max_tokens: int = MISSING

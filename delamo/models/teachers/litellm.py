@@ -1,4 +1,4 @@
-"""A teacher behind an API: prompts to requests, completions to probabilities and texts. `delamo.models.api` sends the requests."""
+"""A teacher behind an API: prompts to requests, completions to probabilities and texts."""
 
 from __future__ import annotations
 
@@ -82,8 +82,8 @@ class LiteLLMTeacher(Teacher):
             return Readout.samples
         if capabilities.readout is None:
             raise TeacherUnavailableError(
-                f"teacher.model {self.client.service.model} gives no log-probabilities ({capabilities.detail}): choose a model that "
-                "does, or ask for draws with teacher.readout=samples"
+                f"teacher.model {self.client.service.model} gives no log-probabilities ({capabilities.detail}): choose "
+                "a model that does, or ask for draws with teacher.readout=samples"
             )
         if chosen is Readout.token_ids and capabilities.readout is not Readout.token_ids:
             raise TeacherUnavailableError(

@@ -1,8 +1,9 @@
 """A causal language model on this machine as a teacher.
 
-The probabilities after every prefix of a rationale come from one forward pass: the rationale once (the trunk), then for each
-prefix what differs from it, which is the prompt's tail (a branch), side by side. A 4-D attention mask lets each branch see its own
-stretch of the trunk and itself; its position ids go on from there. The result is that of one pass for each prefix, to rounding.
+The probabilities after every prefix of a rationale come from one forward pass: the rationale once (the trunk), then
+for each prefix what differs from it, which is the prompt's tail (a branch), side by side. A 4-D attention mask lets
+each branch see its own stretch of the trunk and itself; its position ids go on from there. The result is that of one
+pass for each prefix, to rounding.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class _Tree:
 
     @classmethod
     def of(cls, rows: Sequence[list[int]]) -> _Tree:
-        """Cut the token ids themselves, so that a tree is exact also where a tokenizer merges across the end of a step."""
+        """Cut the token ids themselves, so that it is exact also where a tokenizer merges across the end of a step."""
         longest = rows[-1]
         ends = [min(_common_prefix(row, longest), len(row) - 1, len(longest) - 1) for row in rows[:-1]]
         ends.append(max(ends, default=0))
@@ -284,7 +285,7 @@ class LocalTeacher(Teacher):
         return bool(self.tokenizer.chat_template)
 
     def _lack_start(self, texts: list[str]) -> bool:
-        """Return whether the tokenizer is to add its start token: a language model's template writes all that it wants."""
+        """Return whether the tokenizer is to add its start token, where the template leaves it out."""
         return False
 
     def _tokenize(self, texts: list[str], *, special: bool = True) -> list[list[int]]:
@@ -312,8 +313,8 @@ def checked(teacher: LocalTeacher) -> LocalTeacher:
     teacher.shared = teacher._shared_pass_is_exact()
     if not teacher.shared:
         warnings.warn(
-            f"teacher.path is {teacher.config.path}: the model is not exact under a 4-D attention mask, so that each prefix of a "
-            "rationale takes a pass of its own (several times slower, same probabilities)",
+            f"teacher.path is {teacher.config.path}: the model is not exact under a 4-D attention mask, so that each "
+            "prefix of a rationale takes a pass of its own (several times slower, same probabilities)",
             stacklevel=3,
         )
     return teacher
@@ -341,8 +342,8 @@ def tree_batch(
         dtype: of the mask.
 
     Returns:
-        (input_ids and position_ids (batch, length), and an additive attention_mask (batch, 1, length, length); the (row, position)
-        at which each prefix's answer is read).
+        (input_ids and position_ids (batch, length), and an additive attention_mask (batch, 1, length, length); the
+        (row, position) at which each prefix's answer is read).
     """
     import torch
 

@@ -27,8 +27,8 @@ def letter_of(token: str, num_options: int) -> int | None:
 def read_options(top: Iterable[tuple[str, float]], num_options: int) -> tuple[tuple[float, ...], float]:
     """Read option probabilities from the most probable tokens.
 
-    Spellings of one letter count together. Letters that the service did not list share the mass that is left, each at most the
-    mass of the least probable listed token: a missing letter is unlikely, not impossible.
+    Spellings of one letter count together. Letters that the service did not list share the mass that is left, each at
+    most the mass of the least probable listed token: a missing letter is unlikely, not impossible.
 
     Args:
         top: (token, log-probability) pairs.
@@ -72,7 +72,8 @@ def read_token_ids(
 def read_samples(texts: Sequence[str], num_options: int) -> tuple[tuple[float, ...], float]:
     """Count option probabilities from drawn replies: the first option letter that stands alone in each.
 
-    Half a draw is added to every option (Jeffreys' prior), so that an option that was never drawn is unlikely, not impossible.
+    Half a draw is added to every option (Jeffreys' prior), so that an option that was never drawn is unlikely, not
+    impossible.
 
     Args:
         texts: the replies.
@@ -90,7 +91,7 @@ def read_samples(texts: Sequence[str], num_options: int) -> tuple[tuple[float, .
 
 
 def answer_position(positions: Sequence[Sequence[tuple[str, float]]], num_options: int) -> int:
-    """Find the token of a reply that is the option letter: the first at which option letters have half of the mass, else 0.
+    """Find the token of a reply that is the option letter: the first where letters have half of the mass, else 0.
 
     A chat model may begin with "The answer is" although the prompt ends with these words.
 

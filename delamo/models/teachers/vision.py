@@ -32,7 +32,7 @@ class VisionTeacher(LocalTeacher):
     def complete(
         self, prompts: Sequence[str], *, max_new_tokens: int, images: Sequence[str | None] | None = None
     ) -> list[str | Refusal]:
-        """See `Teacher.complete`. A prompt is one user turn by the processor's chat template, the image before the text."""
+        """See `Teacher.complete`; a prompt is one user turn by the processor's chat template, the image first."""
         pairs = list(zip(prompts, images or [None] * len(prompts), strict=True))
         distinct = list(dict.fromkeys(pairs))
         samples = [
@@ -88,7 +88,7 @@ def load_local_teacher(config: LocalTeacherConfig) -> LocalTeacher:
 
 
 def _for_images(config: LocalTeacherConfig) -> bool:
-    """Return whether the checkpoint is for images and text, and not (also) a language model that is asked text alone."""
+    """Return whether the checkpoint is for images and text, not (also) a language model that is asked text alone."""
     from transformers import AutoConfig
     from transformers.models.auto.modeling_auto import (
         MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,

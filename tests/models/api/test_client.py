@@ -149,7 +149,8 @@ def test_one_bad_row_ends_no_job(service, tmp_path, clock):
 def test_a_wish_to_wait_is_granted_to_ten_percent_and_one_probe_goes_ahead(service, tmp_path):
     """Eight workers, all turned away at first; the service is busy for three windows of 0.4 s.
 
-    Never early, in any attempt. Late by a tenth at most in the best of six: what a busy machine adds is not the client's.
+    Never early, in any attempt. Late by a tenth at most in the best of six: what a busy machine adds is not the
+    client's.
     """
     client = make_client(service, tmp_path, concurrency=8)
     ask(client, *(f"warm {i}" for i in range(8)))  # connections and imports take their time once
@@ -279,9 +280,10 @@ CHANGES = [
 
 def test_every_field_is_in_the_key():
     def key(**changes):
-        of = lambda cls: {
-            name: value for name, value in changes.items() if name in {f.name for f in dataclasses.fields(cls)}
-        }
+        def of(cls):
+            names = {field.name for field in dataclasses.fields(cls)}
+            return {name: value for name, value in changes.items() if name in names}
+
         service = dataclasses.replace(SERVICE, **of(Service))
         return dataclasses.replace(REQUEST, **of(Request)).key(service)
 

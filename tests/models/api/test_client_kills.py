@@ -1,4 +1,4 @@
-"""Killed at random moments, again and again: no accepted reply is lost, and none but those on the wire is paid for twice."""
+"""Killed at random, again and again: no completion is lost, and none but those on the wire is paid for twice."""
 
 import json
 import random

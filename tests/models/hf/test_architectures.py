@@ -1,4 +1,4 @@
-"""The whole loop on a tiny random instance of every architecture with a preset: answer, tune, evaluate, save, load, merge."""
+"""The whole loop on a tiny random instance of every architecture: answer, tune, evaluate, save, load, merge."""
 
 from dataclasses import replace
 

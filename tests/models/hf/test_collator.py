@@ -1,4 +1,4 @@
-"""Training examples under the tokenizers and chat templates of published models: what is learned is the reply, token by token."""
+"""Training examples under published tokenizers and chat templates: what is learned is the reply, token by token."""
 
 from __future__ import annotations
 

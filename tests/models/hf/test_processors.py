@@ -1,4 +1,4 @@
-"""Processors without their video half: the same tokens, nothing of torchvision, and errors that name what is missing."""
+"""Processors without their video half: the same tokens, no torchvision, and errors that name what is missing."""
 
 import importlib.util
 import subprocess
@@ -20,7 +20,7 @@ def checkpoint(request, tmp_path_factory):
 
 
 def expanded(processor, picture):
-    """Token ids and patch grid, the placeholder written out as often as the grid has merged patches (Qwen2-VL, section 2.1)."""
+    """Token ids and patch grid; there is one placeholder for each merged patch of the grid (Qwen2-VL, section 2.1)."""
     inputs = processor(text=[prompt_text(processor, "Hm?", has_image=True)], images=[[picture]], return_tensors="pt")
     rows, columns = inputs["image_grid_thw"][0, 1:].tolist()
     text = prompt_text(processor, "Hm?", has_image=True)

@@ -58,7 +58,9 @@ def by_hand(scorer, sample) -> float:
             len(tokens) - start
         )
 
-    encode = lambda text: scorer.tokenizer(text, add_special_tokens=False).input_ids
+    def encode(text: str) -> list[int]:
+        return scorer.tokenizer(text, add_special_tokens=False).input_ids
+
     whole, head = encode(f"{sample.instruction.strip()}\n{sample.answer}"), encode(f"{sample.instruction.strip()}\n")
     after, alone = mean_loss(whole, len(head)), mean_loss(encode(sample.answer), 1)
     return math.exp(after) / math.exp(alone)
@@ -109,5 +111,5 @@ def test_nothing_in_nothing_out(scorer):
 
 
 def test_a_missing_scorer_names_its_key():
-    with pytest.raises(FileNotFoundError, match="selector.scorer is package:nothing"):
+    with pytest.raises(FileNotFoundError, match=r"selector\.scorer is package:nothing"):
         load("package:nothing")

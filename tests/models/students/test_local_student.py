@@ -1,4 +1,4 @@
-"""The student at run time, on a tiny LLaVA with random weights: what batches, padding and randomness must not change."""
+"""The student on a tiny LLaVA with random weights: what batches, padding and randomness must not change."""
 
 from dataclasses import replace
 

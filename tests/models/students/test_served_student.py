@@ -243,7 +243,7 @@ def test_another_model_s_server_is_refused_and_the_key_goes_along(base, tmp_path
     monkeypatch.setenv("SERVER_KEY", "not-a-key")
     with StudentServer(base, tmp_path) as server:
         config = config_of(server, base, api_key_env="SERVER_KEY", concurrency=1)
-        with pytest.raises(ValueError, match="it serves .* not student.path, other/model"):
+        with pytest.raises(ValueError, match=r"it serves .* not student\.path, other/model"):
             ServedStudent.connect(replace(config, path="other/model"))
         student = ServedStudent.connect(config)
         next(student.replies([Sample(id="a", instruction="Hm?", answer="")], **DECODING))

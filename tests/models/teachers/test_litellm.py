@@ -1,4 +1,4 @@
-"""The API teacher: what it asks, how it reads option probabilities, and that it agrees with the same model loaded here."""
+"""The API teacher: its requests, its option probabilities, and that it agrees with the same model loaded here."""
 
 import json
 import math

@@ -162,10 +162,10 @@ def test_equal_prompts_are_asked_once(teacher, monkeypatch):
 
 
 def test_a_text_only_teacher_says_so_when_given_a_picture(teacher):
-    with pytest.raises(ValueError, match="teacher.sees_images"):
+    with pytest.raises(ValueError, match=r"teacher\.sees_images"):
         teacher.complete(["one"], max_new_tokens=4, images=["a.png"])
 
 
 def test_unknown_weights_name_the_key():
-    with pytest.raises(FileNotFoundError, match="teacher.path is package:nothing"):
+    with pytest.raises(FileNotFoundError, match=r"teacher\.path is package:nothing"):
         LocalTeacher.load(node("teacher", "micro", path="package:nothing"))

@@ -18,7 +18,10 @@ from delamo.records import Mistake, Sample
 from delamo.stages.skills import annotate_pool, name_skills
 
 PROMPT = PrefixPrompt("Question: big or small?\nRationale:", (" It is red.", " So it is big."), "\nThe answer is", 2)
-CHAT = "{% for message in messages %}USER: {{ message['content'] }}{% endfor %}{% if add_generation_prompt %} ASSISTANT: {% endif %}"
+CHAT = (
+    "{% for message in messages %}USER: {{ message['content'] }}{% endfor %}"
+    "{% if add_generation_prompt %} ASSISTANT: {% endif %}"
+)
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,6 @@
 """Train the embedded teacher: a text-only Llama of about 2.4 M parameters, from scratch.
 
-    python scripts/train_teacher.py --out delamo/models/weights/micro_teacher --minutes 30
+    python scripts/train/train_teacher.py --out delamo/models/weights/micro_teacher --minutes 30
 
 It learns to reply in the words of the prompt templates it will be asked with (delamo/models/templates/micro):
 
@@ -10,34 +10,22 @@ It learns to reply in the words of the prompt templates it will be asked with (d
   * the skills that a pool sample needs;
   * a reference rationale for a question and its answer.
 
-It is trained on flawed rationales that are made by rule (flawed_rationales.py). What it later says about the student's rationales is its own
-reading of the text: it may be wrong, and the reports measure how often.
+It is trained on flawed rationales that are made by rule (flawed_rationales.py). What it later says about the student's
+rationales is its own reading of the text: it may be wrong, and the reports measure how often.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import math
 import re
-import time
-from pathlib import Path
+from collections.abc import Callable
 from random import Random
+from typing import Any
 
-import numpy as np
 import torch
-from flawed_rationales import (
-    CONVINCED,
-    SETTINGS,
-    Trace,
-    distribution,
-    draw_trace,
-    question_of,
-    two_options,
-)
-from torch import nn
-from torch.nn.functional import cross_entropy, log_softmax
-from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+from flawed_rationales import CONVINCED, SETTINGS, Trace, distribution, draw_trace, question_of, two_options
+from torch.nn.functional import log_softmax
+from training import Loss, llama_config, make_parser, reply_loss, save_half, text_batch, train_for, write_recipe
+from transformers import AutoTokenizer, LlamaForCausalLM
 
 from delamo.data.microworld.catalogue import FAMILIES
 from delamo.data.microworld.examples import (
@@ -54,11 +42,13 @@ STEP_TAIL = "\nThe answer is option"
 CHECK_TAIL = "\nIs the last step right? Options: (A) yes (B) no\nThe answer is option"
 COMPARE_TAIL = "\nDoes the last step agree with the reference? Options: (A) yes (B) no\nThe answer is option"
 
-# The tasks as token rows.
+Row = dict[str, Any]
+"""A rationale whose prefixes are all asked about: `ids` of prompt and steps, the prefixes' `ends`, the `targets` after
+each (probabilities of the options), and the `tail` that asks."""
 
 
-def step_row(tokenizer, rng: Random) -> dict:
-    """Head and steps once, then one tail for every prefix; each tail sees its prefix only."""
+def step_row(tokenizer: Any, rng: Random) -> Row:
+    """Draw a rationale: which option does each prefix speak for?"""
     trace = draw_trace(rng)
     example = trace.example
     options = example.options or two_options(rng, example)
@@ -84,8 +74,11 @@ def step_row(tokenizer, rng: Random) -> dict:
     return {"ids": ids, "ends": ends, "targets": targets, "tail": STEP_TAIL}
 
 
-def check_row(tokenizer, rng: Random) -> dict:
-    """Is the last step right, after each step (Tyen et al. 2024)? Two rows in five come with a reference to compare with."""
+def check_row(tokenizer: Any, rng: Random) -> Row:
+    """Draw a rationale: is the last step of each prefix right (Tyen et al. 2024)?
+
+    Two rows in five come with a reference to compare with.
+    """
     trace = draw_trace(rng)
     example = trace.example
     head, tail = f"Question: {question_of(rng, example)}{options_line(example.options)}\n", CHECK_TAIL
@@ -102,15 +95,16 @@ def check_row(tokenizer, rng: Random) -> dict:
 
 
 def reference_of(example: Example) -> str:
-    """Reasoning that leads to the right answer, without the look at the picture that only the student takes."""
+    """Return reasoning that leads to the right answer, without the look at the image that only the student takes."""
     return " ".join([*example.draft.reasoning, f"So the answer is {example.draft.answer}."])
 
 
-def lookup_row(tokenizer, rng: Random, words: list[str], *, plain: bool = False) -> dict:
-    """An exercise in reading conclusions: eight in a row, any words, each naming an option or none.
+def lookup_row(tokenizer: Any, rng: Random, words: list[str], *, plain: bool = False) -> Row:
+    """Draw an exercise in reading conclusions: eight in a row, any words, each naming an option or none.
 
-    In the microworld's small option sets the letter can half be guessed before the rationale names it; a model that guesses
-    never learns to look the conclusion up. `plain` is the beginner's form: four options, every conclusion one of them.
+    In the microworld's small option sets the letter can half be guessed before the rationale names it; a model that
+    guesses never learns to look the conclusion up. `plain` is the beginner's form: four options, every conclusion one
+    of them.
     """
     options = tuple(rng.sample(words, 4 if plain else rng.choice((2, 3, 4, 5, 6))))
     gold = rng.randrange(len(options))
@@ -130,28 +124,30 @@ def lookup_row(tokenizer, rng: Random, words: list[str], *, plain: bool = False)
     return {"ids": ids, "ends": ends, "targets": targets, "tail": STEP_TAIL}
 
 
-def lookup_words(tokenizer) -> list[str]:
-    """Every plain word of the vocabulary, and every answer of the microworld."""
+def lookup_words(tokenizer: Any) -> list[str]:
+    """Return every plain word of the vocabulary, and every answer of the microworld."""
     plain = {token[1:] for token in tokenizer.get_vocab() if re.fullmatch("\u0120[a-z]{3,}", token)}
     drafts = [kind.draw(Random(f"words/{i}")) for i, kind in enumerate(list(KINDS.values()) * 20)]
     return sorted(plain.union(*(draft.domain for draft in drafts)))
 
 
 def belief_of_open(trace: Trace, belief: tuple[int, float], options: tuple[str, ...], gold: int) -> int:
-    """For two options only two beliefs exist: what the rationale ends with, or the gold answer."""
+    """Return the option that a belief is about where there are two: the rationale's end, or the gold answer."""
     return gold if trace.wrong == options[gold] else 1 - gold
 
 
-def branch_batch(
-    tokenizer, rows: list[dict]
-) -> tuple[dict[str, torch.Tensor], torch.Tensor, torch.Tensor, torch.Tensor]:
-    """(inputs, read-out positions (M, 2), target probabilities (M, 8), number of options (M,))."""
+def branch_batch(tokenizer: Any, rows: list[Row]) -> tuple[dict[str, torch.Tensor], torch.Tensor, torch.Tensor]:
+    """Make a batch in which prompt and steps stand once, and then a tail for every prefix, which sees that prefix only.
+
+    Returns:
+        (inputs of the model, where a tail ends (M, 2) as (row, position), target probabilities (M, 8)).
+    """
     tails = [tokenizer(row["tail"]).input_ids for row in rows]
     length = max(len(r["ids"]) + len(r["ends"]) * len(tail) for r, tail in zip(rows, tails, strict=True))
     ids = torch.full((len(rows), length), tokenizer.pad_token_id)
     positions = torch.zeros(len(rows), length, dtype=torch.long)
     allowed = torch.eye(length, dtype=torch.bool).repeat(len(rows), 1, 1)
-    reads, targets, sizes = [], [], []
+    reads, targets = [], []
     for r, row in enumerate(rows):
         n, tail = len(row["ids"]), tails[r]
         ids[r, :n] = torch.tensor(row["ids"])
@@ -165,14 +161,14 @@ def branch_batch(
             allowed[r, n:m, n:m] |= torch.ones(len(tail), len(tail), dtype=torch.bool).tril()
             reads.append((r, m - 1))
             targets.append(target + [0.0] * (8 - len(target)))
-            sizes.append(len(target))
             n = m
     mask = torch.zeros(len(rows), 1, length, length).masked_fill(~allowed[:, None], torch.finfo(torch.float32).min)
     inputs = {"input_ids": ids, "position_ids": positions, "attention_mask": mask}
-    return inputs, torch.tensor(reads), torch.tensor(targets), torch.tensor(sizes)
+    return inputs, torch.tensor(reads), torch.tensor(targets)
 
 
-def skill_row(rng: Random) -> tuple[str, str]:
+def skill_pair(rng: Random) -> tuple[str, str]:
+    """Draw the question after the missing skill, and its reply."""
     trace = draw_trace(rng)
     while trace.flaw is None:
         trace = draw_trace(rng)
@@ -186,14 +182,15 @@ def skill_row(rng: Random) -> tuple[str, str]:
     return head, f" {SKILLS[trace.skill].format(x=words.get('x', 'object'))}\n"
 
 
-def reference_row(rng: Random) -> tuple[str, str]:
-    """Question and answer, and reasoning between them; what the picture holds must be made up."""
+def reference_pair(rng: Random) -> tuple[str, str]:
+    """Draw a question with its answer, and reasoning between them; what the image holds must be made up."""
     example = draw_trace(rng).example
     head = f"Question: {question_of(rng, example)}{options_line(example.options)}\nAnswer: {example.draft.answer}\n"
     return f"{head}Reference rationale:", f" {reference_of(example)}\n"
 
 
-def annotation_row(rng: Random) -> tuple[str, str]:
+def annotation_pair(rng: Random) -> tuple[str, str]:
+    """Draw a pool sample, and the skills that it needs."""
     kind = KINDS[rng.choice(list(KINDS))]
     draft = kind.draw(rng)
     options = draw_options(rng, draft) if draft.domain and rng.random() < 0.8 else ()
@@ -204,19 +201,9 @@ def annotation_row(rng: Random) -> tuple[str, str]:
     return f"Instruction: {instruction}\nResponse: {worked_answer(example)}\nSkills:", f" {skills}\n"
 
 
-def text_batch(tokenizer, pairs: list[tuple[str, str]]) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-    ids, labels = [], []
-    for head, tail in pairs:
-        a, b = tokenizer(head).input_ids, tokenizer(tail).input_ids
-        ids.append(torch.tensor(a + b))
-        labels.append(torch.tensor([-100] * len(a) + b))
-    padded = nn.utils.rnn.pad_sequence(ids, True, tokenizer.pad_token_id)
-    inputs = {"input_ids": padded, "attention_mask": (padded != tokenizer.pad_token_id).long()}
-    return inputs, nn.utils.rnn.pad_sequence(labels, True, -100)
-
-
-def step_loss(model, tokenizer, rows: list[dict], letters: torch.Tensor) -> tuple[torch.Tensor, float]:
-    inputs, reads, targets, _ = branch_batch(tokenizer, rows)
+def step_loss(model: Any, tokenizer: Any, rows: list[Row], letters: torch.Tensor) -> tuple[torch.Tensor, float]:
+    """Return the cross-entropy of the options' letters with the targets, and how often the same option leads."""
+    inputs, reads, targets = branch_batch(tokenizer, rows)
     with torch.autocast("cpu", torch.bfloat16):
         hidden = model.model(**inputs).last_hidden_state
         logits = model.lm_head(hidden[reads[:, 0], reads[:, 1]])
@@ -225,34 +212,7 @@ def step_loss(model, tokenizer, rows: list[dict], letters: torch.Tensor) -> tupl
     return loss, (logp.argmax(-1) == targets.argmax(-1)).float().mean().item()
 
 
-def text_loss(model, tokenizer, rng: Random, batch_size: int, make) -> tuple[torch.Tensor, float]:
-    inputs, labels = text_batch(tokenizer, [make(rng) for _ in range(batch_size)])
-    with torch.autocast("cpu", torch.bfloat16):
-        hidden = model.model(**inputs).last_hidden_state[:, :-1]
-        keep = labels[:, 1:] != -100
-        logits = model.lm_head(hidden[keep])
-    gold = labels[:, 1:][keep]
-    return cross_entropy(logits.float(), gold), (logits.argmax(-1) == gold).float().mean().item()
-
-
-def build_model(tokenizer, seed: int) -> LlamaForCausalLM:
-    torch.manual_seed(seed)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=192,
-        intermediate_size=512,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        max_position_embeddings=1024,
-        pad_token_id=tokenizer.pad_token_id,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        tie_word_embeddings=False,
-    )
-    return LlamaForCausalLM(config)
-
-
-TEXTS = {"skill": skill_row, "pool": annotation_row, "reference": reference_row}
+TEXTS = {"skill": skill_pair, "pool": annotation_pair, "reference": reference_pair}
 CYCLES = (
     (*["plain look-up"] * 9, "step"),
     ("step", "pool", "check", "step", "look-up", "step", "skill", "check", "step", "reference"),
@@ -260,76 +220,52 @@ CYCLES = (
 """What the batches hold: while look-up is learned, and after."""
 
 
-def train(
-    model, tokenizer, *, minutes: float, lookups_first: float, batch_size: int, rate: float, seed: int, save
-) -> int:
+def make_lessons(
+    model: Any, tokenizer: Any, *, lookups_first: float, batch_size: int, seed: int
+) -> Callable[[int, float], Loss]:
+    """Make the losses of the lessons, one batch a step; see `training.train_for`."""
     letters = torch.tensor([tokenizer.convert_tokens_to_ids(f"Ġ{letter}") for letter in LETTERS[:8]])
-    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.01, betas=(0.9, 0.98))
-    rng, start, step, saved = Random(f"teacher/{seed}"), time.time(), 0, 0.0
-    words = lookup_words(tokenizer)
+    rng, words = Random(f"teacher/{seed}"), lookup_words(tokenizer)
     branched = {
         "step": lambda: step_row(tokenizer, rng),
         "check": lambda: check_row(tokenizer, rng),
         "look-up": lambda: lookup_row(tokenizer, rng, words),
         "plain look-up": lambda: lookup_row(tokenizer, rng, words, plain=True),
     }
-    seen: dict[str, list[tuple[float, float]]] = {name: [] for name in (*branched, *TEXTS)}
-    while (spent := (time.time() - start) / (60 * minutes)) < 1:
-        scale = min(1.0, (step + 1) / 100) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * spent)))
-        for group in optimizer.param_groups:
-            group["lr"] = rate * scale
+
+    def next_loss(step: int, spent: float) -> Loss:
         cycle = CYCLES[spent >= lookups_first]
-        task = cycle[step % len(cycle)]
-        if task in branched:
-            rows = [branched[task]() for _ in range(batch_size)]
-            loss, accuracy = step_loss(model, tokenizer, rows, letters)
-        else:
-            loss, accuracy = text_loss(model, tokenizer, rng, batch_size, TEXTS[task])
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        seen[task].append((loss.item(), accuracy))
-        step += 1
-        if step % 100 == 0:
-            means = {name: np.mean(values[-25:], axis=0) for name, values in seen.items() if values}
-            print(f"step {step} {spent:.3f}", *(f"{n} {m[0]:.3f} {m[1]:.3f}" for n, m in means.items()), flush=True)
-        if spent - saved > 0.1:
-            saved = spent
-            save()
-    return step * batch_size
+        lesson = cycle[step % len(cycle)]
+        if lesson in branched:
+            rows = [branched[lesson]() for _ in range(batch_size)]
+            return lesson, *step_loss(model, tokenizer, rows, letters)
+        pairs = [TEXTS[lesson](rng) for _ in range(batch_size)]
+        return lesson, *reply_loss(model, text_batch(tokenizer, pairs))
+
+    return next_loss
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("delamo/models/weights/micro_teacher"))
-    parser.add_argument("--tokenizer", type=Path, default=Path("delamo/models/weights/tokenizer"))
-    parser.add_argument("--minutes", type=float, default=30)
+    parser = make_parser(__doc__, "micro_teacher", minutes=30, batch_size=48, rate=6e-4)
     parser.add_argument("--lookups-first", type=float, default=0.35, help="share of the time that is mostly look-ups")
-    parser.add_argument("--batch-size", type=int, default=48)
-    parser.add_argument("--rate", type=float, default=6e-4)
-    parser.add_argument("--continue-from", type=Path, help="weights to go on from")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
 
     torch.set_num_threads(args.threads)
     tokenizer = AutoTokenizer.from_pretrained(args.tokenizer)
-    model = build_model(tokenizer, args.seed)
+    torch.manual_seed(args.seed)
+    model = LlamaForCausalLM(llama_config(tokenizer))
     if args.continue_from:
         model = LlamaForCausalLM.from_pretrained(args.continue_from, dtype=torch.float32)
-    print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters")
+    print(f"{model.num_parameters() / 1e6:.2f} M parameters")
 
     def save() -> None:
-        half = {name: p.detach().to(torch.float16) for name, p in model.state_dict().items()}
-        model.save_pretrained(args.out, state_dict=half)
-        tokenizer.save_pretrained(args.out)
+        save_half(model, args.out, tokenizer)
 
-    options = {name: getattr(args, name) for name in ("minutes", "lookups_first", "batch_size", "rate", "seed")}
-    samples = train(model, tokenizer, **options, save=save)
+    options = {"lookups_first": args.lookups_first, "batch_size": args.batch_size, "seed": args.seed}
+    lessons = make_lessons(model, tokenizer, **options)
+    history = train_for(args.minutes, model, lessons, rate=args.rate, warmup_steps=100, log_every=100, save=save)
     save()
-    recipe = {**{k: str(v) for k, v in vars(args).items()}, "samples": samples}
-    (args.out / "recipe.json").write_text(json.dumps(recipe, indent=1) + "\n")
+    write_recipe(args, samples=sum(map(len, history.values())) * args.batch_size)
 
 
 if __name__ == "__main__":

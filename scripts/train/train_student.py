@@ -1,39 +1,46 @@
 """Pretrain the embedded student: a LLaVA of about 3 M parameters with planted gaps.
 
-    python scripts/train_student.py --out delamo/models/weights/micro_student --minutes 45
+    python scripts/train/train_student.py --out delamo/models/weights/micro_student --minutes 45
 
-Two stages from one seed. (1) The CLIP tower learns what stands in each cell from cell labels: it sees all that the world
-holds. (2) Tower, projector and language model learn captions and worked answers of the kinds of question that need
-none of the MISSING skills. The captions name sizes, fills, frames, parity and heights too, so that a gap is a kind of
-question that was never asked, not a word that was never seen.
+Two stages from one seed. (1) The CLIP tower learns what stands in each cell from cell labels: it sees all that the
+world holds. (2) Tower, projector and language model learn captions and worked answers of the kinds of question that
+need none of the MISSING skills. The captions name sizes, fills, frames, parity and heights too, so that a gap is a kind
+of question that was never asked, not a word that was never seen.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import math
 import re
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from random import Random
+from typing import Any
 
 import numpy as np
 import torch
+from flawed_rationales import SETTINGS
 from torch import nn
 from torch.nn.functional import cross_entropy
+from training import (
+    IGNORED,
+    Loss,
+    llama_config,
+    make_parser,
+    reply_loss,
+    save_half,
+    text_batch,
+    train_for,
+    write_recipe,
+)
 from transformers import (
     AutoTokenizer,
     CLIPImageProcessor,
     CLIPVisionConfig,
-    LlamaConfig,
     LlavaConfig,
     LlavaForConditionalGeneration,
     LlavaProcessor,
 )
 
-from delamo.data.microworld.catalogue import FAMILIES, TARGETS
 from delamo.data.microworld.examples import Example, ask, draw_options, options_line, verdict, worked_answer
 from delamo.data.microworld.questions import KINDS
 from delamo.data.microworld.render import IMAGE_SIZE, render
@@ -45,7 +52,6 @@ NUM_PATCHES = (IMAGE_SIZE // PATCH) ** 2
 MEAN, STD = [0.5] * 3, [0.25] * 3
 NOUNS = ("empty", *SHAPES, *(f"digit {d}" for d in range(10)))
 CELL_LABELS = (NOUNS, COLOURS, SIZES, FRAMES, FILLS)
-SETTINGS = [spec.setting for spec in (*TARGETS.values(), *FAMILIES.values())]
 KNOWN = [k for k in KINDS.values() if not set(k.skills) & set(MISSING)]
 HARD = {
     "place_of": 3.0,
@@ -60,7 +66,7 @@ WEIGHTS = [HARD.get(k.name, 1.0) for k in KNOWN]
 
 
 def draw_example(index: int, seed: int) -> tuple[Example, str, str]:
-    """One pretraining example: (example, user turn, reply)."""
+    """Return one pretraining example: (example, user turn, reply)."""
     rng = Random(f"pretrain/{seed}/{index}")
     kind = rng.choices(KNOWN, WEIGHTS)[0]
     draft = kind.draw(rng)
@@ -71,7 +77,7 @@ def draw_example(index: int, seed: int) -> tuple[Example, str, str]:
 
 
 def draw_lookup(words: list[str], index: int, seed: int) -> tuple[None, str, str]:
-    """A text-only exercise in the walk over the options, with any words: only copying solves it.
+    """Return an exercise without an image in the walk over the options, with any words: only copying solves it.
 
     The small option sets of the microworld can half be guessed, and a model that guesses never learns to look up.
     """
@@ -85,27 +91,25 @@ def draw_lookup(words: list[str], index: int, seed: int) -> tuple[None, str, str
 
 
 def cell_labels(example: Example) -> list[list[int]]:
-    """(4 cells, 5 attributes); -100 where an attribute does not apply."""
-    rows = []
-    for thing in example.scene.cells:
-        rows.append([0, -100, -100, -100, -100] if thing is None else _labels(thing))
-    return rows
+    """Return the labels of the tower's training: 4 cells of 5 attributes, IGNORED where an attribute does not apply."""
+    empty = [NOUNS.index("empty"), *[IGNORED] * (len(CELL_LABELS) - 1)]
+    return [empty if thing is None else _thing_labels(thing) for thing in example.scene.cells]
 
 
-def _labels(thing: Thing) -> list[int]:
+def _thing_labels(thing: Thing) -> list[int]:
     noun = f"digit {thing.digit}" if thing.digit else thing.noun
     values = (noun, thing.colour, thing.size, thing.frame, thing.fill)
-    return [names.index(v) if v else -100 for names, v in zip(CELL_LABELS, values, strict=True)]
+    return [names.index(v) if v else IGNORED for names, v in zip(CELL_LABELS, values, strict=True)]
 
 
 def pixels(examples: list[Example]) -> torch.Tensor:
-    """(batch, 3, 48, 48), as the processor makes them."""
+    """Render images of shape (batch, 3, 48, 48), as the processor makes them."""
     array = np.stack([np.asarray(render(example.scene, "pool")) for example in examples])
     tensor = torch.from_numpy(array).permute(0, 3, 1, 2).float() / 255
     return (tensor - MEAN[0]) / STD[0]
 
 
-def build_model(tokenizer, seed: int) -> LlavaForConditionalGeneration:
+def build_model(tokenizer: Any, seed: int) -> LlavaForConditionalGeneration:
     torch.manual_seed(seed)
     vision = CLIPVisionConfig(
         hidden_size=128,
@@ -115,21 +119,9 @@ def build_model(tokenizer, seed: int) -> LlavaForConditionalGeneration:
         image_size=IMAGE_SIZE,
         patch_size=PATCH,
     )
-    text = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=192,
-        intermediate_size=512,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        max_position_embeddings=1024,
-        pad_token_id=tokenizer.pad_token_id,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        tie_word_embeddings=False,
-    )
     config = LlavaConfig(
         vision_config=vision,
-        text_config=text,
+        text_config=llama_config(tokenizer),
         image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
         vision_feature_select_strategy="default",
         vision_feature_layer=-1,
@@ -139,7 +131,7 @@ def build_model(tokenizer, seed: int) -> LlavaForConditionalGeneration:
     return LlavaForConditionalGeneration(config)
 
 
-def build_processor(tokenizer) -> LlavaProcessor:
+def build_processor(tokenizer: Any) -> LlavaProcessor:
     size = {"height": IMAGE_SIZE, "width": IMAGE_SIZE}
     image_processor = CLIPImageProcessor(
         do_resize=True, size=size, do_center_crop=False, crop_size=size, image_mean=MEAN, image_std=STD
@@ -156,7 +148,7 @@ def build_processor(tokenizer) -> LlavaProcessor:
 
 
 def train_tower(model: LlavaForConditionalGeneration, *, steps: int, batch_size: int, seed: int) -> None:
-    """Stage 1: label each cell from the mean of its nine patches."""
+    """Train the tower to label each cell from the mean of its nine patches (stage 1)."""
     tower = model.model.vision_tower
     heads = nn.ModuleList(nn.Linear(128, len(names)) for names in CELL_LABELS)
     optimizer = torch.optim.AdamW([*tower.parameters(), *heads.parameters()], lr=1e-3, weight_decay=0.01)
@@ -183,31 +175,26 @@ def train_tower(model: LlavaForConditionalGeneration, *, steps: int, batch_size:
             print(f"tower {step + 1} {time.time() - start:.0f}s", *(f"{float(x):.2f}" for x in right), flush=True)
 
 
-def encode(tokenizer, rows: list[tuple[Example, str, str]]) -> dict[str, torch.Tensor]:
-    """Pad a batch on the right; loss on the reply and its end-of-sequence token."""
-    ids, labels = [], []
-    for example, question, reply in rows:
-        picture = "<image>" * NUM_PATCHES + "\n" if example else ""
-        head = tokenizer(f"<s>USER: {picture}{question} ASSISTANT:").input_ids
-        tail = tokenizer(f" {reply}</s>").input_ids
-        ids.append(torch.tensor(head + tail))
-        labels.append(torch.tensor([-100] * len(head) + tail))
-    padded = nn.utils.rnn.pad_sequence(ids, True, tokenizer.pad_token_id)
-    batch = {
-        "input_ids": padded,
-        "attention_mask": (padded != tokenizer.pad_token_id).long(),
-        "labels": nn.utils.rnn.pad_sequence(labels, True, -100),
-    }
-    pictured = [row[0] for row in rows if row[0]]
-    return batch | {"pixel_values": pixels(pictured)} if pictured else batch
+def encode(tokenizer: Any, rows: list[tuple[Example | None, str, str]]) -> dict[str, torch.Tensor]:
+    """Make a batch of (example, user turn, reply); the loss is on the reply and its end-of-sequence token."""
+    image = "<image>" * NUM_PATCHES + "\n"
+    pairs = [
+        (f"<s>USER: {image if example else ''}{question} ASSISTANT:", f" {reply}</s>")
+        for example, question, reply in rows
+    ]
+    batch, examples = text_batch(tokenizer, pairs), [example for example, _, _ in rows if example]
+    return batch | {"pixel_values": pixels(examples)} if examples else batch
 
 
-def length_grouped(tokenizer, batch_size: int, seed: int, num_batches: int = 16) -> Iterator[dict[str, torch.Tensor]]:
-    """Batches of like length, to spend little on padding; the order within each group of batches is shuffled."""
+def batches(tokenizer: Any, batch_size: int, seed: int, group_size: int = 16) -> Iterator[dict[str, torch.Tensor]]:
+    """Yield batches of samples of similar length, with little padding; after every third one comes a batch of look-ups.
+
+    The order within each group of batches is shuffled.
+    """
     rng, index = Random(seed), 0
     words = [token[1:] for token in sorted(tokenizer.get_vocab()) if re.fullmatch("\u0120[a-z]{3,}", token)]
     while True:
-        rows = [draw_example(index + i, seed) for i in range(batch_size * num_batches)]
+        rows = [draw_example(index + i, seed) for i in range(batch_size * group_size)]
         index += len(rows)
         rows.sort(key=lambda row: len(row[1]) + len(row[2]))
         starts = list(range(0, len(rows), batch_size))
@@ -218,48 +205,9 @@ def length_grouped(tokenizer, batch_size: int, seed: int, num_batches: int = 16)
                 yield encode(tokenizer, [draw_lookup(words, index + start + i, seed) for i in range(batch_size)])
 
 
-def train_language(model, tokenizer, *, minutes: float, batch_size: int, seed: int, rate: float, save) -> int:
-    """Stage 2: captions and worked answers; the rate follows a cosine over the time given."""
-    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.01, betas=(0.9, 0.98))
-    batches = length_grouped(tokenizer, batch_size, seed)
-    start, step, window, saved = time.time(), 0, [], 0.0
-    while (spent := (time.time() - start) / (60 * minutes)) < 1:
-        scale = min(1.0, (step + 1) / 200) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * spent)))
-        for group in optimizer.param_groups:
-            group["lr"] = rate * scale
-        batch = next(batches)
-        labels = batch.pop("labels")
-        with torch.autocast("cpu", torch.bfloat16):
-            hidden = model.model(**batch).last_hidden_state[:, :-1]
-            keep = labels[:, 1:] != -100
-            logits = model.lm_head(hidden[keep])
-        loss = cross_entropy(logits.float(), labels[:, 1:][keep])
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        window.append((loss.item(), (logits.argmax(-1) == labels[:, 1:][keep]).float().mean().item()))
-        step += 1
-        if step % 50 == 0:
-            mean = np.mean(window[-50:], axis=0)
-            print(f"step {step} {spent:.3f} loss {mean[0]:.4f} token accuracy {mean[1]:.4f}", flush=True)
-        if spent - saved > 0.1:
-            saved = spent
-            save()
-    return step * batch_size
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("delamo/models/weights/micro_student"))
-    parser.add_argument("--tokenizer", type=Path, default=Path("delamo/models/weights/tokenizer"))
-    parser.add_argument("--minutes", type=float, default=45, help="length of stage 2")
-    parser.add_argument("--tower-steps", type=int, default=1500)
-    parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--rate", type=float, default=6e-4)
-    parser.add_argument("--continue-from", type=Path, help="weights to go on from: stage 2 only")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=2)
+    parser = make_parser(__doc__, "micro_student", minutes=45, batch_size=64, rate=6e-4)
+    parser.add_argument("--tower-steps", type=int, default=1500, help="of stage 1; left out with --continue-from")
     args = parser.parse_args()
 
     torch.set_num_threads(args.threads)
@@ -267,21 +215,20 @@ def main() -> None:
     model = build_model(tokenizer, args.seed)
     if args.continue_from:
         model = LlavaForConditionalGeneration.from_pretrained(args.continue_from, dtype=torch.float32)
-    print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters")
-
-    def save() -> None:
-        half = {name: p.detach().to(torch.float16) for name, p in model.state_dict().items()}
-        model.save_pretrained(args.out, state_dict=half)
-        build_processor(tokenizer).save_pretrained(args.out)
-
+    print(f"{model.num_parameters() / 1e6:.2f} M parameters")
     if not args.continue_from:
         train_tower(model, steps=args.tower_steps, batch_size=128, seed=args.seed)
-    samples = train_language(
-        model, tokenizer, minutes=args.minutes, batch_size=args.batch_size, seed=args.seed, rate=args.rate, save=save
-    )
+
+    def save() -> None:
+        save_half(model, args.out, build_processor(tokenizer))
+
+    def next_loss(step: int, spent: float) -> Loss:
+        return "answers", *reply_loss(model, next(stream))
+
+    stream = batches(tokenizer, args.batch_size, args.seed)
+    history = train_for(args.minutes, model, next_loss, rate=args.rate, warmup_steps=200, save=save)
     save()
-    recipe = {**{k: str(v) for k, v in vars(args).items()}, "missing": MISSING, "language_samples": samples}
-    (args.out / "recipe.json").write_text(json.dumps(recipe, indent=1) + "\n")
+    write_recipe(args, missing=MISSING, language_samples=len(history["answers"]) * args.batch_size)
 
 
 if __name__ == "__main__":

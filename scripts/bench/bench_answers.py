@@ -1,6 +1,6 @@
 """Time error collection: batched generation against one sample at a time.
 
-    python scripts/bench_answers.py
+    python scripts/bench/bench_answers.py
 
 Both sides run in one process on the embedded student and must give the same answers. The last line is JSON.
 """
@@ -8,22 +8,23 @@ Both sides run in one process on the embedded student and must give the same ans
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import time
-from dataclasses import replace
+from collections.abc import Sequence
 
 import delamo
-from delamo.data.readers.micro import read_task
+from delamo.experiment.experiment import Experiment, open_experiment
 from delamo.models.students.answers import ask
-from delamo.models.students.local import Student
 from delamo.records import Answer, Sample
 
-CONFIG = delamo.compose("student=micro").student
 
-
-def timed(student: Student, samples: list[Sample], batch_size: int) -> tuple[list[Answer], float]:
+def timed(experiment: Experiment, samples: Sequence[Sample], batch_size: int) -> tuple[list[Answer], float]:
+    """Return the student's answers, and the seconds that they took."""
+    student = experiment.models.student(None)
+    config = dataclasses.replace(experiment.config.student, batch_size=batch_size)
     start = time.perf_counter()
-    answers, _ = ask(student, samples, replace(CONFIG, batch_size=batch_size), stage="answers", seed=0)
+    answers, _ = ask(student, samples, config, stage="answers", seed=0)
     return answers, time.perf_counter() - start
 
 
@@ -33,12 +34,12 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=64)
     args = parser.parse_args()
 
-    student = Student.load(CONFIG)
-    samples = list(read_task(target="objects", num_val_samples=args.samples, num_test_samples=1, seed=0).validation)
-    timed(student, samples[:8], args.batch_size)
-    batched, batched_s = timed(student, samples, args.batch_size)
-    single, single_s = timed(student, samples, 1)
-    differing = sum(one.text != other.text for one, other in zip(batched, single, strict=True))
+    experiment = open_experiment(delamo.compose("task=micro/objects", f"task.num_val_samples={args.samples}"))
+    samples = experiment.task.validation
+    timed(experiment, samples[:8], args.batch_size)  # warm-up
+    batched, batched_s = timed(experiment, samples, args.batch_size)
+    single, single_s = timed(experiment, samples, 1)
+    differing = sum(a.text != b.text for a, b in zip(batched, single, strict=True))
     if differing:
         raise SystemExit(f"{differing} of {len(samples)} replies differ between the two sides")
     print(f"{len(samples)} samples: batches of {args.batch_size} {batched_s:.2f} s, one by one {single_s:.2f} s")

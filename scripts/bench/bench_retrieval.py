@@ -1,12 +1,13 @@
-"""BM25 over a large pool: the default retriever against rank-bm25, both from the same raw text, in one run.
+"""Time BM25 over a large pool: the default retriever against rank-bm25, both from the same raw text, in one run.
 
-    python scripts/bench_retrieval.py                      # 1,552,000 documents: several minutes, 3 GB of memory
-    python scripts/bench_retrieval.py --docs 50000
+    python scripts/bench/bench_retrieval.py                    # 1,552,000 documents: several minutes, 3 GB of memory
+    python scripts/bench/bench_retrieval.py --docs 50000
 
-Each side runs in a process of its own, so that its peak memory is its own, and starts with nothing, compiled code included.
-Cold: tokenize and index the raw text, then answer all queries. Warm: open the index from disk, then answer all queries; rank-bm25
-has no index on disk, so its warm time is that of the queries alone, on structures already in memory. rank-bm25 is given
-our tokens (its own splitting would be slower) and is timed on `--timed-queries` of the queries, scaled to all.
+Each side runs in a process of its own, so that its peak memory is its own, and starts with nothing, compiled code
+included. Cold: tokenize and index the raw text, then answer all queries. Warm: open the index from disk, then answer
+all queries; rank-bm25 has no index on disk, so its warm time is that of the queries alone, on structures already in
+memory. rank-bm25 is given our tokens (its own splitting would be slower) and is timed on `--timed-queries` of the
+queries, scaled to all.
 
 The last line is JSON: `cold_ratio`, `warm_ratio` (rank-bm25's seconds over ours) and what they are made of.
 """
@@ -55,9 +56,9 @@ def parse_args() -> argparse.Namespace:
 
 
 def write_corpus(args: argparse.Namespace) -> None:
-    """`docs.tsv` (id, text) and `queries.txt`: words drawn by Zipf's law, document lengths by Poisson's."""
+    """Write `docs.tsv` (id, text) and `queries.txt`: words drawn by Zipf's law, document lengths by Poisson's."""
     rng = np.random.default_rng(args.seed)
-    words = np.array(spelled(args.vocabulary))
+    words = np.array(make_words(args.vocabulary))
     mass = 1 / np.arange(3, args.vocabulary + 3)
     cumulated = np.cumsum(mass / mass.sum())
     with open(args.folder / "docs.tsv", "w") as file:
@@ -65,15 +66,15 @@ def write_corpus(args: argparse.Namespace) -> None:
             lengths = np.maximum(rng.poisson(WORDS_PER_DOC, min(10_000, args.docs - first)), 1)
             drawn = words[np.searchsorted(cumulated, rng.random(lengths.sum()))].tolist()
             ends = np.cumsum(lengths).tolist()
-            spans = enumerate(zip([0, *ends], ends), first)
+            spans = enumerate(zip([0, *ends], ends, strict=False), first)
             file.writelines(f"pool_{i:08d}\t{' '.join(drawn[start:end])}\n" for i, (start, end) in spans)
     lengths = rng.integers(*WORDS_PER_QUERY, args.queries)
     queries = [" ".join(words[np.searchsorted(cumulated, rng.random(n))]) for n in lengths]
     (args.folder / "queries.txt").write_text("\n".join(queries))
 
 
-def spelled(count: int) -> list[str]:
-    """Distinct words of consonant-vowel syllables, short ones first, as in Zipf's law."""
+def make_words(count: int) -> list[str]:
+    """Return distinct words of consonant-vowel syllables, short ones first, as in Zipf's law."""
     syllables = [c + v for c in "bdfgklmnprstvz" for v in "aeiou"]
 
     def word(number: int) -> str:
@@ -90,26 +91,26 @@ def read_docs(folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def measure(args: argparse.Namespace) -> dict[str, object]:
-    """One side, in this process: seconds of each part, peak memory, and the lists of the first queries."""
+    """Measure one side in this process: seconds of each part, peak memory, and the lists of the first queries."""
     start = time.perf_counter()
     from delamo.retrieval import RETRIEVERS
 
     queries = (args.folder / "queries.txt").read_text().split("\n")
     retriever = RETRIEVERS["rank_bm25" if args.side == "rank_bm25" else "bm25s"]
-    asked = queries[: args.timed_queries] if args.side == "rank_bm25" else queries
+    timed = queries[: args.timed_queries] if args.side == "rank_bm25" else queries
     folder = args.folder / retriever.retriever
     index = retriever.load(folder) if args.side == "warm" else retriever.build(read_docs(args.folder), folder)
     ready = time.perf_counter()
-    step = 1 if args.side == "rank_bm25" else len(asked)
-    found = []
-    for first in tqdm(range(0, len(asked), step), desc=f"{args.side}: search", disable=step > 1):
-        found += index.search(asked[first : first + step], args.top)
+    step = 1 if args.side == "rank_bm25" else len(timed)
+    lists = []
+    for first in tqdm(range(0, len(timed), step), desc=f"{args.side}: search", disable=step > 1):
+        lists += index.search(timed[first : first + step], args.top)
     end = time.perf_counter()
     return {
         "index_s": ready - start,
-        "search_s": (end - ready) * len(queries) / len(asked),
+        "search_s": (end - ready) * len(queries) / len(timed),
         "peak_memory_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
-        "lists": found[: args.timed_queries],
+        "lists": lists[: args.timed_queries],
     }
 
 
@@ -133,11 +134,11 @@ def compare(args: argparse.Namespace) -> dict[str, object]:
 
 
 def run_side(side: str, args: argparse.Namespace) -> dict[str, object]:
-    """`measure` in a fresh process, whose compiled code lives and dies with this run."""
+    """Run `measure` in a fresh process, whose compiled code lives and dies with this run."""
     options = {"--docs": args.docs, "--queries": args.queries, "--top": args.top, "--timed-queries": args.timed_queries}
     command = [sys.executable, __file__, "--side", side, "--folder", str(args.folder)]
     command += [str(part) for option in options.items() for part in option]
-    root = str(Path(__file__).resolve().parents[1])
+    root = str(Path(__file__).resolve().parents[2])
     env = os.environ | {
         "NUMBA_CACHE_DIR": str(args.folder / "compiled"),
         "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")])),

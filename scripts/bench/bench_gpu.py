@@ -1,52 +1,56 @@
-"""Time answers and LoRA tuning at full size on one GPU, with random weights, against one at a time and against transformers' Trainer.
+"""Time answers and LoRA tuning at full size on one GPU, with random weights.
 
-    python scripts/bench_gpu.py [--out docs/bench_gpu.json]     # one GPU of 80 GB or more, under 10 minutes, no network
-    python scripts/bench_gpu.py --tiny                          # the same code on a CPU with tiny shapes
+    python scripts/bench/bench_gpu.py [--out docs/bench_gpu.json]     # a GPU of 80 GB, under 10 minutes, no network
+    python scripts/bench/bench_gpu.py --tiny                          # the same code on a CPU with tiny shapes
 
-Both trainings have the same weights, LoRA, samples, collator, batch, number format and attention, and run one after the other in
-this process; pictures are decoded and resized as in life. The share of the peak takes the least arithmetic of a step
+Batches of answers are compared with one answer at a time, and tuning with transformers' Trainer. Both trainings have
+the same weights, LoRA, samples, collator, batch, number format and attention, and run one after the other in this
+process; images are decoded and resized as in use. The share of the peak takes the least arithmetic of a step
 (`gpu_shapes.flops`), the same for both. The last line is JSON, and `--out` keeps it.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import gc
 import json
 import platform
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from delamo.tuning.recipe import Recipe
 from gpu_shapes import NUM_WORDS, SHAPES, Counts, Lengths, count, flops
 from PIL import Image
 
+import delamo
 from delamo.models.hf.collator import IGNORED, Collator
 from delamo.models.hf.processors import load_processor
 from delamo.models.students.local import Student
 from delamo.records import Sample
-from delamo.tuning import fit as tuning
-from delamo.tuning.job import Job
+from delamo.tuning.batches import padding_fraction
+from delamo.tuning.config import Precision, TuningConfig
+from delamo.tuning.fit import prepare, quiet_lightning
+from delamo.tuning.job import TuningJob
 from delamo.tuning.trainable import make_trainable
 
 PEAKS = {"H200": 989.4e12, "H100 80GB HBM3": 989.4e12, "GH200": 989.4e12, "A100": 312e12, "L40S": 362.05e12}
-"""Dense bf16 operations a second by NVIDIA's data sheets; of another device a large product of matrices is timed instead."""
+"""Dense bf16 operations per second by NVIDIA's data sheets; for another device a large matrix product is timed."""
 PACKAGES = ("torch", "transformers", "peft", "pytorch-lightning", "accelerate", "numpy", "pillow")
-WORDS_ASKED, WORDS_REPLIED = (20, 90), (40, 200)
-"""Least and most words of a question and of a reply: with the picture's 576 tokens, about Vision-Flan's lengths."""
+QUESTION_WORDS, REPLY_WORDS = (20, 90), (40, 200)
+"""Least and most words: with the image's 576 tokens, about Vision-Flan's lengths."""
 
 
 @dataclass(slots=True)
-class Stand:
+class Setup:
     """One shape, ready: everything that a measurement needs."""
 
     args: argparse.Namespace
@@ -57,15 +61,21 @@ class Stand:
     folder: Path
     device: str
 
+    collator: Collator = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.collator = Collator(self.processor, None)
+
     @property
     def dtype(self) -> torch.dtype:
+        """The number format of the frozen weights."""
         return torch.bfloat16 if self.device == "cuda" else torch.float32
 
     def build(self) -> Any:
-        """The model with the weights of one seed, made on the device."""
+        """Make the model on the device, its weights those of one seed."""
         from transformers import AutoModelForImageTextToText, GenerationConfig
 
-        reset(self.device)  # the model before
+        reset(self.device)  # of the model before
         torch.manual_seed(0)
         with torch.device(self.device):
             model = AutoModelForImageTextToText.from_config(self.config, dtype=self.dtype, attn_implementation="sdpa")
@@ -76,63 +86,57 @@ class Stand:
         model.generation_config = GenerationConfig(do_sample=False, **ends)
         return model.to(self.device).eval()
 
-    def recipe(self) -> Recipe:
-        """LLaVA's LoRA recipe (conf/tuning/llava_lora.yaml)."""
+    def tuning(self) -> TuningConfig:
+        """Return LLaVA's LoRA recipe, with the batch of the command line."""
         args = self.args
-        return Recipe(
-            lora_rank=4 if args.tiny else 128,
-            lora_alpha=8 if args.tiny else 256,
-            lora_dropout=0.05,
-            learning_rate=2e-4,
-            projector_learning_rate=2e-5,
+        config = delamo.compose("tuning=llava_lora").tuning
+        config = dataclasses.replace(
+            config,
             batch_size=args.micro_batch * args.accumulation,
             micro_batch_size=args.micro_batch,
-            epochs=1,
-            warmup_ratio=0.03,
-            weight_decay=0.0,
-            gradient_clip=1.0,
             max_length=2048,
-            dtype="bfloat16" if self.device == "cuda" else "float32",
-            precision="bf16" if self.device == "cuda" else "32",
             gradient_checkpointing=args.gradient_checkpointing,
-            target_modules="language_model",
             resume="never",
             num_workers=args.workers,
         )
+        if not args.tiny:
+            return config
+        on_cpu = {"dtype": type(config.dtype).float32, "precision": Precision.fp32}
+        return dataclasses.replace(config, lora_rank=4, lora_alpha=8, **on_cpu)
 
 
-def measure(stand: Stand, left: Any) -> dict[str, Any]:
-    """All numbers of one shape; a part for which no time is left is None."""
-    lengths = [lengths_of(stand, sample) for sample in stand.samples]
-    result: dict[str, Any] = {"mean_tokens": round(float(np.mean([one.all for one in lengths])), 1)}
-    result["answers"] = answers(stand) if left() else None
-    ours = train_ours(stand, lengths) if left() else None
-    theirs = train_theirs(stand, lengths) if ours and left() else None
+def measure(setup: Setup, has_time: Callable[[], bool]) -> dict[str, Any]:
+    """Measure one shape; a part for which no time is left is None."""
+    lengths = [lengths_of(setup, sample) for sample in setup.samples]
+    result: dict[str, Any] = {"mean_tokens": round(float(np.mean([sample.all for sample in lengths])), 1)}
+    result["answers"] = time_answers(setup) if has_time() else None
+    ours = train_ours(setup, lengths) if has_time() else None
+    theirs = train_theirs(setup, lengths) if ours and has_time() else None
     result |= {"delamo": ours, "transformers_trainer": theirs}
     if theirs:
         result["ratio_to_trainer"] = round(ours["samples_per_s"] / theirs["samples_per_s"], 3)
     return result
 
 
-def lengths_of(stand: Stand, sample: Sample) -> Lengths:
-    """A sample's tokens, as the collator makes them."""
-    batch = Collator(stand.processor, None)([sample])
-    picture = int((batch["input_ids"] == stand.config.image_token_id).sum())
-    grid, vision = batch.get("image_grid_thw"), stand.config.vision_config
+def lengths_of(setup: Setup, sample: Sample) -> Lengths:
+    """Count a sample's tokens, as the collator makes them."""
+    batch = setup.collator([sample])
+    image = int((batch["input_ids"] == setup.config.image_token_id).sum())
+    grid, vision = batch.get("image_grid_thw"), setup.config.vision_config
     patches = int(grid.prod()) if grid is not None else (vision.image_size // vision.patch_size) ** 2 + 1
-    return Lengths(int(batch["attention_mask"].sum()), int((batch["labels"] != IGNORED).sum()), picture, patches)
+    return Lengths(int(batch["attention_mask"].sum()), int((batch["labels"] != IGNORED).sum()), image, patches)
 
 
-def answers(stand: Stand) -> dict[str, Any]:
-    """Replies a second in batches, and one at a time on some of the same samples."""
-    args = stand.args
-    student = Student(stand.build(), stand.processor, "bench", "paper", max_image_pixels=None)
+def time_answers(setup: Setup) -> dict[str, Any]:
+    """Time replies in batches, and one at a time on some of the same samples."""
+    args = setup.args
+    student = Student(setup.build(), setup.processor, "bench", "paper", None)
     options = {"max_new_tokens": args.max_new_tokens, "temperature": 0.0, "seed": 0}
     seconds = {}
     for name, size, number in (("batched", args.batch_size, args.answers), ("single", 1, args.single)):
-        student.generate(stand.samples[: min(size, 2)], batch_size=size, **options)  # warm-up
-        with timed(stand.device) as clock:
-            replies = student.generate(stand.samples[:number], batch_size=size, **options)
+        student.generate(setup.samples[: min(size, 2)], batch_size=size, **options)  # warm-up
+        with timed(setup.device) as clock:
+            replies = student.generate(setup.samples[:number], batch_size=size, **options)
         if any(reply.num_tokens != args.max_new_tokens for reply in replies):
             raise SystemExit("replies of unequal length: the two sides would not do the same work")
         seconds[name] = clock.seconds / number
@@ -142,67 +146,65 @@ def answers(stand: Stand) -> dict[str, Any]:
         "ratio": round(seconds["single"] / seconds["batched"], 2),
         "batch_size": args.batch_size,
         "tokens_each": args.max_new_tokens,
-        "peak_memory_gib": peak_memory(stand.device),
+        "peak_memory_gib": peak_memory(setup.device),
     }
 
 
-def train_ours(stand: Stand, lengths: Sequence[Lengths]) -> dict[str, Any]:
-    """Tuning as `delamo run` does it."""
+def train_ours(setup: Setup, lengths: Sequence[Lengths]) -> dict[str, Any]:
+    """Time tuning as `delamo run` does it."""
     from pytorch_lightning.callbacks import Callback
 
-    how, stamps = stand.recipe(), []
+    config, stamps = setup.tuning(), []
 
     class Clock(Callback):
         def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-            if (batch_idx + 1) % how.accumulation() == 0:
-                stamps.append(now(stand.device))
+            if (batch_idx + 1) % config.accumulation(1) == 0:
+                stamps.append(now(setup.device))
 
-    job = Job(
-        student_path=str(stand.folder),
-        revision=None,
-        device=stand.device,
-        attn="sdpa",
-        max_image_pixels=None,
+    job = TuningJob(
+        student=delamo.compose(
+            "student=hf", f"student.path='{setup.folder}'", f"student.device={setup.device}"
+        ).student,
+        config=config,
+        samples=setup.samples,
+        lengths=[sample.all for sample in lengths],
+        out_dir=setup.folder / "adapter",
         seed=0,
-        start_from=None,
-        out_dir=stand.folder / "adapter",
-        checkpoints=None,
-        resume_from=None,
-        how=how,
-        samples=stand.samples,
-        lengths=[one.all for one in lengths],
     )
-    model = stand.build()
-    reset(stand.device)
-    module, _, batches = tuning._fit(job, model, stand.processor, None, [Clock()])
-    found = rates(stand, stamps, module.model, lengths)
-    return found | {"padding": round(tuning.padding_share(batches, job.lengths), 4), "loss": module.final_loss()}
+    model = setup.build()
+    reset(setup.device)
+    with quiet_lightning():
+        run = prepare(job, model, setup.processor, None, [Clock()])
+        run.trainer.fit(run.module, datamodule=run.data)
+    rates = training_rates(setup, stamps, run.module.model, lengths)
+    padding = round(padding_fraction(run.batches, job.lengths), 4)
+    return rates | {"padding": padding, "loss": run.module.final_loss()}
 
 
-def train_theirs(stand: Stand, lengths: Sequence[Lengths]) -> dict[str, Any]:
-    """transformers' Trainer with its own sampler, loss and optimiser, on the same model with the same LoRA."""
+def train_theirs(setup: Setup, lengths: Sequence[Lengths]) -> dict[str, Any]:
+    """Time transformers' Trainer with its own sampler, loss and optimizer, on the same model with the same LoRA."""
     from transformers import Trainer, TrainerCallback, TrainingArguments
 
-    how, stamps = stand.recipe(), []
+    config, stamps = setup.tuning(), []
 
     class Clock(TrainerCallback):
         def on_step_end(self, *args: Any, **more: Any) -> None:
-            stamps.append(now(stand.device))
+            stamps.append(now(setup.device))
 
-    model = make_trainable(stand.build(), None, how)
+    model = make_trainable(setup.build(), None, config)
     arguments = TrainingArguments(
-        output_dir=str(stand.folder / "trainer"),
-        per_device_train_batch_size=how.micro_batch_size,
-        gradient_accumulation_steps=how.accumulation(),
+        output_dir=str(setup.folder / "trainer"),
+        per_device_train_batch_size=config.micro_batch_size,
+        gradient_accumulation_steps=config.accumulation(1),
         num_train_epochs=1,
-        learning_rate=how.learning_rate,
+        learning_rate=config.learning_rate,
         lr_scheduler_type="cosine",
-        max_grad_norm=how.gradient_clip,
-        weight_decay=how.weight_decay,
-        bf16=stand.device == "cuda",
-        use_cpu=stand.device == "cpu",
-        gradient_checkpointing=how.gradient_checkpointing,
-        dataloader_num_workers=how.num_workers,
+        max_grad_norm=config.gradient_clip,
+        weight_decay=config.weight_decay,
+        bf16=setup.device == "cuda",
+        use_cpu=setup.device == "cpu",
+        gradient_checkpointing=config.gradient_checkpointing,
+        dataloader_num_workers=config.num_workers,
         remove_unused_columns=False,
         save_strategy="no",
         logging_strategy="no",
@@ -210,23 +212,23 @@ def train_theirs(stand: Stand, lengths: Sequence[Lengths]) -> dict[str, Any]:
         disable_tqdm=True,
         seed=0,
     )
-    reset(stand.device)
+    reset(setup.device)
     trainer = Trainer(
         model=model,
         args=arguments,
-        train_dataset=stand.samples,
-        data_collator=Collator(stand.processor, None),
+        train_dataset=setup.samples,
+        data_collator=setup.collator,
         callbacks=[Clock()],
     )
     loss = trainer.train().training_loss
-    return rates(stand, stamps, model, lengths) | {"loss": loss}
+    return training_rates(setup, stamps, model, lengths) | {"loss": loss}
 
 
-def rates(stand: Stand, stamps: Sequence[float], model: Any, lengths: Sequence[Lengths]) -> dict[str, Any]:
-    """Samples a second after the warm-up, and what share of the peak that is."""
-    warmup, batch = stand.args.warmup_steps, stand.args.micro_batch * stand.args.accumulation
+def training_rates(setup: Setup, stamps: Sequence[float], model: Any, lengths: Sequence[Lengths]) -> dict[str, Any]:
+    """Return samples per second after the warm-up, and what share of the peak that is."""
+    warmup, batch = setup.args.warmup_steps, setup.args.micro_batch * setup.args.accumulation
     seconds = (stamps[-1] - stamps[warmup - 1]) / (len(stamps) - warmup)
-    each = float(np.mean([flops(counts_of(model), one) for one in lengths]))
+    each = float(np.mean([flops(counts_of(model), sample) for sample in lengths]))
     achieved = each * batch / seconds
     return {
         "samples_per_s": round(batch / seconds, 3),
@@ -234,13 +236,13 @@ def rates(stand: Stand, stamps: Sequence[float], model: Any, lengths: Sequence[L
         "steps_timed": len(stamps) - warmup,
         "teraflops_per_sample": each / 1e12,
         "teraflops_per_s": achieved / 1e12,
-        "share_of_peak": achieved / stand.args.peak,
-        "peak_memory_gib": peak_memory(stand.device),
+        "share_of_peak": achieved / setup.args.peak,
+        "peak_memory_gib": peak_memory(setup.device),
     }
 
 
 def counts_of(model: Any) -> Counts:
-    """Of the model below its adapter, as its config alone makes it, and of the adapter."""
+    """Count the weights of the model below its adapter, as its config alone makes it, and of the adapter."""
     from transformers import AutoModelForImageTextToText
 
     lora = sum(p.numel() for name, p in model.named_parameters() if "lora_" in name)
@@ -250,7 +252,7 @@ def counts_of(model: Any) -> Counts:
 
 
 def make_samples(folder: Path, number: int, tiny: bool) -> list[Sample]:
-    """Questions and replies of random words, each with a picture of its own."""
+    """Make questions and replies of random words, each with an image of its own."""
     rng = np.random.default_rng(0)
     width, height = (40, 32) if tiny else (640, 480)
 
@@ -262,21 +264,21 @@ def make_samples(folder: Path, number: int, tiny: bool) -> list[Sample]:
     for index in range(number):
         path = folder / f"{index:05d}.jpg"
         Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8)).save(path, quality=85)
-        fields = {"instruction": words(WORDS_ASKED), "answer": words(WORDS_REPLIED)}
+        fields = {"instruction": words(QUESTION_WORDS), "answer": words(REPLY_WORDS)}
         samples.append(Sample(id=f"s{index:05d}", image=str(path), **fields))
     return samples
 
 
 @dataclass(slots=True)
 class Clock:
-    """What `timed` measured."""
+    """The time that `timed` measured."""
 
     seconds: float = 0.0
 
 
 @contextmanager
 def timed(device: str) -> Iterator[Clock]:
-    """Wall time, the device's work included."""
+    """Measure wall time, the device's work included."""
     reset(device)
     clock, start = Clock(), now(device)
     yield clock
@@ -284,14 +286,14 @@ def timed(device: str) -> Iterator[Clock]:
 
 
 def now(device: str) -> float:
-    """The time when all that was asked of the device is done."""
+    """Return the time when the device has finished its work."""
     if device == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter()
 
 
 def reset(device: str) -> None:
-    """Forget models that are no longer used, and the peak of memory."""
+    """Free models that are no longer used, and reset the peak of memory."""
     gc.collect()
     if device == "cuda":
         torch.cuda.empty_cache()
@@ -299,12 +301,12 @@ def reset(device: str) -> None:
 
 
 def peak_memory(device: str) -> float | None:
-    """GiB on the GPU since the last reset; None on a CPU."""
+    """Return the peak of GPU memory since the last reset in GiB; None on a CPU."""
     return round(torch.cuda.max_memory_allocated() / 2**30, 2) if device == "cuda" else None
 
 
 def product_rate(device: str, size: int, dtype: torch.dtype) -> float:
-    """Operations a second of a product of two square matrices."""
+    """Return the operations per second of a product of two square matrices."""
     left = torch.randn(size, size, device=device, dtype=dtype)
     for _ in range(3):
         left @ left
@@ -315,7 +317,7 @@ def product_rate(device: str, size: int, dtype: torch.dtype) -> float:
 
 
 def machine(device: str) -> dict[str, Any]:
-    """What the numbers depend on."""
+    """Return what the numbers depend on."""
     versions = {name: metadata.version(name) for name in PACKAGES}
     gpu = torch.cuda.get_device_name() if device == "cuda" else None
     return {"gpu": gpu, "cuda": torch.version.cuda, "python": platform.python_version(), "versions": versions}
@@ -357,13 +359,14 @@ def main() -> None:
     result |= {"peak_teraflops": args.peak / 1e12, "product_teraflops": measured / 1e12, "shapes": {}}
     for name in args.shapes.split(","):
         with tempfile.TemporaryDirectory() as folder:
-            place = Path(folder)
-            config = SHAPES[name](place, tiny=args.tiny)
-            samples = make_samples(place, args.train_samples, args.tiny)
-            stand = Stand(args, name, config, load_processor(str(place), revision=None), samples, place, device)
-            found = measure(stand, lambda: time.perf_counter() - started < args.limit_s)
-        result["shapes"][name] = found
-        print(f"{name}: {json.dumps(found)}", flush=True)
+            checkpoint = Path(folder)
+            config = SHAPES[name](checkpoint, tiny=args.tiny)
+            samples = make_samples(checkpoint, args.train_samples, args.tiny)
+            processor = load_processor(str(checkpoint), revision=None)
+            setup = Setup(args, name, config, processor, samples, checkpoint, device)
+            numbers = measure(setup, lambda: time.perf_counter() - started < args.limit_s)
+        result["shapes"][name] = numbers
+        print(f"{name}: {json.dumps(numbers)}", flush=True)
     result["seconds"] = round(time.perf_counter() - started, 1)
     if args.out:
         args.out.write_text(json.dumps(result, indent=2) + "\n")

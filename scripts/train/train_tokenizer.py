@@ -1,9 +1,9 @@
 """Train the byte-level BPE tokenizer that the embedded student and teacher share.
 
-    python scripts/train_tokenizer.py --out delamo/models/weights/tokenizer
+    python scripts/train/train_tokenizer.py --out delamo/models/weights/tokenizer
 
-The corpus is half microworld text and half the docstrings of Python's standard library (plain English that every machine
-has), so that any text stays short enough to be read.
+The corpus is half microworld text and half the docstrings of Python's standard library (plain English that every
+machine has), so that any text stays short enough to be read.
 """
 
 from __future__ import annotations

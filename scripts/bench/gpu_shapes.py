@@ -1,7 +1,8 @@
-"""What `bench_gpu.py` runs on: the shapes of published models with random weights, processors made offline, and the arithmetic they take.
+"""The models of `bench_gpu.py`: published shapes, processors made offline, and the arithmetic that they take.
 
-The numbers are those of the published config.json files (llava-hf/llava-1.5-7b-hf, Qwen/Qwen2-VL-7B-Instruct); transformers' own
-configs have the same defaults. Only the token ids are the tokenizer's of this file, which knows a few hundred words.
+The numbers are those of the published config.json files (llava-hf/llava-1.5-7b-hf, Qwen/Qwen2-VL-7B-Instruct);
+transformers' own configs have the same defaults. Only the token ids are those of this file's tokenizer, which knows a
+few hundred words.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ NUM_WORDS = 400
 CONTEXT = 4096
 LLAVA_TEMPLATE = (
     "{% for message in messages %}{% if message['role'] == 'user' %}USER: {% else %} ASSISTANT: {% endif %}"
-    "{% for part in message['content'] %}{% if part['type'] == 'image' %}<image>\n{% else %}{{ part['text'] }}{% endif %}"
+    "{% for part in message['content'] %}"
+    "{% if part['type'] == 'image' %}<image>\n{% else %}{{ part['text'] }}{% endif %}"
     "{% endfor %}{% if message['role'] != 'user' %}</s>{% endif %}{% endfor %}"
     "{% if add_generation_prompt %} ASSISTANT:{% endif %}"
 )
@@ -29,7 +31,7 @@ QWEN_TEMPLATE = (
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Weights of linear maps by part, and what attention needs; of one model."""
+    """Weights of one model's linear layers by part, and the sizes of its attention."""
 
     language: int
     lora: int
@@ -48,29 +50,29 @@ class Lengths:
     """One training sample in tokens."""
 
     all: int
-    """With its picture and reply, without padding."""
+    """With its image and reply, without padding."""
     reply: int
-    picture: int
-    """Tokens of the language model that stand for the picture."""
+    image: int
+    """Tokens of the language model that stand for the image."""
     patches: int
     """Tokens of the vision tower."""
 
 
-def flops(counts: Counts, one: Lengths) -> float:
-    """The least arithmetic of one LoRA step on a sample: multiply and add are two operations.
+def flops(counts: Counts, sample: Lengths) -> float:
+    """Count the least arithmetic of one LoRA step on a sample; multiply and add are two operations.
 
-    A frozen map takes 2 forward and 2 backward for each weight and token (no gradient of its weights), a trained one 6. Logits are
-    counted for the reply alone, attention of the language model causally (half of the square), the vision tower forward only.
-    Nothing is counted twice for gradient checkpointing.
+    A frozen layer takes 2 forward and 2 backward for each weight and token (no gradient of its weights), a trained one
+    6. Logits are counted for the reply alone, attention of the language model causally (half of the square), the vision
+    tower forward only. Nothing is counted twice for gradient checkpointing.
     """
-    maps = (4 * counts.language + 6 * counts.lora) * one.all + 4 * counts.head * one.reply
-    attention = 6 * counts.layers * counts.width * one.all**2
-    seen = 2 * counts.vision * one.patches + 4 * counts.vision_layers * counts.vision_width * one.patches**2
-    return float(maps + attention + seen + 6 * counts.projector * one.picture)
+    linear = (4 * counts.language + 6 * counts.lora) * sample.all + 4 * counts.head * sample.reply
+    attention = 6 * counts.layers * counts.width * sample.all**2
+    vision = 2 * counts.vision * sample.patches + 4 * counts.vision_layers * counts.vision_width * sample.patches**2
+    return float(linear + attention + vision + 6 * counts.projector * sample.image)
 
 
 def count(model: Any, lora: int) -> Counts:
-    """Weights of linear maps and convolutions of a model as its config makes it, by part; `lora` are the adapter's."""
+    """Count the weights of a model's linear layers and convolutions by part; `lora` are the adapter's."""
     from torch import nn
 
     from delamo.models.hf.components import component, language_model
@@ -96,7 +98,7 @@ def count(model: Any, lora: int) -> Counts:
 
 
 def llava(folder: Path, *, tiny: bool) -> Any:
-    """LLaVA-1.5-7B: CLIP ViT-L/14 at 336 pixels, 576 tokens a picture, Vicuna-7B."""
+    """Make LLaVA-1.5-7B: CLIP ViT-L/14 at 336 pixels, 576 tokens for an image, Vicuna-7B."""
     from transformers import CLIPImageProcessor, CLIPVisionConfig, LlamaConfig, LlavaConfig
 
     tokenizer = make_tokenizer({"image_token": "<image>"}, bos="<s>", eos="</s>")
@@ -122,7 +124,7 @@ def llava(folder: Path, *, tiny: bool) -> Any:
 
 
 def qwen2_vl(folder: Path, *, tiny: bool) -> Any:
-    """Qwen2-VL-7B: a vision tower at the picture's own size, four patches a token, multimodal rotary positions."""
+    """Make Qwen2-VL-7B: a vision tower at the image's own size, four patches a token, multimodal rotary positions."""
     from transformers import Qwen2VLConfig, Qwen2VLImageProcessor
 
     tokens = {"image_token": "<|image_pad|>", "video_token": "<|video_pad|>"}
@@ -148,7 +150,7 @@ def qwen2_vl(folder: Path, *, tiny: bool) -> Any:
         **ids,
     )
     edge = 2 * patch
-    largest = 4 * edge**2 if tiny else 576 * edge**2  # as many tokens as LLaVA's picture has
+    largest = 4 * edge**2 if tiny else 576 * edge**2  # as many tokens as LLaVA's image has
     images = Qwen2VLImageProcessor(
         patch_size=patch, merge_size=2, size={"shortest_edge": edge**2, "longest_edge": largest}
     )
@@ -157,12 +159,12 @@ def qwen2_vl(folder: Path, *, tiny: bool) -> Any:
 
 
 def ends(tokenizer: Any) -> dict[str, Any]:
-    """The special tokens of a text config."""
+    """Return the special tokens of a text config."""
     return {name: getattr(tokenizer, name) for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
 
 
 def make_tokenizer(extra: Mapping[str, str], *, bos: str | None, eos: str) -> Any:
-    """One token a word of `w0` to `w399`; anything else is unknown."""
+    """Make a tokenizer with one token for each word of `w0` to `w399`; anything else is unknown."""
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
@@ -183,7 +185,7 @@ def make_tokenizer(extra: Mapping[str, str], *, bos: str | None, eos: str) -> An
 
 
 def write_processor(folder: Path, config: Any, images: Any, tokenizer: Any, template: str, fields: dict) -> None:
-    """What a checkpoint's folder holds besides weights."""
+    """Write what a checkpoint's folder holds besides weights."""
     folder.mkdir(parents=True, exist_ok=True)
     config.save_pretrained(folder)
     images.save_pretrained(folder)
@@ -193,4 +195,4 @@ def write_processor(folder: Path, config: Any, images: Any, tokenizer: Any, temp
 
 
 SHAPES: dict[str, Callable[..., Any]] = {"llava_1_5_7b": llava, "qwen2_vl_7b": qwen2_vl}
-"""Each writes a processor's files and gives the config."""
+"""Functions that write a processor's files and return the config."""
