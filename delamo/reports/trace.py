@@ -1,6 +1,7 @@
 """`delamo why` and `delamo trace`: one sample through the whole chain, as text for a terminal.
 
-validation item -> rationale -> probabilities by step -> mistake step -> missing skill -> hits -> after tuning -> test items that flipped
+validation item -> rationale -> probabilities by step -> mistake step -> missing skill -> hits -> after tuning -> test
+items that flipped
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ def _trace_task(runs: Sequence[Run], val_id: str, others: Sequence[Run]) -> list
 
 
 def _trace_run(run: Run, val_id: str, runs: Sequence[Run], shown: dict[str, str]) -> list[str]:
-    """One run; `shown` says which results were printed for which run, as runs of several seeds or budgets share them."""
+    """Follow the sample through one run; `shown` says which shared results were printed for which run."""
     lines = []
     for r in lineage.rounds(run):
         lines += [_run_title(run, r)]
