@@ -222,7 +222,7 @@ def compare(first: Sequence[Outcomes], second: Sequence[Outcomes], *, rng: np.ra
         difference=means[0] - means[1],
         interval=bootstrap_difference(first, second, rng=rng),
         p=paired_test(first, second),
-        pairs=tuple(tuple(mcnemar(one, other) for other in second) for one in first),
+        pairs=tuple(tuple(mcnemar(run, other) for other in second) for run in first),
     )
 
 

@@ -273,9 +273,9 @@ def _missing(made: Card) -> list[Block]:
     hours = {tuning: item.gpu_hours / len(item.tunings) for item in made.items for tuning in item.tunings}
     note = (
         f"The {len(hours)} distinct tunings that were not run take {sum(hours.values()):,.0f} A100 GPU-hours by the "
-        "paper's own timings (Table 6), in proportion to the samples; answering and evaluation are not in them. One "
-        "that does not look at the target counts once, as if the audit removed nothing from the pool. More of one table: "
-        "delamo plan experiment=table1 scale=paper."
+        "paper's own timings (Table 6), in proportion to the samples; answering and evaluation are not in them. "
+        "One that does not look at the target counts once, as if the audit removed nothing from the pool. "
+        "More of one table: delamo plan experiment=table1 scale=paper."
     )
     return [Heading("What is missing here"), Table(["kind", "what", "numbers"], rows, num_text=2), Lines([note])]
 

@@ -1,4 +1,4 @@
-"""What the report knows of methods: which runs are runs of one, what it is called, and where it stands in a table.
+"""Methods: which runs are runs of one, what it is called, and where it stands in a table.
 
 A method is a selector with its settings; its runs differ in the seed only. What is said of selectors follows from their
 declarations (`delamo.selectors`). A run may name a selector that is not declared here, as one of a plugin that is not
@@ -29,12 +29,12 @@ ABLATIONS = {
 }
 """The settings in `conf/ablation`, as the paper's Table 5 names them."""
 WHOLE = ("mistakes=answer_switch", "skills=skill_analysis")
-"""What the method itself has in their place."""
+"""The settings of the method itself instead of these."""
 
 
 def declared(selector: str) -> Selector | None:
     """Return the declaration of a selector; None where it is not known here."""
-    return next((found for found in SELECTORS.values() if found.name == selector), None)
+    return next((known for known in SELECTORS.values() if known.name == selector), None)
 
 
 def follows_budget(selector: str) -> bool:

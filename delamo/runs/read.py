@@ -115,7 +115,7 @@ class Run:
         return statistics.outcomes(self.scores)
 
     def selected_ids(self) -> frozenset[str]:
-        """What was selected, of all iterations; empty where nothing was.
+        """Read what was selected in all iterations; empty where nothing was.
 
         Read anew at each call: many selections are large.
         """
