@@ -1,4 +1,4 @@
-# `make demo` and `make test` do all of their own set-up.
+# `make demo` and `make test` do all of their own set-up, and so do `make lint` and `make docs`.
 PYTHON ?= python3
 # Where else to look for torch, e.g. TORCH_INDEX=https://download.pytorch.org/whl/cpu; empty is pip's own configuration.
 TORCH_INDEX ?=
@@ -6,7 +6,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 TORCH := $(shell grep -E '^torch==' constraints.txt)
 
-.PHONY: install demo test lint clean
+.PHONY: install demo test lint docs clean
 
 install: .venv/installed
 
@@ -17,8 +17,8 @@ install: .venv/installed
 	$(PIP) install -c constraints.txt -e .
 	touch $@
 
-.venv/installed-test: .venv/installed
-	$(PIP) install -c constraints.txt -e '.[test]'
+.venv/installed-%: .venv/installed
+	$(PIP) install -c constraints.txt -e '.[$*]'
 	touch $@
 
 demo: .venv/installed
@@ -28,10 +28,15 @@ demo: .venv/installed
 test: .venv/installed-test
 	$(BIN)/python -m pytest -n 2
 
-lint: .venv/installed-test
+lint: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# The pages of docs/ and the API reference, as a site that opens from disk: site/index.html.
+docs: .venv/installed-docs
+	$(BIN)/properdocs build --strict --config-file mkdocs.yml
 
 clean:
-	rm -rf .venv build dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist site .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

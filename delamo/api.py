@@ -22,6 +22,7 @@ from delamo.records import Answer, ItemScore, Mistake, Sample, Selected, Skill
 
 if TYPE_CHECKING:
     import pandas
+    from _typeshed import DataclassInstance
     from PIL import Image
 
     from delamo.experiment.config import ExperimentConfig
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from delamo.reports.comparison import Comparison
     from delamo.runs.read import Run as FinishedRun
 
-R = TypeVar("R")
+R = TypeVar("R", bound="DataclassInstance")
 SHOWN_ROWS = 10
 """Rows of a table in a notebook."""
 
@@ -266,14 +267,14 @@ class Report:
     """Finished runs compared: shows itself as HTML in a notebook and as Markdown in a terminal."""
 
     def __init__(self, runs: Path, reference: str, table: str | None, against: str | None) -> None:
-        self._runs, self._reference, self._layout = runs, reference, {"table": table, "against": against}
+        self._runs, self._reference, self._table, self._against = runs, reference, table, against
         self._text = self.text("markdown")  # what cannot be reported is said at once
 
     def text(self, format: str = "markdown") -> str:
         """Return the report as `markdown`, `html`, `json`, `csv` or `latex`."""
         from delamo.paper.report import report
 
-        return report(self._runs, format, self._reference, **self._layout)
+        return report(self._runs, format, self._reference, table=self._table, against=self._against)
 
     def save(self, file: str | Path, format: str | None = None) -> Path:
         """Write the report; the format follows from the file's ending unless it is given."""
@@ -281,7 +282,7 @@ class Report:
 
         endings = {".md": "markdown", ".html": "html", ".json": "json", ".csv": "csv", ".tex": "latex"}
         chosen = format or endings.get(Path(file).suffix, "markdown")
-        report(self._runs, chosen, self._reference, **self._layout, out=Path(file))
+        report(self._runs, chosen, self._reference, table=self._table, against=self._against, out=Path(file))
         return Path(file)
 
     @cached_property
@@ -479,7 +480,7 @@ def load_student(run: Run, *, device: str | None = None) -> LoadedStudent:
 
     stored = {key.removeprefix("student."): v for key, v in run.config.items() if key.startswith("student.")}
     values: Mapping[str, Any] = stored | ({"device": device} if device else {})
-    config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(HuggingFaceStudentConfig), values))
+    config: Any = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(HuggingFaceStudentConfig), values))
     return LoadedStudent(load_student(config, run.adapter_path), config)
 
 

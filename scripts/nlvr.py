@@ -1,14 +1,15 @@
-"""The whole loop on real input: NLVR's human-written statements as the target, the embedded student, teacher and pool.
+"""Run the whole loop on real input: NLVR's human-written statements as the target, the embedded models and pool.
 
     git clone https://github.com/lil-lab/nlvr
     python scripts/nlvr.py nlvr/nlvr                                    # all of dev (989) and of test (990)
     python scripts/nlvr.py nlvr/nlvr --validation 100 --test 200 --budget 200
-    python scripts/nlvr.py nlvr/nlvr --set tuning.epochs=1              # any override, for every cell
+    python scripts/nlvr.py nlvr/nlvr --set tuning.epochs=1              # any override, for all of it
 
-Runs the pretrained student, random selection with several seeds and error-driven selection at one budget, and prints the report. The
-commands are printed first: they are nothing but `delamo` on the command line. Finished cells are found again.
+Runs the pretrained student, random selection with several seeds and error-driven selection at one budget, and prints
+the report. The commands are printed first: they are nothing but `delamo` on the command line. Finished experiments are
+found again.
 
-The embedded student has seen neither such pictures nor such sentences: what comes out is reported as it is.
+The embedded student has seen neither such images nor such sentences: what comes out is reported as it is.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ def main() -> None:
     args = parse_args()
     for command in commands(args):
         print("$", shlex.join(["delamo", *command]), flush=True)
-        done = subprocess.run([*DELAMO, *command], check=False)
-        if done.returncode:
-            raise SystemExit(done.returncode)
+        process = subprocess.run([*DELAMO, *command], check=False)
+        if process.returncode:
+            raise SystemExit(process.returncode)
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -38,7 +39,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--budget", type=int, default=500, help="samples to tune on")
     parser.add_argument("--pool", type=int, default=10_000, help="samples of the embedded pool to select from")
     parser.add_argument("--validation", type=int, help="validation samples, drawn from a seed; all by default")
-    parser.add_argument("--test", type=int, help="test samples, likewise")
+    parser.add_argument("--test", type=int, help="test samples, drawn from a seed; all by default")
     parser.add_argument("--seeds", type=int, default=3, help="runs of random selection")
     parser.add_argument("--runs", type=Path, default=Path("runs/nlvr"))
     parser.add_argument(
@@ -48,8 +49,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def commands(args: argparse.Namespace) -> list[list[str]]:
-    """Arguments of `delamo`, one list a command."""
-    cell = [
+    """Return the arguments of `delamo`, one list for each command."""
+    experiment = [
         "task=nlvr",
         f"task.root={quoted(args.root.resolve())}",
         f"task.num_val_samples={args.validation or 'null'}",
@@ -62,14 +63,14 @@ def commands(args: argparse.Namespace) -> list[list[str]]:
     ]
     seeds = ",".join(map(str, range(args.seeds)))
     return [
-        ["run", "-m", *cell, "selector=none,error_driven"],
-        ["run", "-m", *cell, "selector=random", f"seed={seeds}"],
+        ["run", "-m", *experiment, "selector=none,error_driven"],
+        ["run", "-m", *experiment, "selector=random", f"seed={seeds}"],
         ["report", f"runs={quoted(args.runs)}"],
     ]
 
 
 def quoted(path: Path) -> str:
-    """A path as Hydra's grammar takes it whatever characters it holds: a comma would start a sweep."""
+    """Quote a path for Hydra's grammar, in which a comma would start a sweep."""
     return '"' + str(path).replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 

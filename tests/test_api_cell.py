@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from support.configs import node
 from support.model_server import ModelServer
 
 from delamo.models.teachers.local import LocalTeacher
@@ -25,7 +26,7 @@ SMALL = (
 
 @pytest.fixture(scope="module")
 def server():
-    micro = LocalTeacher.load("package:micro_teacher", device="cpu")
+    micro = LocalTeacher.load(node("teacher", "micro", device="cpu"))
     with ModelServer(micro.model, micro.tokenizer) as made:
         yield made
 
@@ -85,9 +86,9 @@ def test_a_stopped_cell_goes_on_pays_nothing_twice_and_leaves_no_key(cell, serve
 
 
 def test_a_cap_stops_the_cell(cell):
-    from delamo.models.api.budget import BudgetExhausted
+    from delamo.models.api.budget import BudgetExhaustedError
 
-    with pytest.raises(BudgetExhausted, match="max_usd"):
+    with pytest.raises(BudgetExhaustedError, match="max_usd"):
         run_experiment(cell("teacher.max_usd=0.02"))
 
 
@@ -107,9 +108,9 @@ def test_a_key_in_a_file_of_ones_own_is_refused_before_anything_is_written(tmp_p
 
 
 def test_in_batch_mode_the_second_run_reads_the_files_and_goes_on(cell, server, tmp_path):
-    from delamo.models.api.batches import BatchPending
+    from delamo.models.api.batches import BatchPendingError
 
-    with pytest.raises(BatchPending, match="24 requests"):
+    with pytest.raises(BatchPendingError, match="24 requests"):
         run_experiment(cell("teacher.mode=batch"))
     (given,) = tmp_path.glob("store/transcripts/*/batches/in/*.jsonl")
     out = given.parents[1] / "out/batch_abc_output.jsonl"

@@ -1,4 +1,4 @@
-"""The `delamo` command: the table of verbs, and how one is called. Heavy imports wait for the verb."""
+"""The `delamo` command: the table of verbs, and how one is called. Heavy imports wait until a verb is called."""
 
 from __future__ import annotations
 
@@ -32,40 +32,49 @@ VERBS = (
     "convert",
     "export",
 )
-"""Each is a file in `delamo/cli/verbs`, in the order of the usage."""
+"""Each is a module of `delamo.cli.verbs`, in the order of the usage."""
 HEAD = "delamo: find where a multimodal model's reasoning breaks, and tune it on samples that train what is missing"
 TAIL = """\
   delamo VERB --help      what a verb takes
   delamo --version
 
-Runs go to runs/ and stage results to store/ below the current directory, unless paths.runs and paths.store say otherwise.
-Tab completion in this shell: eval "$(delamo -sc install=bash)"; in fish: delamo -sc install=fish | source; in zsh the first, after bashcompinit.
+Runs go to runs/ and stage results to store/ below the current directory, unless paths.runs and paths.store are set.
+Tab completion in bash, and in zsh after bashcompinit: eval "$(delamo -sc install=bash)"
+Tab completion in fish: delamo -sc install=fish | source
 """
 HELP_FLAGS = ("-h", "--help")
 COMPLETION_FLAGS = ("-sc", "--shell-completion")
 
 
 def docstring(verb: str) -> str:
-    """Read a verb's help from its file, without importing it: the usage of all verbs takes milliseconds."""
+    """Read a verb's help from its file without importing it, so that the usage takes milliseconds."""
     path = Path(__file__).parent / "verbs" / f"{verb}.py"
     return ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
 
 
 def usage() -> str:
-    """Say how each verb is called and what it does."""
+    """Return the usage: how each verb is called, and its summary."""
     lines = [HEAD, ""]
     for verb in VERBS:
-        call, what = docstring(verb).split("\n\n")[:2]
+        call, summary = docstring(verb).split("\n\n")[:2]
         lines.append(f"  {call.rstrip('.')}")
-        lines += textwrap.wrap(" ".join(what.split()), 110, initial_indent=" " * 10, subsequent_indent=" " * 10)
+        lines += textwrap.wrap(" ".join(summary.split()), 110, initial_indent=" " * 10, subsequent_indent=" " * 10)
     return "\n".join([*lines, "", TAIL])
 
 
+def _help(verb: str) -> str:
+    if verb == "run":
+        from delamo.cli.experiment_help import describe
+
+        return describe()
+    return f"{docstring(verb)}\n"
+
+
 class Delamo(click.Group):
-    """The group of verbs: each is imported when it is called, and takes its arguments as they stand."""
+    """A group whose commands are the verbs, each imported when it is called and given its arguments unparsed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names of the verbs."""
+        """Return the names of the verbs, in the order of the usage."""
         return list(VERBS)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
@@ -82,7 +91,7 @@ class Delamo(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the verb; an unknown one ends with status 2 and the usage."""
+        """Find the verb. Raises SystemExit with status 2 for an unknown one, after printing the usage."""
         if args[0] not in VERBS:
             click.echo(f"delamo: there is no verb {args[0]!r}\n\n{usage()}", nl=False, err=True)
             raise SystemExit(2)
@@ -122,13 +131,13 @@ def _complete(request: str) -> None:
 @click.option(*COMPLETION_FLAGS, is_eager=True, callback=_complete_and_leave, expose_value=False)
 @click.pass_context
 def main(ctx: click.Context) -> None:
-    """Leave with status 2 for a wrong command line and 1 for a failed run or look-up."""
+    """Call a verb; the exit status is 2 for a wrong command line and 1 for a failed run or look-up."""
     if ctx.invoked_subcommand is None:
         show(usage(), end="")
 
 
 def call(name: str, arguments: tuple[str, ...]) -> None:
-    """Call a verb: with the config that Hydra composes for it, or with its arguments as they stand."""
+    """Call a verb with the config that Hydra composes for it, or with its arguments where it has no config."""
     with plain_exit(), session(name, list(arguments)) as (verb, rest):
         if rest is None:
             return
@@ -145,7 +154,7 @@ def call(name: str, arguments: tuple[str, ...]) -> None:
 
 @contextlib.contextmanager
 def plain_exit() -> Iterator[None]:
-    """Print what a user can mend without a traceback: the message says how. The exit status is 1."""
+    """Print errors that a user can fix without a traceback, since their messages say how, and exit with status 1."""
     try:
         yield
     except (ValueError, OSError, KeyError) as error:
@@ -156,10 +165,10 @@ def plain_exit() -> Iterator[None]:
 
 @contextlib.contextmanager
 def session(name: str, arguments: list[str]) -> Iterator[tuple[ModuleType | None, list[str] | None]]:
-    """Prepare a verb's call.
+    """Import a verb's module and run it within the module's own `session`, if it has one; answer `--help` and `-sc`.
 
     Yields:
-        (the verb's module, the arguments that are left for it), the arguments None where nothing is left to do.
+        (module, arguments that are left for it). The arguments are None where nothing is left to do.
     """
     from delamo.config.conf import refuse_renamed
     from delamo.config.secrets import refuse_keys_in_arguments
@@ -169,13 +178,14 @@ def session(name: str, arguments: list[str]) -> Iterator[tuple[ModuleType | None
             _complete(request)
             yield None, None
             return
+    if any(flag in arguments for flag in HELP_FLAGS):
+        show(_help(name), end="")
+        yield None, None
+        return
     refuse_keys_in_arguments(arguments)
     refuse_renamed(arguments)
     verb = import_module(f"delamo.cli.verbs.{name}")
-    if any(flag in arguments for flag in HELP_FLAGS):
-        show(verb.describe() if hasattr(verb, "describe") else f"{docstring(name)}\n", end="")
-        yield verb, None
-    elif hasattr(verb, "session"):
+    if hasattr(verb, "session"):
         with verb.session(arguments) as rest:
             yield verb, rest
     else:

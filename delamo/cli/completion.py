@@ -1,7 +1,7 @@
-"""Tab completion: Hydra's scripts for bash, zsh and fish, with candidates that come from `conf/` without composing anything.
+"""Tab completion: Hydra's scripts for bash, zsh and fish, and candidates read from `conf/` without composing.
 
-Hydra's own candidates need a second a key press and know no verbs, no nested choices such as `task=micro/objects` and no lists of
-choices such as `seed=0 selector=random,less`.
+Hydra's own candidates take a second for each key press, and lack verbs, nested choices such as `task=micro/objects` and
+lists of choices such as `selector=random,less`.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ def shell_completion(request: str, verbs: Sequence[str]) -> None:
     """Answer a call with `-sc`, by printing.
 
     Args:
-        request: `install=SHELL` and `uninstall=SHELL` print a script; `query=SHELL`, which the script calls, prints the candidates for
-            the line in the environment variable COMP_LINE.
+        request: `install=SHELL` and `uninstall=SHELL` print a script; `query=SHELL`, which the script calls, prints the
+            candidates for the line in the environment variable COMP_LINE.
         verbs: names of the verbs.
 
     Raises:
@@ -71,11 +71,11 @@ def candidates(line: str, verbs: Sequence[str]) -> list[str]:
 
 
 def _with_value(root: str, key: str, value: str, chosen: Mapping[str, str]) -> list[str]:
-    """Complete a value: a choice of a group, the last of several in a sweep, a path, or the present value of a plain key."""
+    """Complete a value: a choice of a group, the last of several in a sweep, a path, or a plain key's own value."""
     if value.startswith((".", "/", "~")):
         paths = glob.glob(os.path.expanduser(value) + "*")
         return [f"{key}={path}{'/' if os.path.isdir(path) else ''}" for path in sorted(paths)]
-    if key in _groups(root):
+    if key in conf.default_choices(root):
         head, comma, last = value.rpartition(",")
         return [f"{key}={head}{comma}{choice}" for choice in _starting(last, conf.choices(key))]
     present = _plain_values(root, key, chosen).get(key)
@@ -85,11 +85,9 @@ def _with_value(root: str, key: str, value: str, chosen: Mapping[str, str]) -> l
 
 def _keys(root: str, word: str, chosen: Mapping[str, str]) -> list[str]:
     """Complete a key: groups (`task=`), their fields (`task.seed=`) and the keys of no group."""
-    groups = _groups(root)
+    groups = conf.default_choices(root)
     keys = [f"{key}=" for key in (*groups, *_plain_values(root, word, chosen))]
-    nodes = {key.partition(".")[0] for key in keys if "." in key} | {
-        name for name in groups if name not in conf.PRESETS
-    }
+    nodes = {key.partition(".")[0] for key in keys if "." in key} | set(groups).difference(conf.PRESETS)
     return _starting(word, [*keys, *(f"{node}." for node in nodes if f"{node}." != word)])
 
 
@@ -97,17 +95,12 @@ def _plain_values(root: str, word: str, chosen: Mapping[str, str]) -> dict[str, 
     """Return the values of no group by dotted key; and of one group, where the word is inside it."""
     values = _dotted(conf.root_values(root))
     group, dot, _ = word.partition(".")
-    if dot and group in (groups := _groups(root)):
+    if dot and group in (groups := conf.default_choices(root)):
         defaults = conf.choices_at(chosen.get("scale", "micro")) if root == "config" else groups
         choice = chosen.get(group) or defaults.get(group)
         if choice is not None and conf.exists(group, choice):
             values |= {f"{group}.{key}": value for key, value in conf.group_values(group, choice).items()}
     return values
-
-
-def _groups(root: str) -> dict[str, str | None]:
-    """Return group -> default choice of a root file; those of an experiment include its presets."""
-    return dict(conf.default_choices(root))
 
 
 def _dotted(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -1,10 +1,7 @@
-"""`delamo check`: what is in a pool or a task, what is broken in it, and what would not fit a student.
+"""Checks of `delamo check`: counts and lengths of a pool or a task, broken rows, and samples too long for a student.
 
-No model is loaded.
-
-Every row is read and counted. Pictures are decoded, and tokens counted, on at most `max_samples` samples: of more, on a
-draw,
-and the text says so.
+Every row is read and counted. Images are decoded, and tokens counted, for at most `max_samples` samples; of a larger
+pool they are drawn at random, and the text says so. No model is loaded.
 """
 
 from __future__ import annotations
@@ -33,23 +30,24 @@ NUM_EXAMPLES = 3
 
 @dataclass(slots=True)
 class Counts:
-    """All rows of a pool or of one split, counted in one pass."""
+    """Counts of all samples of a pool or a split, and the samples that were drawn."""
 
     num_samples: int = 0
-    num_pictured: int = 0
+    num_with_image: int = 0
     num_choices: int = 0
-    """Samples with options of their own: a task's multiple-choice questions."""
+    """Samples with options, a task's multiple-choice questions."""
     sources: Counter[str] = field(default_factory=Counter)
     words: list[tuple[int, int]] = field(default_factory=list)
-    """Words of the question and of the answer, of each sample that was drawn."""
+    """(words of the question, words of the answer) of each drawn sample."""
     drawn: list[Sample] = field(default_factory=list)
 
 
 def check(config: CheckConfig) -> str:
-    """The whole text, as Markdown.
+    """Check the data and return the text, as Markdown.
 
     Raises:
-        ValueError, OSError: data that cannot be read at all, `max_samples` below 1, or a student without a checkpoint.
+        ValueError: `max_samples` is below 1, data that cannot be read at all, or a student without a checkpoint.
+        OSError: a file that cannot be read.
     """
     if config.max_samples < 1:
         raise ValueError(f"max_samples is {config.max_samples}: choose at least 1")
@@ -63,10 +61,10 @@ def check(config: CheckConfig) -> str:
 def _pool_blocks(pool: Pool, config: CheckConfig) -> list[Block]:
     counts = count(pool, len(pool), config)
     read = len(pool) + len(pool.quarantined)
-    head = [f"{read:,} rows read: {len(pool):,} can be used, {len(pool.quarantined):,} quarantined."]
+    usable = [f"{read:,} rows read: {len(pool):,} can be used, {len(pool.quarantined):,} quarantined."]
     return [
         Heading(f"Pool {config.pool.name}: {pool.name}", 1),
-        Lines([*head, *_content(counts), f"Content digest {pool.digest[:16]}"], bullets=True),
+        Lines([*usable, *_content(counts), f"Content digest {pool.digest[:16]}"], bullets=True),
         *_quarantine_blocks(pool.quarantined),
         *_source_blocks(counts),
         *_drawn_blocks(counts, config, answers=True),
@@ -74,49 +72,53 @@ def _pool_blocks(pool: Pool, config: CheckConfig) -> list[Block]:
 
 
 def _task_blocks(task: Task, config: CheckConfig) -> list[Block]:
-    found: list[Block] = [
+    blocks: list[Block] = [
         Heading(f"Task {config.task.name}: {task.name}", 1),
         *_quarantine_blocks(task.quarantined),
     ]
     for name, samples in (("Validation", task.validation), ("Test", task.test)):
         counts = count(samples, len(samples), config)
-        chosen = f"{counts.num_choices:,} multiple-choice, {counts.num_samples - counts.num_choices:,} open questions."
-        lines = [f"{counts.num_samples:,} samples.", *_content(counts), chosen]
-        found += [Heading(f"{name} samples"), Lines(lines, bullets=True), *_drawn_blocks(counts, config, answers=False)]
-    return found
+        forms = f"{counts.num_choices:,} multiple-choice, {counts.num_samples - counts.num_choices:,} open questions."
+        lines = [f"{counts.num_samples:,} samples.", *_content(counts), forms]
+        blocks += [
+            Heading(f"{name} samples"),
+            Lines(lines, bullets=True),
+            *_drawn_blocks(counts, config, answers=False),
+        ]
+    return blocks
 
 
 def count(samples: Iterable[Sample], size: int, config: CheckConfig) -> Counts:
-    """One pass over the samples; those that are drawn are kept."""
+    """Count the samples in one pass, and keep a random draw of at most `config.max_samples` of them."""
     rng = np.random.default_rng(config.seed)
-    places = set(rng.choice(size, min(size, config.max_samples), replace=False).tolist())
+    drawn = set(rng.choice(size, min(size, config.max_samples), replace=False).tolist())
     counts = Counts()
-    for place, sample in enumerate(tqdm(samples, total=size, desc="counting", unit=" samples", delay=5, leave=False)):
+    for index, sample in enumerate(tqdm(samples, total=size, desc="counting", unit=" samples", delay=5, leave=False)):
         counts.num_samples += 1
-        counts.num_pictured += sample.image is not None
+        counts.num_with_image += sample.image is not None
         counts.num_choices += bool(sample.options)
         counts.sources[sample.source] += 1
-        if place in places:
+        if index in drawn:
             counts.drawn.append(sample)
             counts.words.append((len(sample.instruction.split()), len(sample.answer.split())))
     return counts
 
 
 def _content(counts: Counts) -> list[str]:
-    text_only = counts.num_samples - counts.num_pictured
-    return [f"{counts.num_pictured:,} with a picture, {text_only:,} text only."]
+    text_only = counts.num_samples - counts.num_with_image
+    return [f"{counts.num_with_image:,} with a picture, {text_only:,} text only."]
 
 
 def _quarantine_blocks(rows: Sequence[Quarantined]) -> list[Block]:
     if not rows:
         return []
-    found: list[Block] = [Heading("Quarantined rows")]
-    found.append(Table(["reason", "rows"], [[reason, f"{n:,}"] for reason, n in count_reasons(rows).items()]))
+    table = Table(["reason", "rows"], [[reason, f"{n:,}"] for reason, n in count_reasons(rows).items()])
+    blocks: list[Block] = [Heading("Quarantined rows"), table]
     for reason, number in count_reasons(rows).items():
         shown = [f"{row.id}: {row.detail}" for row in rows if row.reason == reason][:NUM_EXAMPLES]
         more = f", the first {NUM_EXAMPLES} of {number:,}" if number > NUM_EXAMPLES else ""
-        found += [Lines([f"{reason}{more}:"]), Lines(shown, bullets=True)]
-    return found
+        blocks += [Lines([f"{reason}{more}:"]), Lines(shown, bullets=True)]
+    return blocks
 
 
 def _source_blocks(counts: Counts) -> list[Block]:
@@ -130,7 +132,7 @@ def _source_blocks(counts: Counts) -> list[Block]:
 
 
 def _drawn_blocks(counts: Counts, config: CheckConfig, *, answers: bool) -> list[Block]:
-    """Lengths, pictures and tokens of the samples that were drawn."""
+    """Show lengths, image sizes and tokens of the drawn samples, and those that would not be used."""
     if not counts.drawn:
         return []  # a task of one's own may have no validation samples
     drawn, whole = counts.drawn, len(counts.drawn) == counts.num_samples
@@ -143,20 +145,20 @@ def _drawn_blocks(counts: Counts, config: CheckConfig, *, answers: bool) -> list
             ["picture width", *_spread([w for w, _ in sizes])],
             ["picture height", *_spread([h for _, h in sizes])],
         ]
-    found: list[Block] = []
+    limits: list[Block] = []
     if config.student is not None:
         most = config.tuning.max_length if answers and config.tuning is not None else None
         lengths, too_long, limit = tokens(drawn, config.student, answers=answers, most=most)
         bad += too_long
-        what = "tokens with picture and reply" if answers else "tokens of the prompt with picture"
-        rows += [[what, *_spread(lengths)]] if lengths else []
+        label = "tokens with picture and reply" if answers else "tokens of the prompt with picture"
+        rows += [[label, *_spread(lengths)]] if lengths else []
         fits = f"{len(lengths):,} of them fit student {config.student.name}, whose context is {limit:,} tokens"
         left = "" if answers else f" less {config.student.max_new_tokens:,} for the reply"
         left += f", and tuning {config.tuning.name}, which takes {most:,}" if most is not None and most < limit else ""
-        found.append(Lines([f"{fits}{left}."]))
+        limits.append(Lines([f"{fits}{left}."]))
     table = Table(["", "least", "median", "95 %", "most"], rows)
     distinct = list(dict.fromkeys(bad))
-    title = [Heading(f"Measured on {which}", 2 if answers else 3), table, *found]
+    title = [Heading(f"Measured on {which}", 2 if answers else 3), table, *limits]
     return title + ([Lines(["Would not be used:"]), *_quarantine_blocks(distinct)[1:]] if distinct else [])
 
 
@@ -165,7 +167,7 @@ def _spread(values: Sequence[int]) -> list[str]:
 
 
 def decode(samples: Sequence[Sample]) -> tuple[list[tuple[int, int]], list[Quarantined]]:
-    """(width, height) of each distinct picture in pixels, and the samples whose picture cannot be decoded."""
+    """Decode the images; returns the (width, height) of each distinct one in pixels, and the samples of broken ones."""
     seen: dict[str, tuple[int, int] | ImageError] = {}
     bad: list[Quarantined] = []
     for sample in tqdm(samples, desc="decoding pictures", unit=" samples", delay=5, leave=False):
@@ -188,30 +190,28 @@ def _size(locator: str) -> tuple[int, int] | ImageError:
 def tokens(
     samples: Sequence[Sample], config: HuggingFaceStudentConfig, *, answers: bool, most: int | None = None
 ) -> tuple[list[int], list[Quarantined], int]:
-    """Count tokens.
-
-    Returns:
-        (tokens of each sample that fits, the samples that do not, tokens of the context).
+    """Count the tokens of samples as a student would.
 
     Args:
-        samples: to count.
+        samples: of a pool or a task.
         config: of the student.
-        answers: as tuning counts a pool sample, reply and all; else as a task's question is asked, with room for the
-            reply.
-        most: tokens that tuning takes, where they are fewer than the context.
+        answers: count prompt and answer, as for tuning; else the prompt, with room for a reply.
+        most: limit of the tuning; the context is the limit where it is shorter.
+
+    Returns:
+        (tokens of each sample that fits, the samples that do not fit, tokens of the context).
     """
     from delamo.models.hf.chat import SampleError
     from delamo.models.hf.loading import quiet
     from delamo.models.hf.token_counts import TokenCounter
 
-    how = {"prompt": config.prompt.value, "max_image_pixels": config.max_image_pixels}
-    counter = TokenCounter.load(config.path, revision=config.revision, **how)
+    counter = TokenCounter.load(config)
     room = min(counter.limit, most or counter.limit) if answers else counter.limit - config.max_new_tokens
     lengths: list[int] = []
     bad: list[Quarantined] = []
     for sample in tqdm(samples, desc="counting tokens", unit=" samples", delay=5, leave=False):
         try:
-            with quiet():  # transformers warns of what is counted here
+            with quiet():  # transformers warns of long samples, which are counted here
                 length = counter.of_example(sample) if answers else counter.of_prompt(sample)
         except (SampleError, ImageError) as error:
             bad.append(_bad(sample, error.reason, error.detail))

@@ -1,4 +1,4 @@
-"""What verbs share: printing, and an id with a folder of runs."""
+"""Helpers of several verbs: printing, and reading an id and a folder of runs from the arguments."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ from collections.abc import Sequence
 
 
 def show(text: str, end: str = "\n") -> None:
-    """Print; where the reader has had enough (`delamo report | head`), end as quietly as any Unix tool.
+    """Print text, and exit quietly where standard output has been closed, as by `delamo report | head`.
 
     Raises:
-        SystemExit: nobody reads standard output any more. The status is a shell's for SIGPIPE; the signal itself stays
-            ignored, because a connection that a server drops would end the program by it, too.
+        SystemExit: standard output is closed. The status is a shell's for SIGPIPE; the signal itself stays ignored,
+            because it would also end the program when a server drops a connection.
     """
     try:
         print(text, end=end, flush=True)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python flushes at exit, and complains
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+        )  # Python flushes at exit and would report the closed pipe
         raise SystemExit(141) from None
 
 

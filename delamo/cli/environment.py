@@ -1,4 +1,4 @@
-"""Facts about this environment: packages, devices, caches and servers, each looked up when it is asked for."""
+"""Facts about this environment: packages, devices, caches and servers, each looked up when its function is called."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ print(json.dumps({"version": torch.__version__, "cuda_build": torch.version.cuda
 
 
 def ask_server(base: str, key: str | None) -> tuple[bool, str]:
-    """(whether it answers, what it serves or what went wrong)."""
+    """Ask a server for its models; returns (whether it answers, its models or the error)."""
     import httpx
 
     headers = {"Authorization": f"Bearer {key}"} if key else {}
@@ -39,7 +39,7 @@ def ask_server(base: str, key: str | None) -> tuple[bool, str]:
 
 
 def requirements() -> list[str]:
-    """The base requirements, of the installed project or of the checkout."""
+    """Return the base requirements of the installed project, or of the checkout."""
     try:
         return [text for text in metadata.requires("delamo") or [] if "extra ==" not in text]
     except metadata.PackageNotFoundError:
@@ -48,7 +48,7 @@ def requirements() -> list[str]:
 
 
 def installed(name: str) -> str | None:
-    """The version of a package; None where it is not installed."""
+    """Return the version of a package; None where it is not installed."""
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
@@ -56,23 +56,23 @@ def installed(name: str) -> str | None:
 
 
 def metadata_requires(name: str) -> list[str]:
-    """What a package says that it requires."""
+    """Return the requirements that a package declares."""
     return metadata.requires(name) or []
 
 
 def importable(name: str) -> bool:
-    """Whether a package is there and its import, tried in a process of its own, works."""
+    """Return whether a package can be imported, tried in a separate process."""
     return importlib.util.find_spec(name) is not None and run_python(f"import {name}") is None
 
 
 def torch_facts() -> dict[str, Any]:
-    """Build and devices, from a process of its own: an import of torch takes seconds and may crash."""
+    """Return torch's build and devices, found in a separate process, because importing torch may crash."""
     done = _python(TORCH_FACTS)
     return json.loads(done.stdout) if done.returncode == 0 else {"error": _last_line(done.stderr)}
 
 
 def run_python(program: str) -> str | None:
-    """None where a program runs, else the last line that it wrote."""
+    """Run a Python program; returns None where it succeeds, else the last line of its errors."""
     done = _python(program)
     return None if done.returncode == 0 else _last_line(done.stderr)
 
@@ -86,7 +86,7 @@ def _python(program: str) -> subprocess.CompletedProcess[str]:
 
 
 def is_cached(path: str, revision: str | None) -> bool:
-    """Whether the hub's cache holds a model's config."""
+    """Return whether the hub's cache holds a model's config."""
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 
@@ -97,7 +97,7 @@ def is_cached(path: str, revision: str | None) -> bool:
 
 
 def in_netrc(host: str) -> bool:
-    """Whether ~/.netrc has an entry for a host."""
+    """Return whether ~/.netrc has an entry for a host."""
     try:
         return netrc.netrc().authenticators(host) is not None
     except (OSError, netrc.NetrcParseError):

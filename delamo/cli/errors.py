@@ -1,4 +1,4 @@
-"""How errors of a composed run are shown: the message that says what to mend, without a traceback."""
+"""How errors of a verb with a config are shown: by their message, without a traceback."""
 
 from __future__ import annotations
 
@@ -17,10 +17,13 @@ from delamo.store import BusyError
 
 @contextlib.contextmanager
 def plain_errors() -> Iterator[None]:
-    """Print what a user can mend without a traceback; HYDRA_FULL_ERROR=1 shows that too.
+    """Print errors that a user can fix without a traceback, unless HYDRA_FULL_ERROR=1 is set.
 
-    A sweep goes on after a failed experiment, and Hydra shows the first failure at its end: each is printed when it
+    In a sweep, which goes on after a failure and of which Hydra shows only the first one, each error is printed as it
     happens.
+
+    Raises:
+        CompactHydraException: in place of a ValueError, an OSError or an error of the config.
     """
     try:
         yield
@@ -29,9 +32,9 @@ def plain_errors() -> Iterator[None]:
         raise CompactHydraException(f"delamo: {error}") from error
     except OmegaConfBaseException as error:
         _show_in_sweep(f"delamo: {error}")
-        raise CompactHydraException(f"delamo: {error}") from None  # Hydra would print a cause of its own kind twice
+        raise CompactHydraException(f"delamo: {error}") from None  # with a cause of OmegaConf, Hydra prints it twice
     except Exception as error:
-        if not isinstance(error, BusyError):  # to a busy experiment the sweep comes back
+        if not isinstance(error, BusyError):  # the sweep tries a busy experiment again
             _show_in_sweep(traceback.format_exc())
         raise
 

@@ -1,4 +1,1 @@
-"""Typed configuration: the schema of an experiment, the reader of `conf/`, what decides an identity.
-
-Secrets and plugins.
-"""
+"""Typed configuration: composing, the reader of `conf/`, identities of results, secrets and plugins."""

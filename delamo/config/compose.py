@@ -32,7 +32,8 @@ def compose_experiment(overrides: Sequence[str]) -> Any:
         The typed config, an `ExperimentConfig`.
 
     Raises:
-        ValueError: a key or choice that does not exist, a missing value, an undone ablation, or something that looks like an API key.
+        ValueError: a key or choice that does not exist, a missing value, an undone ablation, or something that looks
+            like an API key.
     """
     config = compose_nodes(overrides)
     try:
@@ -90,13 +91,15 @@ def read_experiment(config: DictConfig) -> Any:
 
 
 def check_ablation(choices: Mapping[str, str | None]) -> None:
-    """Refuse an ablation that the command line undoes: an ablation is the choice of another group, which the line may override.
+    """Refuse an ablation that the command line undoes.
+
+    An ablation sets the choice of another group, which the command line may override.
 
     Args:
         choices: group -> choice, as Hydra composed them.
 
     Raises:
-        ValueError: another choice has undone the ablation, so that the whole method would run under the ablation's name.
+        ValueError: another choice has undone the ablation, so that the whole method would run under its name.
     """
     name = choices.get(conf.ABLATION)
     for group, value in conf.expanded({conf.ABLATION: name}).items() if name else ():
@@ -113,12 +116,15 @@ def read_verb(config: DictConfig) -> Any:
 
 
 def identity_of(node: Any, *parts: str) -> dict[str, Any]:
-    """Return the part of a config node that decides a result, as JSON values: its schema's name and every field of the identity.
+    """Return the part of a config node that decides a result: its schema's name and the fields that are not left out.
 
     Args:
         node: a config node.
         parts: names of parts; only their fields are returned, without the schema's name, and without those at the value
             that a stage's identity leaves out (`delamo.config.fields.identity_field`).
+
+    Returns:
+        Field -> JSON value.
     """
     fields = [f for f in dataclasses.fields(node) if f.metadata.get("identity", True)]
     if not parts:
@@ -130,7 +136,7 @@ def identity_of(node: Any, *parts: str) -> dict[str, Any]:
 
 
 def arguments(node: Any) -> dict[str, Any]:
-    """Return the fields of `node` without its name, as keyword arguments for the code that it configures, enums by value."""
+    """Return the fields of `node` but its name as keyword arguments for the code that it configures, enums by value."""
     fields = (f for f in dataclasses.fields(node) if f.name != "name" and not f.metadata.get("of_input"))
     pairs = ((f.name, getattr(node, f.name)) for f in fields)
     return {name: value.value if isinstance(value, Enum) else value for name, value in pairs}
@@ -143,10 +149,11 @@ def as_dict(node: Any) -> dict[str, Any]:
 
 
 def _check_keys(node: DictConfig, prefix: str) -> None:
-    known = [f.name for f in dataclasses.fields(OmegaConf.get_type(node))]
-    for key in node:
+    schema: Any = OmegaConf.get_type(node)
+    known = [f.name for f in dataclasses.fields(schema)]
+    for key in map(str, node):
         if key not in known:
-            close = difflib.get_close_matches(str(key), known, n=1)
+            close = difflib.get_close_matches(key, known, n=1)
             hint = f"did you mean {prefix}{close[0]}?" if close else f"there are {', '.join(known)}"
             raise ConfigKeyError(f"{prefix}{key} is no config key: {hint}")
         if OmegaConf.is_interpolation(node, key):

@@ -1,7 +1,7 @@
-"""The one reader of `conf/` beside Hydra: groups, choices, and the values that they stand for, without composing.
+"""Reader of `conf/` beside Hydra: groups, their choices, and the values of a choice, without composing.
 
-Hydra composes a cell in a third of a second and a table has over a hundred: here each file is read once. Values with an
-interpolation are left out, as their place in the cell decides them.
+Each file is read once, while Hydra takes a third of a second to compose one experiment. Values with an interpolation
+are left out, because they depend on the rest of the experiment.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 _PACKAGE = Path(__file__).resolve().parents[1]
 ABLATION = "ablation"
 PRESETS = ("scale", "experiment", ABLATION)
-"""Groups that choose other groups and are no node of a cell."""
+"""Groups whose choices set other groups; they are no node of an experiment."""
 
 
 def conf_dir() -> Path:
@@ -31,7 +31,7 @@ def conf_dir() -> Path:
     )
 
 
-RENAMED = {"pool.num_samples": "pool.size"}
+RENAMED = {"pool.num_samples": "pool.size", "teacher.num_samples": "teacher.num_draws"}
 """Keys that once had another name: runs from then are read by it, and the command line is told."""
 
 

@@ -1,4 +1,4 @@
-"""Kinds of config fields: which of them decide a stage's result, and of what part they are."""
+"""Kinds of config fields: which of them are part of the identity of a result."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _NEVER = object()
 
 
 def identity_field(part: str, *, omit: Any = _NEVER) -> Any:
-    """Declare a field that decides the results of some stages: of those that depend on this part of the config.
+    """Declare a field that decides the results of the stages that depend on one part of the config.
 
     Args:
-        part: names the part, as in `identity_of(student, "numerics")`.
-        omit: a value at which a stage's identity leaves the field out, so that results from before the field existed
-            are found.
+        part: name of the part, as in `identity_of(student, "numerics")`.
+        omit: value at which a stage's identity leaves the field out, so that results from before the field existed are
+            found.
     """
     metadata: dict[str, Any] = {"part": part}
     if omit is not _NEVER:
@@ -30,13 +30,13 @@ def renamed_field(old: str) -> Any:
 
 
 def not_in_identity() -> Any:
-    """Declare a field that changes no result: a name for people, or a speed knob such as a batch size or a device."""
+    """Declare a field that changes no result, such as a display name, a batch size or a device."""
     return dataclasses.field(default=MISSING, metadata={"identity": False})
 
 
 def input_field(*, identity: bool = True) -> Any:
-    """Declare a selector's field that decides what the selector is given, say by which encoder.
+    """Declare a field of a selector that configures one of its inputs, say the encoder.
 
-    Its own identity omits it.
+    The identity of the input has the field; the selector's own identity leaves it out.
     """
     return dataclasses.field(default=MISSING, metadata={"identity": identity, "of_input": True})

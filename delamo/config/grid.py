@@ -1,10 +1,9 @@
-"""Compose the experiments of a grid without asking Hydra for each of them.
+"""Composition of all cells of a grid, faster than by one call of Hydra for each.
 
-Hydra takes a fifth of a second to compose a cell, and most cells of a grid differ in which file of a group they take:
-each file is
-composed once, and the cells are put together from them. A cell composed by Hydra itself says whether that holds for a
-grid;
-where a preset changes what is inside a group's files, every cell is composed by Hydra.
+Hydra takes 0.2 to 0.4 seconds for a cell, about a minute for the 147 cells of Table 1. Most cells differ only in the
+choices of groups, so each choice is composed once and the cells are assembled from them, in 7 seconds. One cell of each
+preset is also composed by Hydra and compared; where they differ, as where a preset sets fields inside of a group, Hydra
+composes every cell. (A cache of parsed YAML files below Hydra saves half of the time only.)
 """
 
 from __future__ import annotations
@@ -28,44 +27,45 @@ Overrides = tuple[str, ...]
 
 @dataclass(slots=True)
 class GridComposer:
-    """Composes cells that are given as lists of overrides, each as Hydra would."""
+    """Composes cells, given as lists of overrides, into the configs that Hydra would compose."""
 
     load: Callable[[list[str]], DictConfig]
-    """Hydra's composition of a list of overrides; the node `hydra` is left out of what it gives."""
+    """Composes a list of overrides by Hydra, without the node `hydra`."""
     parse: Callable[[list[str]], list[Override]]
     """Hydra's parser of override strings."""
     schema: type
-    """Of an experiment: a field that is a config node is a group of the same name, any other one is a plain value."""
+    """Of an experiment: a field that is a config node is a group of the same name, any other field is a plain value."""
     _bases: dict[Overrides, DictConfig] = field(default_factory=dict)
     _nodes: dict[tuple[str, str], Any] = field(default_factory=dict)
     _holds: dict[Overrides, bool] = field(default_factory=dict)
 
     def compose(self, cells: Sequence[Sequence[str]]) -> Iterator[DictConfig | Exception]:
-        """The config of each cell, in order; what Hydra raises for one that does not compose stands in its place."""
+        """Yield the config of each cell, in order, or the exception of Hydra for a cell that does not compose."""
         split = [self._split(cell) for cell in cells]
         last = {parts.base: cell for cell, parts in zip(cells, split, strict=True) if parts}
         for cell, parts in zip(cells, split, strict=True):
             try:
-                yield self._assembled(cell, parts, last[parts.base]) if parts else self.load(list(cell))
+                yield self._composed(cell, parts, last[parts.base]) if parts else self.load(list(cell))
             except (HydraException, OmegaConfBaseException) as error:
                 yield error
 
-    def _assembled(self, cell: Sequence[str], parts: _Parts, other: Sequence[str]) -> DictConfig:
+    def _composed(self, cell: Sequence[str], parts: _Parts, other: Sequence[str]) -> DictConfig:
         if parts.base not in self._holds:
-            self._holds[parts.base] = self._is_as_hydra_has_it(other)
+            self._holds[parts.base] = self._agrees_with_hydra(other)
         try:
-            config = self._put_together(parts) if self._holds[parts.base] else None
+            config = self._assemble(parts) if self._holds[parts.base] else None
         except OmegaConfBaseException:
-            config = None  # Hydra says better what is wrong
+            config = None  # the message of Hydra is better
         return self.load(list(cell)) if config is None else config
 
-    def _is_as_hydra_has_it(self, cell: Sequence[str]) -> bool:
+    def _agrees_with_hydra(self, cell: Sequence[str]) -> bool:
         try:
-            return self._put_together(self._split(cell)) == self.load(list(cell))
+            parts = self._split(cell)
+            return parts is not None and self._assemble(parts) == self.load(list(cell))
         except (HydraException, OmegaConfBaseException):
-            return False  # a cell that does not compose says nothing about the others
+            return False
 
-    def _put_together(self, parts: _Parts) -> DictConfig:
+    def _assemble(self, parts: _Parts) -> DictConfig:
         if parts.base not in self._bases:
             self._bases[parts.base] = self.load(list(parts.base))
         config = copy.deepcopy(self._bases[parts.base])
@@ -78,7 +78,7 @@ class GridComposer:
         return config
 
     def _split(self, cell: Sequence[str]) -> _Parts | None:
-        """What a cell is made of; None where it has an override that only Hydra understands."""
+        """Split a cell into presets, choices and plain values; None where only Hydra understands an override."""
         parts = _Parts((), {}, [])
         groups, plain_keys = keys_of(self.schema)
         for line, override in zip(cell, self.parse(list(cell)), strict=True):
@@ -96,7 +96,7 @@ class GridComposer:
 
 @cache
 def keys_of(schema: type) -> tuple[frozenset[str], frozenset[str]]:
-    """Tell the root keys of an experiment apart: (those filled by a group of the same name, plain values)."""
+    """Return (root keys that are filled by a group of the same name, root keys that are plain values) of a schema."""
     hints = get_type_hints(schema)
     nodes = {name for name, kind in hints.items() if dataclasses.is_dataclass(kind)}
     groups = frozenset(nodes & set(conf.groups()))

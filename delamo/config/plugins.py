@@ -1,7 +1,7 @@
 """Plugins: code beside the package that registers choices of its own, loaded before a config is composed.
 
-A plugin is a Python file that the environment variable DELAMO_PLUGINS names, or a module of an installed package that has an entry point
-in the group `delamo.plugins`.
+A plugin is a Python file that the environment variable DELAMO_PLUGINS names, or a module of an installed package that
+has an entry point in the group `delamo.plugins`.
 """
 
 from __future__ import annotations

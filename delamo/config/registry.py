@@ -1,4 +1,4 @@
-"""Schemas known to Hydra: each module registers its own, below the group `schema/`."""
+"""Registration of schemas in Hydra's config store, below the group `schema/`."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from hydra.core.config_store import ConfigStore
 
 SCHEMAS: dict[str, type] = {}
-"""Every schema that has been registered, by `GROUP/NAME`."""
+"""All registered schemas, by `GROUP/NAME`."""
 
 
 def register(schemas: Mapping[str, type]) -> None:
-    """Make schemas known to Hydra.
+    """Register schemas.
 
     Args:
         schemas: `GROUP/NAME` -> dataclass, as a YAML file's `defaults` names it: `/schema/GROUP/NAME@_here_`.

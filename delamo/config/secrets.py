@@ -1,7 +1,4 @@
-"""API keys come from environment variables, by name.
-
-One that stands in config or on the command line stops the run at once.
-"""
+"""Refusal of API keys in config files and on the command line; keys come from environment variables, by name."""
 
 from __future__ import annotations
 
@@ -21,47 +18,49 @@ PATTERNS = {
     "a W&B key": r"^[0-9a-f]{40}$|\bwandb_v1_[A-Za-z0-9_]{20,}",
     "a password in a URL": r"://[^/\s:@]+:[^/\s:@]+@",
 }
-# `teacher.api_key=...` is a key whatever it looks like; `api_key_env` names a variable. Hugging Face revisions are 40
-# hex digits too.
+# `teacher.api_key=...` is a key whatever it looks like; `api_key_env` names a variable.
 SECRET_NAME = re.compile(
     r"(^|[._])(api_key|apikey|secret|password|passwd|access_token|auth_token|bearer)$", re.IGNORECASE
 )
-SHORTEST_KEY = 6  # of a server of one's own, say; what is shorter stands in ordinary words
-NOT_SECRET = re.compile(r"(^|[._])(revision|commit|digest)$")
+SHORTEST_KEY = 6
+"""Characters; shorter secrets are not redacted, because ordinary words would contain them."""
+NOT_SECRET = re.compile(r"(^|[._])(revision|commit|digest)$")  # may be 40 hex digits, as a W&B key
 
 
 class SecretInConfigError(ValueError):
-    """A value that looks like a key; the message never holds the value."""
+    """Raised for a value that looks like a key; the message never contains the value."""
 
 
 def refuse_keys(pairs: Iterable[tuple[str, Any]]) -> None:
-    """Look at (key, value) pairs.
+    """Refuse pairs (config key, value) that hold an API key.
 
     Raises:
         SecretInConfigError: a value looks like an API key, or a key's name says that it is one.
     """
     for key, value in pairs:
-        found = _kind(key, value)
-        if found:
+        kind = _kind(key, value)
+        if kind:
             raise SecretInConfigError(
-                f"{key} holds what looks like {found}: nothing was written. Put it into an environment variable and "
-                "name that, "
-                "e.g. teacher.api_key_env=OPENAI_API_KEY"
+                f"{key} holds what looks like {kind}: nothing was written. Put it into an environment variable "
+                "and name that, e.g. teacher.api_key_env=OPENAI_API_KEY"
             )
 
 
 def refuse_keys_in_arguments(arguments: Iterable[str]) -> None:
-    """`refuse_keys` of a command line: `key=value` overrides, and anything else as it stands."""
+    """Refuse API keys in a command line, in `key=value` overrides and elsewhere. Raises SecretInConfigError."""
     refuse_keys(
         ((key.lstrip("+~"), value) if is_set else ("the command line", key))
-        for key, is_set, value in map(_split, arguments)
+        for key, is_set, value in (argument.partition("=") for argument in arguments)
     )
 
 
 def refuse_keys_in_files(folders: Iterable[Path]) -> None:
-    """`refuse_keys` of the YAML files below these folders, before Hydra copies a config anywhere.
+    """Refuse API keys in the YAML files below some folders, before Hydra writes a composed config.
 
-    Damaged files are left to it.
+    Files that are not valid YAML are skipped: Hydra reports them.
+
+    Raises:
+        SecretInConfigError: naming the file.
     """
     import yaml
 
@@ -77,10 +76,7 @@ def refuse_keys_in_files(folders: Iterable[Path]) -> None:
 
 
 def redact(text: str, *secrets: str | None) -> str:
-    """The text without these secrets, and without anything that looks like a key.
-
-    Services repeat keys in their messages.
-    """
+    """Replace these secrets, and whatever looks like a key, in a service's message, which may repeat a key."""
     for secret in secrets:
         if secret and len(secret) >= SHORTEST_KEY:
             text = text.replace(secret, "[key]")
@@ -90,16 +86,12 @@ def redact(text: str, *secrets: str | None) -> str:
 
 
 def flatten(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The leaves of nested dicts and lists as (dotted key, value)."""
+    """Yield the leaves of nested dicts and lists as (dotted key, value)."""
     if isinstance(value, dict | list):
         for key, child in value.items() if isinstance(value, dict) else enumerate(value):
             yield from flatten(child, f"{prefix}.{key}" if prefix else str(key))
     else:
         yield prefix, value
-
-
-def _split(argument: str) -> tuple[str, str, str]:
-    return argument.partition("=")
 
 
 def _kind(key: str, value: Any) -> str | None:

@@ -14,8 +14,7 @@ from typing import Any
 from delamo.data.images import ImageError
 from delamo.export.images import ImageFolder
 from delamo.export.selection import Selection
-from delamo.models import parsing
-from delamo.models.hf.identity import template
+from delamo.models import parsing, prompts
 from delamo.records import LETTERS, ItemScore, Quarantined, Sample
 from delamo.runs import lineage
 from delamo.store import write_json, write_parts, write_text
@@ -47,7 +46,7 @@ def write_results(selection: Selection, folder: Path) -> list[Quarantined]:
     run, name = selection.run, task_name(selection.run.cell["task"])
     samples = lineage.test_samples(run)
     images, docs, bad = ImageFolder(folder / "images"), {}, []
-    prompt = template(run.config.get("student.prompt", "micro"))
+    prompt = run.config.get("student.prompt", "micro")
     for score in run.scores:
         try:
             docs[score.id] = _doc(samples[score.id], score, images.add(samples[score.id].image), prompt)
@@ -86,11 +85,11 @@ def functions() -> str:
     return text + SCORING
 
 
-def _doc(sample: Sample, score: ItemScore, image: str | None, prompt: Any) -> dict[str, Any]:
+def _doc(sample: Sample, score: ItemScore, image: str | None, prompt: str) -> dict[str, Any]:
     """Build a row with the question as the student read it; `letter` says that the target is one."""
     return {
         "id": sample.id,
-        "question": prompt.render(question=sample.instruction, options=sample.options, letters=LETTERS),
+        "question": prompts.question(prompt, sample),
         "options": list(sample.options),
         "letter": sample.gold is not None,
         "target": score.gold,

@@ -1,14 +1,17 @@
-"""Reads a student's reply by rule: the final answer, and the rationale before it.
+r"""Read a student's reply by rule: the final answer, and the rationale before it.
 
 Source: paper, Table 10, which prints eight rows with seven distinct patterns (its first two rows share one). Two of the
 patterns are garbled in print, those of the rows "A" and "answer is the option A"; they are rebuilt here from the row's
 example: a reply that is nothing but the letter, and `answer is (the) option` with or without a bracket.
 
-Where we differ: small letters are read everywhere (Vision-Flan answers look like `(e) This image contains a sink`); row
-three needs no full stop; row five needs the noun, as "A is the correct colour" names no option; a letter must not be the start
-of a word, nor the article in "Answer: a dog". Markup and other words that large models use are read too: `**Final Answer**: B`,
-`\\boxed{B}`, `B) a dog`. The last match wins, as a reply may quote the answer's format first, which the paper does not say.
+Where we differ: small letters are read everywhere (Vision-Flan answers look like `(e) This image contains a sink`);
+row three needs no full stop; row five needs the noun, as "A is the correct colour" names no option; a letter must not
+be the start of a word, nor the article in "Answer: a dog". Markup and other words that large models use are read too:
+`**Final Answer**: B`, `\boxed{B}`, `B) a dog`. The last match wins, as a reply may quote the answer's format first,
+which the paper does not say.
 """
+
+# ruff: noqa: RUF001 -- typographic quotation marks are matched as they are
 
 from __future__ import annotations
 
@@ -60,7 +63,7 @@ WEAKER = tuple(
 """Read only in a reply that has none of the phrases above."""
 BARE = re.compile(rf"{OPENERS}(?P<letter>[A-Z])[\s)\]}}>*\"'`”’$.:\\]*", re.IGNORECASE)
 """Row 6, garbled in print: the reply is the letter."""
-LABELLED = re.compile(r"\s*\((?P<letter>[A-Z])\)\s*\S.*", re.IGNORECASE)
+LABELED = re.compile(r"\s*\((?P<letter>[A-Z])\)\s*\S.*", re.IGNORECASE)
 """Vision-Flan: `(e) This image contains a sink`, one line, one bracketed letter."""
 MARKER = re.compile(r"\([A-Z]\)", re.IGNORECASE)
 LISTED = re.compile(r"\s*\**(?P<letter>[A-Z])\**[.)]\**\s+\S.*", re.IGNORECASE)
@@ -75,7 +78,7 @@ BORDER = ".,;:!?\"'`()[]{}*“”‘’…"
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A reply, read."""
+    """The final answer and the rationale of a reply."""
 
     prediction: str | None
     """The option's letter, or the answer's text where there are no options; None when unparsed."""
@@ -88,32 +91,32 @@ def read_answer(text: str, options: Sequence[str] = ()) -> Reading:
 
     Args:
         text: the reply.
-        options: the option texts. With options the prediction is a capital letter, and a letter beyond the last option is
+        options: texts. With options the prediction is a capital letter, and a letter beyond the last option is
             unparsed. Without, it is the text after the last "final answer is" (the paper is silent).
     """
     return _read_letter(text, len(options)) if options else _read_text(text)
 
 
 def _read_letter(text: str, num_options: int) -> Reading:
-    matches = _found(PHRASES, text) or _found(WEAKER, text)
+    matches = _matches(PHRASES, text) or _matches(WEAKER, text)
     if matches:
         last = max(matches, key=lambda match: (match.start("letter"), -match.start()))
         return Reading(_allowed(last["letter"], num_options), text[: last.start()].rstrip())
-    whole = BARE.fullmatch(text) or _labelled(text.rstrip())
-    if whole is None:
+    option = BARE.fullmatch(text) or _labeled(text.rstrip())
+    if option is None:
         return Reading(None, text.rstrip())
-    letter = _allowed(whole["letter"], num_options)
+    letter = _allowed(option["letter"], num_options)
     return Reading(letter, "" if letter else text.rstrip())
 
 
-def _found(patterns: Sequence[re.Pattern[str]], text: str) -> list[re.Match[str]]:
+def _matches(patterns: Sequence[re.Pattern[str]], text: str) -> list[re.Match[str]]:
     return [match for pattern in patterns for match in pattern.finditer(text)]
 
 
-def _labelled(text: str) -> re.Match[str] | None:
-    """The reply as one option with its letter before it, not several."""
-    for whole, marker in ((LABELLED, MARKER), (LISTED, LIST_MARKER)):
-        if len(marker.findall(text)) == 1 and (match := whole.fullmatch(text)):
+def _labeled(text: str) -> re.Match[str] | None:
+    """Match a reply that is one option with its letter before it, not several."""
+    for option, marker in ((LABELED, MARKER), (LISTED, LIST_MARKER)):
+        if len(marker.findall(text)) == 1 and (match := option.fullmatch(text)):
             return match
     return None
 
@@ -134,12 +137,12 @@ def _read_text(text: str) -> Reading:
 
 
 def same_answer(prediction: str, gold: str) -> bool:
-    """Whether two open answers agree once case, articles and punctuation are set aside: `A Sink.` is `sink`."""
-    return normalise(prediction) == normalise(gold)
+    """Return whether two open answers agree but for case, articles and punctuation: `A Sink.` is `sink`."""
+    return normalize(prediction) == normalize(gold)
 
 
-def normalise(answer: str) -> str:
-    """Small letters, no articles, no punctuation at the border of a word: `3.5`, `-3` and `C++` keep theirs."""
+def normalize(answer: str) -> str:
+    """Lower the case, drop articles and punctuation at the border of a word: `3.5`, `-3` and `C++` keep theirs."""
     words = [word.strip(BORDER) for word in unicodedata.normalize("NFKC", answer).casefold().split()]
     words = [word for word in words if word]
     return " ".join([word for word in words if word not in ARTICLES] or words)

@@ -1,33 +1,67 @@
-"""The teacher's prompts: plain Jinja2 files in `templates/SET/NAME.j2`; a file's digest is part of its stage's identity.
+"""Prompts of the student and of the teacher: Jinja2 files, whose digests are part of the identity of results.
 
-The sets: `micro` for the embedded teacher, which was trained on exactly these words, and `paper` after the paper's appendix B
-(Figure 4 for `mistake_step`; Figures 5 and 6 are missing from the published text, so `skill` and `pool_skills` are written here).
+The student's stand in `templates/student/SET.j2`, the teacher's in `templates/SET/NAME.j2`. The sets: `micro` for the
+embedded models, which were trained on exactly these words, and `paper` after the paper's appendix B (Figure 4 for
+`mistake_step`; Figures 5 and 6 are missing from the published text, so `skill` and `pool_skills` are written here).
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from enum import Enum
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from delamo.models.teachers.base import PrefixPrompt
-from delamo.records import LETTERS
+from delamo.records import LETTERS, Sample
 
 TEMPLATES = Path(__file__).parent / "templates"
+STUDENT = "student"
 _STEPS = "\x00steps\x00"
 
 
+class PromptSet(Enum):
+    """A set of templates below `delamo/models/templates`."""
+
+    micro = "micro"
+    paper = "paper"
+
+
+def question(prompt_set: str, sample: Sample) -> str:
+    """Render the user turn in which the student is asked a sample's question, with its options."""
+    template = _template(STUDENT, prompt_set)
+    return template.render(question=sample.instruction, options=sample.options, letters=LETTERS)
+
+
+def question_source(prompt_set: str) -> str:
+    """Return the text of the student's template.
+
+    Raises:
+        FileNotFoundError: no such template.
+    """
+    return _source(STUDENT, prompt_set)
+
+
 def digest(prompt_set: str, name: str) -> str:
-    """sha256 of a template's text."""
+    """Return the SHA-256 of the text of one of the teacher's templates."""
     return hashlib.sha256(_source(prompt_set, name).encode()).hexdigest()
 
 
 def mistake_step(
     prompt_set: str, *, question: str, options: Sequence[str], gold: int, prior: float, steps: Sequence[str]
 ) -> PrefixPrompt:
-    """The question without its picture, the prior on the gold answer, and room for any number of steps (paper, Figure 4)."""
+    """Make the prompt that asks for the answer after each prefix of a rationale (paper, Figure 4).
+
+    Args:
+        prompt_set: names the set of templates.
+        question: without its image.
+        options: texts.
+        gold: index of the gold option.
+        prior: probability that the prompt gives the gold option beforehand.
+        steps: of the rationale.
+    """
     text = _render(
         prompt_set,
         "mistake_step",
@@ -42,44 +76,51 @@ def mistake_step(
 
 
 def check_step(prompt_set: str, *, question: str, options: Sequence[str], steps: Sequence[str]) -> PrefixPrompt:
-    """Whether the last step is right, (A) yes or (B) no, for any number of steps (paper, Table 7; Tyen et al. 2024)."""
-    words = {"question": question, "options": options, "letters": LETTERS}
-    return _prefixes(_render(prompt_set, "check_step", **words, steps=_STEPS), steps, 2)
+    """Make the prompt that asks whether the last step is right: (A) yes, (B) no (paper, Table 7; Tyen et al. 2024)."""
+    text = _render(prompt_set, "check_step", question=question, options=options, letters=LETTERS, steps=_STEPS)
+    return _prefixes(text, steps, 2)
 
 
 def compare_step(
     prompt_set: str, *, question: str, options: Sequence[str], reference: str, steps: Sequence[str]
 ) -> PrefixPrompt:
-    """Whether the last step agrees with a reference rationale, (A) yes or (B) no (paper, Table 7)."""
-    words = {"question": question, "options": options, "letters": LETTERS, "reference": reference}
-    return _prefixes(_render(prompt_set, "compare_step", **words, steps=_STEPS), steps, 2)
+    """Make the prompt that asks whether the last step agrees with a reference: (A) yes, (B) no (paper, Table 7)."""
+    fields = {"question": question, "options": options, "letters": LETTERS, "reference": reference}
+    return _prefixes(_render(prompt_set, "compare_step", **fields, steps=_STEPS), steps, 2)
 
 
 def reference(prompt_set: str, *, question: str, options: Sequence[str], answer: str) -> str:
-    """Asks for reasoning that leads to the gold answer (paper, Table 7, pseudo rationale)."""
-    words = {"question": question, "options": options, "letters": LETTERS}
-    return _render(prompt_set, "reference", **words, answer=answer)
+    """Make the prompt that asks for reasoning that leads to the gold answer (paper, Table 7, pseudo rationale)."""
+    return _render(prompt_set, "reference", question=question, options=options, letters=LETTERS, answer=answer)
 
 
 def skill(
     prompt_set: str, *, question: str, options: Sequence[str], answer: str, steps: Sequence[str], step: int | None
 ) -> str:
-    """The mistake among all steps, or the steps alone; asks for one missing skill (paper, section 3.4)."""
-    spaced = _spaced(steps)
-    mistake = "" if step is None else " " + steps[step].strip()
-    words = {
-        "question": question,
-        "options": options,
-        "letters": LETTERS,
-        "answer": answer,
-        "steps": spaced,
-        "mistake": mistake,
-    }
-    return _render(prompt_set, "skill", **words)
+    """Make the prompt that asks for the one skill that a mistake shows to be missing (paper, section 3.4).
+
+    Args:
+        prompt_set: names the set of templates.
+        question: without its image.
+        options: texts.
+        answer: the gold one.
+        steps: of the wrong rationale.
+        step: index of the mistake step; None where none is known.
+    """
+    return _render(
+        prompt_set,
+        "skill",
+        question=question,
+        options=options,
+        letters=LETTERS,
+        answer=answer,
+        steps=_spaced(steps),
+        mistake="" if step is None else " " + steps[step].strip(),
+    )
 
 
 def pool_skills(prompt_set: str, *, instruction: str, answer: str) -> str:
-    """A pool sample; asks for all skills that its answer needs (paper, section 3.5)."""
+    """Make the prompt that asks for all skills that a pool sample needs (paper, section 3.5)."""
     return _render(prompt_set, "pool_skills", instruction=instruction, answer=answer)
 
 
@@ -89,31 +130,33 @@ def _prefixes(text: str, steps: Sequence[str], num_options: int) -> PrefixPrompt
 
 
 def _spaced(steps: Sequence[str]) -> tuple[str, ...]:
-    """The steps with a blank before the first one: they follow a colon."""
+    """Put a blank before the first step, as steps follow a colon."""
     first = [" " + step if not step[:1].isspace() else step for step in steps[:1]]
     return (*first, *steps[1:])
 
 
-def _render(prompt_set: str, name: str, **words: Any) -> str:
+def _render(folder: str, name: str, **fields: Any) -> str:
     import jinja2
 
     try:
-        return _template(prompt_set, name).render(**words)
+        return _template(folder, name).render(**fields)
     except jinja2.UndefinedError as error:
-        raise ValueError(f"templates/{prompt_set}/{name}.j2: {error.message}; it is given {sorted(words)}") from error
+        raise ValueError(f"templates/{folder}/{name}.j2: {error.message}; it is given {sorted(fields)}") from error
 
 
 @cache
-def _template(prompt_set: str, name: str) -> Any:
+def _template(folder: str, name: str) -> Any:
     import jinja2
 
-    return jinja2.Template(_source(prompt_set, name), undefined=jinja2.StrictUndefined)
+    return jinja2.Template(_source(folder, name), undefined=jinja2.StrictUndefined)
 
 
 @cache
-def _source(prompt_set: str, name: str) -> str:
-    file = TEMPLATES / prompt_set / f"{name}.j2"
+def _source(folder: str, name: str) -> str:
+    """Read a template. Raises FileNotFoundError, naming the config key that chose it and what there is."""
+    file = TEMPLATES / folder / f"{name}.j2"
     if not file.is_file():
+        key = f"student.prompt is {name}" if folder == STUDENT else f"teacher.prompts is {folder}"
         known = sorted(f"{entry.parent.name}/{entry.stem}" for entry in TEMPLATES.glob("*/*.j2"))
-        raise FileNotFoundError(f"teacher.prompts is {prompt_set}: no template {prompt_set}/{name}; there are {known}")
+        raise FileNotFoundError(f"{key}: no template {folder}/{name}; there are {known}")
     return file.read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What a teacher has spent: calls, tokens and, where it is paid, US dollars."""
+"""Usage of a teacher: calls, tokens and, where it is paid, US dollars."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from delamo.store import write_json
 
 
 @dataclass(slots=True, kw_only=True)
-class Spent:
-    """A count of the teacher's work. Replies that were there already cost nothing: they are `cached` and no more."""
+class Usage:
+    """A count of the teacher's work; completions that were there already cost nothing and count as `cached` alone."""
 
     calls: int = 0
     """Prompts answered, failed attempts among them; each prefix of a rationale is one."""
@@ -22,10 +22,10 @@ class Spent:
     usd: float | None = 0.0
     """None where a call's price is unknown; 0 for a model of one's own."""
     cached: int = 0
-    """Replies taken from the transcripts of earlier calls."""
+    """Completions taken from the transcripts of earlier calls."""
 
-    def __add__(self, other: Spent) -> Spent:
-        return Spent(
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
             calls=self.calls + other.calls,
             prompt_tokens=self.prompt_tokens + other.prompt_tokens,
             completion_tokens=self.completion_tokens + other.completion_tokens,
@@ -33,10 +33,10 @@ class Spent:
             cached=self.cached + other.cached,
         )
 
-    def since(self, earlier: Spent) -> Spent:
-        """What came on top of an earlier count of the same teacher."""
+    def since(self, earlier: Usage) -> Usage:
+        """Subtract an earlier count of the same teacher."""
         unknown = self.usd is None or earlier.usd is None
-        return Spent(
+        return Usage(
             calls=self.calls - earlier.calls,
             prompt_tokens=self.prompt_tokens - earlier.prompt_tokens,
             completion_tokens=self.completion_tokens - earlier.completion_tokens,
@@ -45,21 +45,26 @@ class Spent:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON values."""
+        """Return the counts as JSON values."""
         return dataclasses.asdict(self)
 
 
-class Meter:
-    """What a teacher (None spends nothing) spends on one stage, kept in a file over all attempts at it."""
+class UsageMeter:
+    """Measure what a teacher uses for one stage, over all attempts at it.
+
+    Args:
+        teacher: None uses nothing.
+        file: keeps the total between attempts; None where a stage has one attempt.
+    """
 
     def __init__(self, teacher: Any, file: Path | None = None) -> None:
         self._teacher, self._file = teacher, file
         known = json.loads(file.read_text(encoding="utf-8")) if file and file.exists() else {}
-        self._before = Spent(**known)
+        self._before = Usage(**known)
         self._start = self._now()
 
     def total(self) -> dict[str, Any]:
-        """Spent so far, as the stage's manifest says it."""
+        """Return the usage so far, as it stands in the stage's manifest."""
         return (self._before + self._now().since(self._start)).to_dict()
 
     def save(self) -> None:
@@ -67,5 +72,5 @@ class Meter:
         self._file.parent.mkdir(parents=True, exist_ok=True)
         write_json(self._file, self.total())
 
-    def _now(self) -> Spent:
-        return (self._teacher.spent if self._teacher else Spent()) + Spent()  # a copy: a teacher counts in place
+    def _now(self) -> Usage:
+        return (self._teacher.usage if self._teacher else Usage()) + Usage()  # a copy: a teacher counts in place

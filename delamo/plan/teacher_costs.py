@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from delamo.config.choices import Readout, TeacherMode
 from delamo.mistakes import FINDERS
 from delamo.mistakes.prompt_per_step import PromptPerStepConfig
 from delamo.mistakes.pseudo_rationale import PseudoRationaleConfig
 from delamo.models import prompts
 from delamo.models.api.budget import CHARACTERS_PER_TOKEN, Prices, prices_of
-from delamo.models.teachers.config import LiteLLMTeacherConfig, TeacherConfig
+from delamo.models.teachers.config import LiteLLMTeacherConfig, Readout, TeacherConfig, TeacherMode
 from delamo.plan.assumptions import Assumptions
 from delamo.plan.counting import StageWork, TeacherUsage
 from delamo.plan.measured import Recorded
@@ -47,7 +46,7 @@ def prices(teacher: TeacherConfig) -> tuple[Prices | None, bool]:
     """
     if not isinstance(teacher, LiteLLMTeacherConfig):
         return Prices(0.0, 0.0), False
-    found = prices_of(teacher.model, (teacher.input_usd_per_million, teacher.output_usd_per_million))
+    found = prices_of(teacher)
     return found, teacher.mode is TeacherMode.batch
 
 
@@ -92,7 +91,7 @@ def _draws(teacher: TeacherConfig) -> tuple[int, int]:
     """(calls for each prefix, tokens of a reply)."""
     if not isinstance(teacher, LiteLLMTeacherConfig):
         return 1, 1
-    return (teacher.num_samples if teacher.readout is Readout.samples else 1), teacher.answer_max_tokens
+    return (teacher.num_draws if teacher.readout is Readout.samples else 1), teacher.answer_max_tokens
 
 
 def _naming(work: StageWork, assume: Assumptions) -> TeacherUsage:

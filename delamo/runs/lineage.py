@@ -110,7 +110,7 @@ def _rows(run: Run, cls: type[T], stage: str, name: str) -> list[T]:
     if not path.is_file():
         where = run.path / "stages.json"
         raise ValueError(f"{where} refers to {path}, which is gone: run the cell again with force=true")
-    return _read(cls, path)
+    return _read(cls, path)  # type: ignore[arg-type]  # mypy does not take a class for hashable
 
 
 @lru_cache(maxsize=64)

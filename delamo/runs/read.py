@@ -175,10 +175,9 @@ def collect(root: Path) -> RunCollection:
     """
     if not root.is_dir():
         raise FileNotFoundError(f"runs is {root}: no such folder; `delamo run` makes one, or say runs=DIR")
-    runs, unfinished = [], []
-    for path in _run_folders(root):
-        run = read_run(path)
-        (runs if isinstance(run, Run) else unfinished).append(run)
+    folders = [read_run(path) for path in _run_folders(root)]
+    runs = [folder for folder in folders if isinstance(folder, Run)]
+    unfinished = [folder for folder in folders if isinstance(folder, Unfinished)]
     return RunCollection(root, sorted(runs, key=_order), unfinished)
 
 

@@ -1,8 +1,8 @@
 """The sweeper behind `-m`: runs the union of several grids, where Hydra's own runs one.
 
-A table of the paper is seldom one grid: the pretrained student has no budget, and only random selection is repeated with other seeds.
-A preset in `conf/experiment` lists its grids; a cell that occurs in two of them runs once. The command line narrows the grids:
-`experiment=table1 selector=random` is the part of the table that is about random selection.
+A table of the paper is seldom one grid: the pretrained student has no budget, and only random selection is repeated
+with other seeds. A preset in `conf/experiment` lists its grids; a cell that occurs in two of them runs once. The
+command line narrows the grids: `experiment=table1 selector=random` is the part of the table about random selection.
 
     hydra:
       sweeper:
@@ -10,8 +10,9 @@ A preset in `conf/experiment` lists its grids; a cell that occurs in two of them
           - {selector: none, task: "micro/a,micro/b"}
           - {selector: random, seed: "0,1,2", task: "micro/a,micro/b"}
 
-Several processes can share a sweep: each goes through all cells and puts off those that another process is running. `jobs=2` starts two
-on this machine; the same command on another GPU, or on another machine with the same folders, joins in too.
+Several processes can share a sweep: each goes through all cells and puts off those that another process is running.
+`jobs=2` starts two on this machine; the same command on another GPU, or on another machine with the same folders, joins
+in too.
 """
 
 from __future__ import annotations
@@ -146,8 +147,9 @@ def run_sequentially(
 ) -> list[JobReturn]:
     """Run the cells one by one, whatever fails, and print the progress to stderr.
 
-    A cell that another process is running is put off. Where all cells that are left are busy, the last of them is waited for, because
-    the other processes are likely to go through them from the first on; then the rest is tried again.
+    A cell that another process is running is put off. Where all cells that are left are busy, the last of them is
+    waited for, because the other processes are likely to go through them from the first on; then the rest is tried
+    again.
 
     Args:
         cells: lists of overrides.
@@ -190,7 +192,7 @@ def run_sequentially(
 def worker_processes(number: int, folder: Path) -> Iterator[None]:
     """Start processes that go through the same cells, and stop them at the end of the sweep.
 
-    This process goes through all cells itself, so it sees every result and every failure, and needs nothing from the others.
+    This process goes through all cells itself, so it sees every result and failure, and needs nothing from the others.
 
     Args:
         number: of processes besides this one.
@@ -233,7 +235,7 @@ def time_left(durations: Sequence[float], num_left: int) -> str:
 
 @contextlib.contextmanager
 def resume_hint() -> Iterator[None]:
-    """Print how to resume the sweep where it is stopped, by Ctrl-C or by the SystemExit with which Lightning ends a tuning.
+    """Print how to resume a sweep that is stopped, by Ctrl-C or by the SystemExit with which Lightning ends a tuning.
 
     Raises:
         SystemExit: the sweep was stopped; the status is a shell's for SIGINT.
@@ -243,8 +245,7 @@ def resume_hint() -> Iterator[None]:
     except (KeyboardInterrupt, SystemExit):
         print(
             "\nstopped: finished cells and stages are kept, and what was begun is resumed; to go on where this sweep "
-            "stood, "
-            f"run it again:\n  {shlex.join(['delamo', 'run', *sys.argv[1:]])}",
+            f"stood, run it again:\n  {shlex.join(['delamo', 'run', *sys.argv[1:]])}",
             file=sys.stderr,
         )
         raise SystemExit(INTERRUPTED) from None
@@ -260,7 +261,8 @@ def cells_of(
 
     Args:
         grids: key -> value or comma-separated values.
-        overrides: from the command line. Values that some grid has choose among the grids; others replace the grids' values.
+        overrides: from the command line. Values that some grid has choose among the grids; others replace the grids'
+            values.
         parse: Hydra's parser of override strings.
         fast: overrides that `fast=true` on the command line adds.
 
@@ -314,8 +316,9 @@ def _values(override: Override) -> list[str]:
 def register_sweepers(*sweepers: type[Sweeper]) -> None:
     """Make sweepers known to Hydra, which accepts plugins of the package `hydra_plugins` alone.
 
-    A real package `hydra_plugins/delamo` would be imported by every Hydra program of the environment: it would take half a second of
-    each start, and leave the schemas of this package in its config store. Here the names exist in this process only.
+    A real package `hydra_plugins/delamo` would be imported by every Hydra program of the environment: it would take
+    half a second of each start, and leave the schemas of this package in its config store. Here the names exist in this
+    process only.
     """
     plugins = Plugins.instance()  # scans for installed plugins now, before the names below exist
     try:

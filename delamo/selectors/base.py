@@ -42,7 +42,7 @@ class Input:
     per: Literal["pool", "task"]
     """`pool`: one result serves every task; `task`: it follows from the task's samples or from the student's
     answers."""
-    read: Callable[[Experiment, Stage | None], Any]
+    read: Callable[[Experiment, Any], Any]
     """Returns the input from its stage, computing the stage if need be."""
     stage: Callable[[Experiment, Stage | None, Pool], Stage] | None = None
     """Makes the stage of an experiment, the adapter of the round before (None before the first) and the candidates.

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from delamo.config.compose import identity_of
 from delamo.mistakes import FINDERS, ErrorCase, Finder
-from delamo.models.usage import Meter
+from delamo.models.usage import UsageMeter
 from delamo.records import Answer, Sample
 from delamo.stages.base import Stage
 from delamo.store import ResultWriter, RowCounts, write_rows
@@ -50,7 +50,7 @@ class FindMistakes(Stage):
         answers = self.answers.stored.rows(Answer)
         cases = error_cases(self.experiment.task.validation, answers, include_unparsed=config.include_unparsed)
         teacher = self.experiment.models.teacher if self.finder.templates else None
-        usage = Meter(teacher)
+        usage = UsageMeter(teacher)
         mistakes, quarantined = self.finder.find(cases, teacher, config)
         write_rows(writer.path / "mistakes.jsonl", mistakes)
         skipped = {"no error": len(answers) - len(cases)}

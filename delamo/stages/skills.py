@@ -18,7 +18,7 @@ from delamo.config.registry import register
 from delamo.data import Pool
 from delamo.models import prompts
 from delamo.models.teachers.base import Refusal, Teacher
-from delamo.models.usage import Meter
+from delamo.models.usage import UsageMeter
 from delamo.records import LETTERS, Mistake, PoolSkills, Quarantined, Sample, Skill
 from delamo.stages.base import Stage
 from delamo.store import ResultWriter, RowCounts, compute_in_shards, write_rows
@@ -88,7 +88,7 @@ class NameSkills(Stage):
         mistakes = self.mistakes.stored.rows(Mistake)
         samples = self.experiment.task.validation
         images = {sample.id: sample.image for sample in samples} if config.sees_images else None
-        usage = Meter(teacher)
+        usage = UsageMeter(teacher)
         skills, quarantined = name_skills(mistakes, teacher, max_new_tokens=config.skill_max_new_tokens, images=images)
         write_rows(writer.path / "skills.jsonl", skills)
         counts = RowCounts(num_in=len(mistakes), num_ok=len(skills), quarantined=quarantined)
@@ -142,7 +142,7 @@ class NameNeededSkills(Stage):
         """Write `skills.jsonl`."""
         samples, teacher = self.experiment.task.validation, self.experiment.models.teacher
         max_new_tokens = self.experiment.config.teacher.pool_skills_max_new_tokens
-        usage = Meter(teacher)
+        usage = UsageMeter(teacher)
         skills, quarantined = name_needed_skills(samples, teacher, max_new_tokens=max_new_tokens)
         write_rows(writer.path / "skills.jsonl", skills)
         num_ok = len(samples) - len(quarantined)
@@ -169,7 +169,7 @@ class AnnotatePool(Stage):
         """Write `pool_skills.jsonl`, shard by shard; what a killed attempt paid for stays counted."""
         pool, teacher = self.experiment.pool, self.experiment.models.teacher
         max_new_tokens = self.experiment.config.teacher.pool_skills_max_new_tokens
-        usage = Meter(teacher, writer.work / "spent.json")
+        usage = UsageMeter(teacher, writer.work / "spent.json")
         try:
             prepare_pool(pool, teacher, max_new_tokens=max_new_tokens)
         finally:
@@ -278,17 +278,14 @@ def prepare_pool(pool: Pool, teacher: Teacher, *, max_new_tokens: int) -> None:
     """Say what the pool will cost, before the first of them; in batch mode, exchange the files.
 
     Raises:
-        BatchPending: batch files wait for upload, or for their output.
+        BatchPendingError: batch files wait for upload, or for their output.
     """
-    prepare = getattr(teacher, "prepare", None)
-    if prepare is None:
-        return
 
     def asked(every: int = 1) -> Iterator[tuple[str, str | None]]:
         samples = pool if every == 1 else (pool.get(id) for id in pool.ids()[::every])
         return (_pool_prompt(sample, teacher) for sample in samples)
 
-    prepare(asked, len(pool), max_new_tokens=max_new_tokens)
+    teacher.prepare(asked, len(pool), max_new_tokens=max_new_tokens)
 
 
 def annotate_pool(
@@ -312,7 +309,7 @@ def annotate_pool(
 
 def _pool_prompt(sample: Sample, teacher: Teacher) -> tuple[str, str | None]:
     text = prompts.pool_skills(teacher.prompts, instruction=sample.instruction, answer=sample.answer)
-    return text, sample.image if getattr(teacher, "sees_images", False) else None
+    return text, sample.image if teacher.sees_images else None
 
 
 def split_skills(reply: str) -> tuple[str, ...]:

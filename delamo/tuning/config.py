@@ -7,9 +7,9 @@ from enum import Enum
 
 from omegaconf import MISSING
 
-from delamo.config.choices import Dtype
 from delamo.config.fields import not_in_identity
 from delamo.config.registry import register
+from delamo.models.hf.config import Dtype
 
 
 class TuningMethod(Enum):

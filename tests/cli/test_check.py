@@ -11,6 +11,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf.errors import OmegaConfBaseException
 from PIL import Image
 from support.command import delamo
+from support.configs import node
 
 from delamo.cli import data_check as delamo_check
 from delamo.cli.data_check import check
@@ -84,9 +85,8 @@ def test_tokens_are_those_that_tuning_and_answering_count(broken_pool):
     from delamo.models.students.local import Student
 
     pool = read_pool(annotation=broken_pool)
-    student = Student.load("package:micro_student", device="cpu")
-    how = {"revision": None, "prompt": "micro", "max_image_pixels": None}
-    counter = TokenCounter.load("package:micro_student", **how)
+    config = node("student", "micro", device="cpu")
+    student, counter = Student.load(config), TokenCounter.load(config)
     for id in ("good-0", "text"):
         assert counter.of_prompt(pool.get(id)) == student.num_tokens(pool.get(id))
         assert counter.of_example(pool.get(id)) > counter.of_prompt(pool.get(id))

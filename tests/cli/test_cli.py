@@ -81,8 +81,8 @@ def test_cfg_job_shows_the_composed_config_and_writes_nothing(tmp_path):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("+pool.num_sampels=3", "did you mean pool.size?"),
-        ("pool.num_sampels=3", "num_sampels"),
+        ("+pool.sice=3", "did you mean pool.size?"),
+        ("pool.sice=3", "sice"),
         ("colour=red", "colour"),
         ("task=micro/none", "Could not find 'task/micro/none'"),
         ("budget=custom", "budget.num_samples has no value"),
@@ -127,7 +127,7 @@ def test_a_look_up_needs_one_id(tmp_path, verb):
 
 
 def test_the_demo_is_these_cells(tmp_path):
-    """The sweep of `make demo`; a pool below the budget ends each cell before it starts, but for the pretrained student."""
+    """The sweep of `make demo`; a pool below the budget ends each cell but the pretrained student's at once."""
     makefile = (Path(__file__).parents[2] / "Makefile").read_text()
     assert "delamo run -m experiment=demo\n" in makefile
     tiny = ("pool.size=5", "task.num_val_samples=1", "task.num_test_samples=1", "student.path=/nowhere")

@@ -25,9 +25,9 @@ from delamo.config import conf
         ("/usr/bin/delamo plan  scale=paper experiment=table12", ["experiment=table12"]),
         ("delamo run -m seed=0,1 selector=random,le", ["selector=random,less", "selector=random,less_7b"]),
         ("delamo run pool=llava_json pool.a", ["pool.annotation="]),
-        ("delamo run scale=paper pool.num_", []),
-        ("delamo run pool.num_", ["pool.num_samples="]),
-        ("delamo run pool.num_samples=", ["pool.num_samples=50000"]),
+        ("delamo run scale=paper pool.si", []),
+        ("delamo run pool.si", ["pool.size="]),
+        ("delamo run pool.size=", ["pool.size=50000"]),
         ("delamo run fast=", ["fast=false"]),
         ("delamo run seeds.", ["seeds.decoding=", "seeds.selection=", "seeds.training="]),
         ("delamo doctor teacher=rep", ["teacher=replay"]),
@@ -80,7 +80,7 @@ def in_shell(folder: Path, shell: list[str], script: str) -> list[str]:
     return done.stdout.split()
 
 
-# What bash does at a tab: it splits the line at COMP_WORDBREAKS, which the script takes `=` out of, and calls the function.
+# At a tab, bash splits the line at COMP_WORDBREAKS, out of which the script takes `=`, and calls the function.
 BASH = """
 eval "$(delamo run -sc install=bash)"
 [[ "$(complete -p delamo)" == *"-F hydra_bash_completion delamo" ]] || exit 1
@@ -93,13 +93,13 @@ try() {
 try "delamo conv"
 try "delamo run task=micro/ob"
 try "delamo plan experiment=table12"
-try "delamo run pool.num_"
+try "delamo run pool.si"
 """
 
 
 def test_bash_completes(tmp_path):
     answers = in_shell(tmp_path, ["bash", "--norc"], BASH)
-    assert answers == ["convert", "task=micro/objects", "experiment=table12", "pool.num_samples="]
+    assert answers == ["convert", "task=micro/objects", "experiment=table12", "pool.size="]
 
 
 def test_fish_completes(tmp_path):

@@ -35,8 +35,8 @@ def lines(*overrides: str) -> dict[str, list[doctor.Finding]]:
 def the(level: str, what: str, *overrides: str) -> doctor.Finding:
     """The one line of that level, about that."""
     found = lines(*overrides)[level]
-    assert [one.what for one in found] == [what], [*map(str, found)]
-    assert level == "ok" or found[0].way_out
+    assert [one.subject for one in found] == [what], [*map(str, found)]
+    assert level == "ok" or found[0].fix
     return found[0]
 
 
@@ -52,30 +52,30 @@ def test_the_default_runs_here():
 
 def test_versions_are_held_against_the_projects_own_requirements(monkeypatch):
     versions(monkeypatch, transformers="4.57.1")
-    assert the("fail", "transformers").way_out == "pip install 'transformers<6,>=5'"
+    assert the("fail", "transformers").fix == "pip install 'transformers<6,>=5'"
     versions(monkeypatch, peft=None)
-    assert {one.what for one in lines()["fail"]} == {"transformers", "peft"}
+    assert {one.subject for one in lines()["fail"]} == {"transformers", "peft"}
 
 
 def test_malicious_releases_fail(monkeypatch):
     versions(monkeypatch, lightning="2.6.3")
-    assert "malicious" in the("fail", "lightning").said
+    assert "malicious" in the("fail", "lightning").message
 
 
 def test_a_broken_torchvision_fails_and_a_mismatched_one_is_named(monkeypatch):
     versions(monkeypatch, torchvision="0.29.0", torch="2.13.0+cpu")
     monkeypatch.setattr(environment, "metadata_requires", lambda name: ["numpy", "torch==2.14.0"])
-    assert "built for torch==2.14.0, torch is 2.13.0" in the("warn", "torchvision").said
+    assert "built for torch==2.14.0, torch is 2.13.0" in the("warn", "torchvision").message
     monkeypatch.setattr(environment, "run_python", lambda program: "operator torchvision::nms does not exist")
     broken = the("fail", "torchvision")
-    assert "nms does not exist" in broken.said and "pip uninstall torchvision" in broken.way_out
+    assert "nms does not exist" in broken.message and "pip uninstall torchvision" in broken.fix
     monkeypatch.setattr(environment, "run_python", lambda program: None)
     monkeypatch.setattr(environment, "metadata_requires", lambda name: ["torch==2.13.0; python_version >= '3'"])
     assert not lines()["warn"]
 
 
 def test_devices(monkeypatch):
-    assert the("fail", "student.device", "student.device=cuda").way_out == "student.device=auto"
+    assert the("fail", "student.device", "student.device=cuda").fix == "student.device=auto"
     the("warn", "student", *LARGE)
     monkeypatch.setattr(doctor.shutil, "which", lambda name: "/usr/bin/nvidia-smi")
     the("warn", "device")
@@ -84,22 +84,22 @@ def test_devices(monkeypatch):
     monkeypatch.setattr(environment, "torch_facts", lambda: GPU | {"bf16": False})
     the("warn", "tuning.precision", *LARGE)
     monkeypatch.setattr(environment, "torch_facts", lambda: {"error": "libcudart.so: cannot open"})
-    assert "libcudart" in the("fail", "torch").said
+    assert "libcudart" in the("fail", "torch").message
 
 
 def test_qlora_wants_a_gpu_and_bitsandbytes(monkeypatch):
     monkeypatch.setattr(environment, "importable", lambda name: False)
-    assert {one.what for one in lines("tuning=qlora")["fail"]} == {"tuning.method", "bitsandbytes"}
+    assert {one.subject for one in lines("tuning=qlora")["fail"]} == {"tuning.method", "bitsandbytes"}
     monkeypatch.setattr(environment, "torch_facts", lambda: GPU)
-    assert the("fail", "bitsandbytes", "tuning=qlora").way_out == "pip install 'delamo[qlora]'"
+    assert the("fail", "bitsandbytes", "tuning=qlora").fix == "pip install 'delamo[qlora]'"
 
 
 def test_models_that_have_to_be_fetched(monkeypatch, tmp_path):
     monkeypatch.setattr(environment, "torch_facts", lambda: GPU)
     monkeypatch.setattr(environment, "is_cached", lambda path, revision: False)
-    assert "will be downloaded" in the("warn", "student.path", *LARGE).said
+    assert "will be downloaded" in the("warn", "student.path", *LARGE).message
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    assert "unset HF_HUB_OFFLINE" in the("fail", "student.path", *LARGE).way_out
+    assert "unset HF_HUB_OFFLINE" in the("fail", "student.path", *LARGE).fix
     assert not lines(*LARGE, f"student.path={tmp_path}")["fail"]
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
     the("warn", "student.path", *LARGE)
@@ -110,11 +110,11 @@ def test_disk(monkeypatch, tmp_path):
         monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path, gib=gib: type("Usage", (), {"free": gib * 2**30}))
         the(level, "paths.store")
     monkeypatch.setattr(doctor.os, "access", lambda path, mode: False)
-    assert str(tmp_path) in the("fail", "paths.store", f"paths.store={tmp_path}/a/b").said
+    assert str(tmp_path) in the("fail", "paths.store", f"paths.store={tmp_path}/a/b").message
 
 
 def test_keys_are_looked_for_and_never_shown(monkeypatch):
-    assert "OPENAI_API_KEY is not set" in the("fail", "teacher's key", "teacher=gpt_4o_mini").said
+    assert "OPENAI_API_KEY is not set" in the("fail", "teacher's key", "teacher=gpt_4o_mini").message
     monkeypatch.setenv("OPENAI_API_KEY", "sk-canary")
     monkeypatch.setenv("WANDB_API_KEY", "wb-canary")
     text, good = doctor.doctor(["teacher=gpt_4o_mini", "logger=wandb"])
@@ -129,8 +129,8 @@ def test_wandb_online_wants_a_key(monkeypatch):
 
 def test_extras(monkeypatch):
     versions(monkeypatch, datasets=None, pyarrow=None)
-    assert the("fail", "datasets", "pool=hf_dataset").way_out == "pip install 'delamo[datasets]'"
-    assert the("fail", "pyarrow", "pool=parquet").way_out == "pip install 'delamo[parquet]'"
+    assert the("fail", "datasets", "pool=hf_dataset").fix == "pip install 'delamo[datasets]'"
+    assert the("fail", "pyarrow", "pool=parquet").fix == "pip install 'delamo[parquet]'"
 
 
 def test_a_server_is_asked_only_where_that_is_asked_for(monkeypatch):

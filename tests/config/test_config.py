@@ -61,13 +61,13 @@ def test_an_open_value_must_be_given(experiment_config, choice):
         experiment_config("=".join(choice.split("/", 1)))
 
 
-@pytest.mark.parametrize("key", ["pool.num_sampels", "seeds.trainig", "iteration", "selector.fil"])
+@pytest.mark.parametrize("key", ["pool.sice", "seeds.trainig", "iteration", "selector.fil"])
 def test_a_misspelled_key_is_an_error(experiment_config, key):
     with pytest.raises(ValueError, match=rf"Could not override '{key}'"):
         experiment_config(f"{key}=3")
 
 
-@pytest.mark.parametrize("key", ["pool.num_sampels", "seeds.trainig", "iteration", "selector.fil"])
+@pytest.mark.parametrize("key", ["pool.sice", "seeds.trainig", "iteration", "selector.fil"])
 def test_a_misspelled_key_is_an_error_with_a_plus_too(experiment_config, key):
     with pytest.raises(ValueError, match=f"{key} is no config key: did you mean"):
         experiment_config(f"+{key}=3")

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 from support.command import delamo
+from support.configs import node
 
 from delamo.data.images import open_image
 from delamo.data.readers.llava_json import read_pool
@@ -143,7 +144,7 @@ def test_the_lmms_eval_task_names_functions_that_are_there(runs, tuned, tmp_path
     doc = json.loads((out / "test.jsonl").read_text().splitlines()[0])
     assert module.doc_to_visual(doc)[0].mode == "RGB" and module.doc_to_visual({"image": None}) == []
     samples = {sample.id: sample for sample in lineage.test_samples(tuned.run).values()}
-    assert doc["question"] == Student.load("package:micro_student", device="cpu").prompt(samples[doc["id"]])
+    assert doc["question"] == Student.load(node("student", "micro", device="cpu")).prompt(samples[doc["id"]])
     stated = {score.id: score for score in tuned.run.scores}
     for line in (out / "test.jsonl").read_text().splitlines():
         score = stated[json.loads(line)["id"]]
@@ -214,12 +215,13 @@ def test_the_adapter_loads_with_plain_peft(runs, tuned, tmp_path):
     out = exported(runs, "llava", tmp_path / "out")
     config = json.loads((out / "adapter" / "adapter_config.json").read_text())
     assert config["base_model_name_or_path"] == "package:micro_student" and "revision" in config
-    base = Student.load("package:micro_student", device="cpu").model
+    config = node("student", "micro", device="cpu")
+    base = Student.load(config).model
     tokens = torch.arange(1, 9)[None]
     with torch.no_grad():
         before = base(input_ids=tokens).logits
         after = PeftModel.from_pretrained(base, out / "adapter")(input_ids=tokens).logits
-        same = Student.load("package:micro_student", adapter=tuned.adapter, device="cpu").model(input_ids=tokens).logits
+        same = Student.load(config, adapter=tuned.adapter).model(input_ids=tokens).logits
     assert (after - before).abs().max() > 0
     assert torch.allclose(after, same, atol=1e-4)
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from delamo.models.parsing import normalise, read_answer, same_answer
+from delamo.models.parsing import normalize, read_answer, same_answer
 
 FOUR = ("one", "two", "three", "four")
 FIVE = (*FOUR, "five")
@@ -181,4 +181,4 @@ def test_any_text_is_read(text):
         reading = read_answer(text, options)
         assert reading.prediction is None or not options or reading.prediction in "ABCD"
         assert text.startswith(reading.rationale)
-    assert normalise(normalise(text)) == normalise(text)
+    assert normalize(normalize(text)) == normalize(text)

@@ -1,13 +1,14 @@
-"""What the teacher cost: counted when a stage is computed, kept over killed attempts, and once for all cells that share it."""
+"""What the teacher cost: counted when a stage is computed, kept over killed attempts, once for all that share it."""
 
 import pytest
+from support.configs import node
 from support.fake_runs import write_run
 
 from delamo.models.teachers.base import PrefixPrompt
 from delamo.models.teachers.local import LocalTeacher
-from delamo.models.usage import Meter, Spent
-from delamo.reports.sections.costs import totals_by_stage
+from delamo.models.usage import Usage, UsageMeter
 from delamo.reports.report import report
+from delamo.reports.sections.costs import totals_by_stage
 from delamo.runs.read import collect
 
 HALF = "10" * 20
@@ -16,42 +17,42 @@ PAID = {"calls": 7, "prompt_tokens": 700, "completion_tokens": 70, "usd": 0.5, "
 
 class Counting:
     def __init__(self):
-        self.spent = Spent()
+        self.usage = Usage()
 
 
 def test_a_meter_counts_what_came_after_it():
     teacher = Counting()
-    teacher.spent += Spent(calls=3, usd=1.0)
-    meter = Meter(teacher)
-    teacher.spent += Spent(calls=2, prompt_tokens=9, usd=0.25, cached=1)
+    teacher.usage += Usage(calls=3, usd=1.0)
+    meter = UsageMeter(teacher)
+    teacher.usage += Usage(calls=2, prompt_tokens=9, usd=0.25, cached=1)
     assert meter.total() == {"calls": 2, "prompt_tokens": 9, "completion_tokens": 0, "usd": 0.25, "cached": 1}
 
 
 def test_a_killed_attempts_spending_is_counted_by_the_next(tmp_path):
     teacher, file = Counting(), tmp_path / "spent.json"
-    meter = Meter(teacher, file)
-    teacher.spent += Spent(calls=2, usd=0.5)
+    meter = UsageMeter(teacher, file)
+    teacher.usage += Usage(calls=2, usd=0.5)
     meter.save()
     again = Counting()
-    meter = Meter(again, file)
-    again.spent += Spent(calls=1, usd=0.25)
+    meter = UsageMeter(again, file)
+    again.usage += Usage(calls=1, usd=0.25)
     assert (meter.total()["calls"], meter.total()["usd"]) == (3, 0.75)
 
 
 def test_an_unknown_price_makes_the_sum_unknown():
-    assert (Spent(usd=1.0) + Spent(usd=None)).usd is None
+    assert (Usage(usd=1.0) + Usage(usd=None)).usd is None
 
 
 def test_a_local_teacher_reports_tokens_and_no_money():
-    teacher = LocalTeacher.load("package:micro_teacher", device="cpu")
+    teacher = LocalTeacher.load(node("teacher", "micro", device="cpu"))
     prompt = PrefixPrompt("Question: big?\nRationale:", (" It is big.", " So yes."), "\nThe answer is option", 2)
     lengths = [len(row) for row in teacher._tokenize(prompt.prefixes())]
     teacher.option_probabilities([prompt])
-    assert teacher.spent.calls == 3 and max(lengths) < teacher.spent.prompt_tokens < sum(lengths)
-    before = teacher.spent.prompt_tokens
+    assert teacher.usage.calls == 3 and max(lengths) < teacher.usage.prompt_tokens < sum(lengths)
+    before = teacher.usage.prompt_tokens
     teacher.complete(["Instruction: Look.\nResponse: Yes.\nSkills:"] * 2, max_new_tokens=8)
-    assert teacher.spent.calls == 4 and teacher.spent.prompt_tokens > before
-    assert 0 < teacher.spent.completion_tokens <= 8 and teacher.spent.usd == 0
+    assert teacher.usage.calls == 4 and teacher.usage.prompt_tokens > before
+    assert 0 < teacher.usage.completion_tokens <= 8 and teacher.usage.usd == 0
 
 
 def test_a_stage_that_cells_share_is_paid_once(tmp_path):

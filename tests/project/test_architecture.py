@@ -12,34 +12,14 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "delamo"
-# A module may import from its own layer's package and from those below; docs/architecture.md has the same list.
+DOCUMENT = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+# A module may import from its own layer's package and from those below, as docs/architecture.md lists them.
 LAYERS = {
-    name: number
-    for number, names in enumerate(
-        [
-            ("cli",),
-            ("api",),
-            ("plan",),
-            ("pipeline",),
-            ("tracking", "export"),
-            ("paper",),
-            ("reports",),
-            ("runs",),
-            ("experiment",),
-            ("selectors",),
-            ("stages",),
-            ("mistakes", "tuning"),
-            ("retrieval", "metrics"),
-            ("models",),
-            ("data",),
-            ("store",),
-            ("config",),
-            ("records",),
-            ("__init__",),
-        ]
-    )
-    for name in names
+    name: int(number)
+    for number, names in re.findall(r"^ *(\d+)  (\w.*)$", DOCUMENT.partition("## The layers")[2], re.MULTILINE)
+    for name in names.split(", ")
 }
+PUBLIC_FACE = ("__init__", "api")  # `delamo.run` and the like are imported when they are asked for
 STAGE_BASE = "delamo.stages.base"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 SOURCES = [*MODULES, *sorted((ROOT / "scripts").glob("*.py"))]
@@ -59,7 +39,7 @@ def tree(path: Path) -> ast.Module:
 
 
 def imports(path: Path, *, types: bool = False, late: bool = True) -> Iterator[str]:
-    """Modules of the package that `path` imports; `types`: those under TYPE_CHECKING too, `late`: those in functions too."""
+    """Modules of the package that `path` imports; `types` and `late`: under TYPE_CHECKING and in functions too."""
     skipped: set[int] = set()
     for node in ast.walk(tree(path)):
         if (is_type_checking(node) and not types) or (isinstance(node, ast.FunctionDef) and not late):
@@ -86,14 +66,28 @@ def layer(name: str) -> str:
 
 def test_every_module_has_a_layer():
     assert {layer(name) for name in NAMES} <= set(LAYERS)
+    numbers = sorted(set(LAYERS.values()))
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
+def test_the_tree_of_the_document_is_that_of_the_package():
+    tree_of_delamo = DOCUMENT.partition("```text\ndelamo/\n")[2].partition("\nconf/")[0]
+    shown, parent = set(), ""
+    for indent, name in re.findall(r"^( +)(\w+)/ {2,}\S", tree_of_delamo, re.MULTILINE):
+        parent = name if len(indent) == 2 else parent
+        shown.add(name if len(indent) == 2 else f"{parent}/{name}")
+    folders = {path.parent.relative_to(PACKAGE) for path in PACKAGE.rglob("*.*") if "__pycache__" not in path.parts}
+    two_levels = {"/".join(folder.parts[:2]) for folder in folders} - {""}
+    assert shown == two_levels | {name.partition("/")[0] for name in two_levels}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_arrows_point_one_way(path):
     here = layer(name_of(path))
-    for target in imports(path):
+    # The package's own names are imported when they are asked for.
+    for target in imports(path, late=here != "__init__"):
         there = layer(target)
-        downwards = LAYERS[there] > LAYERS[here] or there == here
+        downwards = LAYERS[there] > LAYERS[here] or there == here or (here, there) == PUBLIC_FACE
         assert downwards, f"{name_of(path)} imports {target}"
 
 

@@ -12,7 +12,10 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
+
+from delamo import __version__
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -53,6 +56,10 @@ def test_nothing_else_travels(installed):
     assert not stray
 
 
+def test_the_types_travel(installed):
+    assert (installed / "delamo/py.typed").is_file()
+
+
 def test_weights_are_small(installed):
     for path in installed.rglob("*.safetensors"):
         assert path.stat().st_size <= 12 * 2**20, path
@@ -86,7 +93,11 @@ def locked() -> dict[str, str]:
     return dict(line.lower().replace("_", "-").split("==") for line in lines if line and not line.startswith("#"))
 
 
-REQUIREMENTS = [*map(Requirement, PROJECT["dependencies"]), *map(Requirement, PROJECT["optional-dependencies"]["test"])]
+LOCKED_EXTRAS = [line for extra in ("test", "dev", "docs") for line in PROJECT["optional-dependencies"][extra]]
+REQUIREMENTS = [*map(Requirement, PROJECT["dependencies"]), *map(Requirement, LOCKED_EXTRAS)]
+REQUIREMENTS = [
+    requirement for requirement in REQUIREMENTS if requirement.name != "delamo"
+]  # an extra that takes in another
 
 
 @pytest.mark.parametrize("requirement", REQUIREMENTS, ids=lambda requirement: requirement.name)
@@ -120,7 +131,39 @@ def test_torchvision_is_neither_asked_for_nor_pulled_in():
 
 def test_the_makefile_has_what_the_readme_and_ci_call():
     makefile = (ROOT / "Makefile").read_text()
-    for target in ("demo:", "test:", "clean:"):
+    for target in ("install:", "demo:", "test:", "lint:", "docs:", "clean:"):
         assert f"\n{target}" in makefile
     assert "make test" in (ROOT / ".ci/run").read_text()
     assert os.access(ROOT / ".ci/run", os.X_OK)
+
+
+def test_the_public_ci_runs_ours_lint_and_documents_with_pinned_actions():
+    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
+    steps = [step for job in workflow["jobs"].values() for step in job["steps"]]
+    assert [step["run"] for step in steps if "run" in step] == ["bash .ci/run", "make lint", "make docs"]
+    assert all(re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", step["uses"]) for step in steps if "uses" in step)
+
+
+def test_the_hooks_run_the_ruff_of_the_lock():
+    hooks = [
+        hook
+        for repo in yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+        for hook in repo["hooks"]
+    ]
+    pinned = {line for hook in hooks for line in hook.get("additional_dependencies", ())}
+    assert pinned == {f"ruff=={locked()['ruff']}"}
+    assert {"ruff", "ruff-format", "end-of-file-fixer", "check-added-large-files"} <= {hook["id"] for hook in hooks}
+
+
+def test_the_citation_is_of_this_version_and_of_the_paper():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == __version__ and citation["license"] == PROJECT["license"]
+    (paper,) = citation["references"]
+    readme = (ROOT / "README.md").read_text()
+    assert paper["title"] in readme and paper["url"] in readme
+    assert " and ".join(f"{one['family-names']}, {one['given-names']}" for one in paper["authors"]) in readme
+
+
+def test_the_site_loads_nothing_from_elsewhere():
+    settings = (ROOT / "mkdocs.yml").read_text()
+    assert "font: false" in settings and "http" not in settings

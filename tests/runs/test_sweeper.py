@@ -141,7 +141,7 @@ def test_where_every_cell_is_busy_one_is_waited_for_and_the_others_are_tried_bef
         tries.append(index)
         if _waits.get():
             waited.append(index)
-        elif len(tries) <= 3 or index == 0 and len(tries) == 5:
+        elif len(tries) <= 3 or (index == 0 and len(tries) == 5):
             return JobReturn(status=JobStatus.FAILED, _return_value=BusyError("a stage"))
         return JobReturn(status=JobStatus.COMPLETED)
 
@@ -197,7 +197,8 @@ SMALL = ("task=micro/numbers", "task.num_val_samples=8", "task.num_test_samples=
 
 
 def sweep(folder: Path, *overrides: str) -> subprocess.Popen[str]:
-    program = "import signal, sys; from delamo.cli.app import main; signal.signal(signal.SIGINT, signal.default_int_handler); main()"
+    handler = "signal.signal(signal.SIGINT, signal.default_int_handler)"
+    program = f"import signal; from delamo.cli.app import main; {handler}; main()"
     return subprocess.Popen(
         [sys.executable, "-c", program, "run", "-m", *SMALL, *overrides],
         cwd=folder,

@@ -10,14 +10,14 @@ import pytest
 import torch
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "scripts"))
+sys.path.insert(0, str(ROOT / "scripts" / "bench"))
 
 import bench_gpu
 from gpu_shapes import SHAPES, Counts, Lengths, count, flops
 
 
 def run(monkeypatch, *arguments: str) -> None:
-    monkeypatch.setattr(sys, "argv", ["scripts/bench_gpu.py", *arguments])
+    monkeypatch.setattr(sys, "argv", ["scripts/bench/bench_gpu.py", *arguments])
     bench_gpu.main()
 
 
@@ -45,11 +45,11 @@ def test_arithmetic_by_hand():
     counts = Counts(
         language=100, lora=10, head=20, projector=5, vision=30, layers=2, width=8, vision_layers=3, vision_width=4
     )
-    one = Lengths(all=10, reply=4, picture=6, patches=7)
+    sample = Lengths(all=10, reply=4, image=6, patches=7)
     language = 4 * 100 * 10 + 6 * 10 * 10 + 4 * 20 * 4
     attention = 6 * 2 * 8 * 10**2
     vision = 2 * 30 * 7 + 4 * 3 * 4 * 7**2
-    assert flops(counts, one) == language + attention + vision + 6 * 5 * 6
+    assert flops(counts, sample) == language + attention + vision + 6 * 5 * 6
 
 
 @pytest.mark.parametrize(

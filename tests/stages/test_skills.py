@@ -26,6 +26,7 @@ MISTAKE = Mistake(
 
 class Echo:
     prompts = "micro"
+    sees_images = False
 
     def __init__(self, *replies):
         self.replies, self.asked = list(replies), []

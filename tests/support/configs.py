@@ -6,7 +6,7 @@ import dataclasses
 import functools
 from typing import Any
 
-import delamo.experiment.config  # noqa: F401 -- registers the schemas of an experiment
+import delamo.experiment.config  # registers the schemas of an experiment
 import delamo.runs.sweeper  # noqa: F401 -- registers the sweeper
 from delamo.config.compose import compose_experiment
 from delamo.experiment.config import ExperimentConfig
@@ -14,12 +14,12 @@ from delamo.experiment.config import ExperimentConfig
 
 @functools.cache  # composing takes a third of a second
 def experiment_config(*overrides: str) -> ExperimentConfig:
-    """Overrides, as on the command line, to a typed config; shared, so not to be changed (`dataclasses.replace` a node)."""
+    """Compose a typed config; it is shared, so not to be changed in place (`dataclasses.replace` a node)."""
     return compose_experiment(overrides)
 
 
 def node(group: str, choice: str, **changes: Any) -> Any:
-    """One group's choice with the values of its YAML file, and some fields changed."""
+    """Return one group's choice with the values of its YAML file, and some fields changed."""
     return dataclasses.replace(getattr(experiment_config(f"{group}={choice}"), group), **changes)
 
 

@@ -11,8 +11,8 @@ from types import SimpleNamespace
 from delamo.experiment.config import ExperimentConfig
 from delamo.experiment.models import Models
 from delamo.models.students.local import Reply
-from delamo.models.teachers.base import OptionScores
-from delamo.models.usage import Spent
+from delamo.models.teachers.base import OptionScores, Teacher
+from delamo.models.usage import Usage
 from delamo.records import LETTERS
 
 
@@ -47,18 +47,18 @@ class FakeStudent:
         return "The top left is empty." + ("" if unparsed else f" The final answer is ({letter}).")
 
 
-class FakeTeacher:
+class FakeTeacher(Teacher):
     """Finds the mistake in the first step, and names one skill for every error."""
 
     prompts = "micro"
     sees_images = False
 
     def __init__(self, calls: Calls) -> None:
-        self.calls, self.spent = calls, Spent()
+        self.calls, self.usage = calls, Usage()
 
     def option_probabilities(self, prompts):
         self.calls["mistakes"] += 1
-        self.spent.calls += len(prompts)
+        self.usage.calls += len(prompts)
         rows = [len(prompt.steps) + 1 for prompt in prompts]
         even = [tuple([1 / prompt.num_options] * prompt.num_options) for prompt in prompts]
         return [OptionScores((row,) * num, (0.0,) * num) for row, num in zip(even, rows, strict=True)]
@@ -68,7 +68,7 @@ class FakeTeacher:
         self.calls["pool_skills" if of_pool else "skills"] += 1
         if not of_pool:
             return ["count red circles"] * len(prompts)
-        self.spent += Spent(calls=len(prompts), prompt_tokens=10 * len(prompts), usd=0.5 * len(prompts))
+        self.usage += Usage(calls=len(prompts), prompt_tokens=10 * len(prompts), usd=0.5 * len(prompts))
         return ["count circles" if len(prompt) % 3 else "read digits" for prompt in prompts]
 
 

@@ -1,4 +1,4 @@
-"""A service on loopback that answers from a script and notes every request and its time, and an engine that asks it."""
+"""A service on loopback that answers from a script and notes every request and its time, and a client that asks it."""
 
 import asyncio
 import json
@@ -9,11 +9,12 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from delamo.models.api.budget import Budget, Prices
-from delamo.models.api.client import Engine
-from delamo.models.api.limits import Bucket, Gate
+from delamo.models.api.client import ApiClient
+from delamo.models.api.limits import CircuitBreaker, RateLimiter
 from delamo.models.api.requests import Request, Service
 from delamo.models.api.transcripts import Transcripts
 from delamo.models.api.transport import Transport
+from delamo.models.teachers.config import Api
 
 RESET = "reset"
 FREE = Prices(0.0, 0.0)
@@ -121,20 +122,23 @@ class Clock:
         await asyncio.sleep(0)
 
 
-def make_engine(service, folder, *, clock=None, prices=FREE, max_usd=None, key_env="FAKE_KEY", timeout_s=10, **options):
-    """An engine that asks the fake service; with a `clock`, waits take no time."""
+def service_named(model, **fields):
+    """A service with nothing set but its model and some fields."""
+    unset = dict.fromkeys(("revision", "api_base", "reasoning_effort", "image_detail", "max_image_pixels"))
+    return Service(**{"model": model, "api": Api.chat, **unset, **fields})
+
+
+def make_client(service, folder, *, clock=None, prices=FREE, max_usd=None, key_env="FAKE_KEY", timeout_s=10, **options):
+    """A client that asks the fake service; with a `clock`, waits take no time."""
     transcripts = Transcripts(folder)
-    common = Service(model=options.pop("model", "openai/fake"), api_base=service.address, max_image_pixels=4096)
+    common = service_named(options.pop("model", "openai/fake"), api_base=service.address, max_image_pixels=4096)
+    options = {"rate_limiter": RateLimiter(None, None), "concurrency": 16, "max_attempts": 6, **options}
     if clock is not None:
-        options = {
-            "gate": Gate(clock, clock.sleep),
-            "bucket": Bucket(clock=clock, sleep=clock.sleep),
-            "sleep": clock.sleep,
-            **options,
-        }
-    budget = Budget(prices, max_usd, lambda: transcripts.paid)
-    return Engine(common, transcripts, Transport(common, key_env, timeout_s), budget, **options)
+        options["rate_limiter"] = RateLimiter(None, None, clock, clock.sleep)
+        options = {"breaker": CircuitBreaker(clock, clock.sleep), "sleep": clock.sleep, **options}
+    budget = Budget(prices, max_usd, lambda: transcripts.paid, tokens_per_image=0)
+    return ApiClient(common, transcripts, Transport(common, key_env, timeout_s), budget, **options)
 
 
-def ask(engine, *texts, max_tokens=9, **fields):
-    return engine.ask([Request(text=text, max_tokens=max_tokens, **fields) for text in texts], label="ask")
+def ask(client, *texts, max_tokens=9, **fields):
+    return client.ask([Request(text=text, max_tokens=max_tokens, **fields) for text in texts], label="ask")

@@ -9,14 +9,16 @@ import pytorch_lightning as pl
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from support.configs import node
 from support.recipes import RECIPE
 from support.recipes import tune as tune_tiny
 from support.tiny_models import save_tiny_llava
 from transformers import LlavaForConditionalGeneration
 
 from delamo.models.hf.adapter import check_adapter, load_adapter
-from delamo.models.hf.collator import IGNORED, Collator, open_picture
-from delamo.models.students.local import Student, load_base
+from delamo.models.hf.collator import IGNORED, Collator
+from delamo.models.hf.loading import load_base
+from delamo.models.students.local import Student
 from delamo.records import Sample
 from delamo.tuning import checkpoints
 from delamo.tuning import fit as tuning
@@ -46,6 +48,10 @@ def tune(base, samples, out, **changes):
     return tune_tiny(base, samples, out, seed=3, **{**RECIPE, **changes})
 
 
+def load(path):
+    return load_base(str(path), revision=None, dtype="float32", device="cpu", attn="sdpa")
+
+
 def weights(folder):
     return load_file(folder / "adapter_model.safetensors")
 
@@ -55,8 +61,8 @@ def same(one, other):
 
 
 def test_the_loss_is_on_the_reply_and_its_end_alone(base, samples):
-    _, processor = load_base(str(base), revision=None, dtype="float32")
-    batch = Collator(processor)(samples[:3])
+    _, processor = load(base)
+    batch = Collator(processor, None)(samples[:3])
     for row, sample in zip(batch["labels"], samples, strict=False):
         assert processor.tokenizer.decode(row[row != IGNORED]).strip() == f"{sample.answer}</s>"
     assert batch["pixel_values"].shape[0] == 3
@@ -66,7 +72,7 @@ def test_the_adapter_loads_with_plain_peft_and_changes_the_model(base, samples, 
     from peft import PeftModel
 
     result = tune(base, samples, tmp_path / "adapter")
-    model, _ = load_base(str(base), revision=None, dtype="float32")
+    model, _ = load(base)
     inputs = {"input_ids": torch.tensor([[5, 6, 7]])}
     before = model(**inputs).logits
     tuned = PeftModel.from_pretrained(model, tmp_path / "adapter")
@@ -80,7 +86,7 @@ def test_the_adapter_loads_with_plain_peft_and_changes_the_model(base, samples, 
         "adapter_config.json",
         "adapter_model.safetensors",
     ]
-    merged = Student.load(str(base), adapter=tmp_path / "adapter")
+    merged = Student.load(node("student", "micro", path=str(base)), adapter=tmp_path / "adapter")
     assert (merged.model(**inputs).logits - tuned(**inputs).logits).abs().max() < 1e-4
 
 
@@ -203,9 +209,7 @@ def test_what_does_not_fit_is_counted_before_the_first_step(base, samples, tmp_p
 
 
 def test_a_selection_that_shrinks_for_its_length_is_said_aloud(base, samples, tmp_path, capsys):
-    _, lengths, _ = tuning.check_samples(
-        Collator(load_base(str(base), revision=None, dtype="float32")[1]), samples, 1e9
-    )
+    _, lengths, _ = tuning.check_samples(Collator(load(base)[1], None), samples, 1e9)
     most = sorted(lengths)[-2] - 1
     assert sum(length > most for length in lengths) / len(samples) > 0.1
     result = tune(base, samples, tmp_path / "few", epochs=1, max_length=most)
@@ -252,7 +256,7 @@ def test_an_adapter_that_would_pass_for_the_base_is_an_error(base, samples, tmp_
     tune(base, samples[:4], tmp_path / "adapter", epochs=1)
     file = tmp_path / "adapter" / "adapter_model.safetensors"
     save_file(spoil(load_file(file)), file)
-    model, _ = load_base(str(base), revision=None, dtype="float32")
+    model, _ = load(base)
     with pytest.raises(ValueError, match=message):
         load_adapter(model, tmp_path / "adapter")
 
@@ -260,12 +264,12 @@ def test_an_adapter_that_would_pass_for_the_base_is_an_error(base, samples, tmp_
 def test_full_tuning_trains_all_but_the_vision_tower_and_loads_by_the_same_path(base, samples, tmp_path):
     full = {"method": "full", "projector_learning_rate": 1e-3, "learning_rate": 1e-3}
     result = tune(base, samples, tmp_path / "first", epochs=1, **full)
-    model, _ = load_base(str(base), revision=None, dtype="float32")
+    model, _ = load(base)
     frozen = sum(p.numel() for name, p in model.named_parameters() if "vision_tower" in name)
     assert set(result.trainable) == {"embed_tokens", "language_model", "lm_head", "projector"}
     assert sum(result.trainable.values()) + frozen == sum(p.numel() for p in model.parameters())
     assert sorted(f.name for f in (tmp_path / "first").iterdir()) == ["trained.json", "trained.safetensors"]
-    tuned = Student.load(str(base), adapter=tmp_path / "first").model.state_dict()
+    tuned = Student.load(node("student", "micro", path=str(base)), adapter=tmp_path / "first").model.state_dict()
     stored = load_file(tmp_path / "first" / "trained.safetensors")
     assert all(torch.equal(tuned[name], value) for name, value in stored.items())
     tune(base, samples, tmp_path / "second", epochs=1, start_from=tmp_path / "first", **full)
@@ -286,7 +290,7 @@ def test_trained_weights_are_checked_as_adapters_are(base, samples, tmp_path, sp
     file = tmp_path / "full" / "trained.safetensors"
     save_file(spoil(load_file(file)), file)
     with pytest.raises(ValueError, match=message):
-        Student.load(str(base), adapter=tmp_path / "full")
+        Student.load(node("student", "micro", path=str(base)), adapter=tmp_path / "full")
 
 
 @pytest.mark.parametrize(
@@ -315,11 +319,11 @@ def test_frozen_weights_in_16_bits_carry_an_adapter_in_32(base, samples, tmp_pat
 def test_a_merge_is_exact_where_input_and_output_embeddings_are_one(samples, tmp_path):
     tied = save_tiny_llava(tmp_path / "tied", tied=True)
     tune(tied, samples[:4], tmp_path / "adapter", epochs=1)
-    model, _ = load_base(str(tied), revision=None, dtype="float32")
+    model, _ = load(tied)
     inputs = {"input_ids": torch.tensor([[5, 6, 7]])}
     before = model(**inputs).logits
     adapted = load_adapter(model, tmp_path / "adapter")(**inputs).logits
-    merged = Student.load(str(tied), adapter=tmp_path / "adapter")
+    merged = Student.load(node("student", "micro", path=str(tied)), adapter=tmp_path / "adapter")
     assert (merged.model(**inputs).logits - adapted).abs().max() < 1e-4 < (adapted - before).abs().max()
     with pytest.raises(ValueError, match="input and output embeddings are one matrix"):
         tune(tied, samples[:4], tmp_path / "other", target_modules=r".*(lm_head|q_proj)")
@@ -330,13 +334,6 @@ def test_gradient_checkpointing_changes_no_weight(base, samples, tmp_path):
         tune(base, samples[:4], tmp_path / name, epochs=1, gradient_checkpointing=value)
     on, off = weights(tmp_path / "on"), weights(tmp_path / "off")
     assert all(torch.allclose(on[key], off[key], atol=1e-6) for key in on)
-
-
-def test_a_large_picture_is_made_smaller_where_there_is_a_cap(tmp_path):
-    Image.new("RGB", (400, 100)).save(tmp_path / "wide.png")
-    assert open_picture(str(tmp_path / "wide.png"), 10_000).size == (200, 50)
-    assert open_picture(str(tmp_path / "wide.png"), 40_000).size == (400, 100)
-    assert open_picture(None, 5) is None
 
 
 def test_a_folder_without_an_adapter_is_named(tmp_path):

@@ -1,8 +1,8 @@
 """The verbs of the command line, one file each.
 
-A verb is its file, its YAML file in `conf/` where Hydra composes it, and one line in `delamo.cli.app.VERBS`. The file's
-docstring is its
-help: the first line says how it is called, the second paragraph what it does. It holds `main`, which takes the
-    arguments as they stand or, where
-there is a `CONFIG_NAME`, the composed config; and perhaps `session`, a context around the composed run.
+A verb is a module here, a YAML file in `conf/` if Hydra composes its config, and one line in `delamo.cli.app.VERBS`.
+The module's docstring is its help: the first line shows the call, the second paragraph is the summary. The module holds
+
+- `main`, which takes the composed config where there is a `CONFIG_NAME`, else the list of arguments,
+- optionally `session`, a context manager around `main` that receives the arguments and yields those for Hydra.
 """

@@ -30,11 +30,11 @@ class CheckConfig:
     pool: PoolConfig = MISSING
     task: TaskConfig | None = MISSING
     student: StudentConfig | None = MISSING
-    """Whose tokens are counted; null counts none."""
+    """The student whose tokens are counted; null counts none."""
     tuning: TuningConfig | None = MISSING
-    """Whose `max_length` pool samples are held against, besides the student's context; null knows the context alone."""
+    """The tuning whose `max_length` limits pool samples besides the student's context; null for the context alone."""
     max_samples: int = MISSING
-    """Pictures that are decoded, and samples whose tokens are counted, at most; of a larger pool a draw by `seed`."""
+    """Maximum number of samples whose images are decoded and tokens counted; of a larger pool, a draw by `seed`."""
     seed: int = MISSING
 
 

@@ -1,7 +1,7 @@
 """delamo convert pool=P out=DIR.
 
-Write a pool as Parquet, which opens in seconds at any size: delamo run pool=parquet pool.folder=DIR. Pictures stay
-where they are.
+Write a pool as Parquet, which opens in seconds at any size: delamo run pool=parquet pool.folder=DIR. Images stay where
+they are.
 """
 
 from __future__ import annotations

@@ -30,9 +30,9 @@ class DashboardConfig:
     group: str | None = MISSING
     """The runs of one W&B group; null shows all of the project."""
     reference: str = MISSING
-    """As the report was logged with."""
+    """The method that others are compared with, as in the report that was logged."""
     out: str | None = MISSING
-    """A JSON file for the specification; nothing is sent then."""
+    """A JSON file for the specification, in place of sending it."""
 
 
 register({"dashboard": DashboardConfig})

@@ -2,9 +2,8 @@
 
 Say whether this environment can run what is asked; exit status 1 where it cannot.
 
-Takes what `delamo run` takes and says whether Python, packages, devices, disk and keys will do; servers=true asks the
-servers that are
-named, too.
+Takes what `delamo run` takes and checks Python, packages, devices, disk and keys; servers=true also asks the servers
+that are named.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from delamo.cli.echo import show
 
 
 def main(arguments: list[str]) -> None:
-    """Print the findings. Raises SystemExit where something would fail."""
+    """Print the findings. Raises SystemExit with status 1 where something would fail."""
     from delamo.cli.doctor import doctor
 
     text, good = doctor(arguments)

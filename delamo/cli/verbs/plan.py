@@ -2,7 +2,7 @@
 
 Say what an experiment, a grid or a table's preset would compute, ask and cost; computes nothing.
 
-Takes what `delamo run -m` takes, and needs no weights, keys, data or network; what it takes as given: conf/plan.yaml.
+Takes what `delamo run -m` takes, and needs no weights, keys, data or network; its assumptions are in conf/plan.yaml.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ CONFIG_NAME = "plan"
 
 @dataclasses.dataclass
 class PlanSweeperConfig(GridSweeperConfig):
-    """Hydra's node of the sweeper that plans."""
+    """Config node of `PlanSweeper`."""
 
     _target_: str = "hydra_plugins.delamo.PlanSweeper"
     assume: Assumptions = dataclasses.field(default_factory=Assumptions)
@@ -41,7 +41,7 @@ ConfigStore.instance().store(group="hydra/sweeper", name="plan", node=PlanSweepe
 
 
 class PlanSweeper(GridSweeper):
-    """Prints what the experiments of all grids would compute."""
+    """Prints what the experiments of all grids would compute, and runs none."""
 
     def __init__(self, assume: Any, **grid: Any) -> None:
         super().__init__(**grid)
@@ -69,13 +69,13 @@ register_sweepers(PlanSweeper)
 
 
 def main(config: DictConfig) -> None:
-    """Never called: the sweeper plans all experiments."""
+    """Never called, since the sweeper plans all experiments in place of running them."""
     raise AssertionError("delamo plan runs as a multirun")
 
 
 @contextlib.contextmanager
 def session(arguments: list[str]) -> Iterator[list[str]]:
-    """Turn the arguments into those of a multirun."""
+    """Turn the arguments into those of a sweep. Raises SecretInConfigError for a key in the user's config files."""
     refuse_keys_in_config_files(arguments)
     settings = [f"hydra.sweeper.{text}" if text.startswith("assume.") else text for text in arguments]
     yield ["-m", *(text for text in settings if text not in ("-m", "--multirun"))]

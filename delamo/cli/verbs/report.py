@@ -2,9 +2,9 @@
 
 Print the tables of all finished runs below DIR, or those runs in the layout of one of the paper's tables.
 
-Besides: [reference=METHOD] [against=paper] [out=FILE] [plots=DIR] [logger=none|wandb]. runs defaults to runs, format to
-    markdown,
-reference to random; against=paper puts the paper's own numbers beside ours; without out=FILE the report is printed.
+Further options: [reference=METHOD] [against=paper] [out=FILE] [plots=DIR] [logger=none|wandb]. runs defaults to runs,
+format to markdown, reference to random; against=paper puts the paper's own numbers beside ours; without out=FILE the
+report is printed.
 """
 
 from __future__ import annotations
@@ -30,8 +30,7 @@ class ReportConfig:
     runs: str = MISSING
     format: str = MISSING
     reference: str = MISSING
-    """The method that the others are compared with: a selector's name, `pretrained`, or one setting by its label in the
-    tables."""
+    """The method that others are compared with: a selector's name, `pretrained`, or a setting's label in the tables."""
     out: str | None = MISSING
     """A file for the report, in any format; null prints it."""
     plots: str | None = MISSING
@@ -39,7 +38,7 @@ class ReportConfig:
     table: str | None = MISSING
     """One of the paper's tables, whose layout the runs take; null is the report on all runs."""
     against: str | None = MISSING
-    """`paper` puts that table's own numbers beside ours."""
+    """`paper` adds that table's numbers in the paper."""
     logger: LoggerConfig = MISSING
     """Where the comparison goes besides the terminal."""
 

@@ -9,15 +9,12 @@ import contextlib
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from textwrap import fill
-from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from delamo.cli.errors import plain_errors
-from delamo.config import conf
 from delamo.config.compose import as_dict, check_ablation, read_experiment
 from delamo.config.conf import conf_dir
 from delamo.config.plugins import load_plugins
@@ -33,24 +30,27 @@ load_plugins()
 
 
 def main(config: DictConfig) -> None:
-    """Run one experiment; with `-m`, Hydra calls this for each of the sweep."""
+    """Run one experiment; in a sweep, Hydra calls this for each."""
     with plain_errors():
         experiment = read_experiment(config)
         _check_mode(experiment)
         check_ablation(HydraConfig.get().runtime.choices)
         refuse_keys(flatten(as_dict(experiment)))
         distributed.check_launch(experiment.tuning.strategy, _launcher())
-        from delamo.pipeline import run_experiment  # late: --cfg job and a refused config wait for no model library
+        from delamo.pipeline import run_experiment  # after the checks: it imports model libraries
 
         print(run_experiment(experiment))
 
 
 @contextlib.contextmanager
 def session(arguments: list[str]) -> Iterator[list[str] | None]:
-    """Look at the user's own config files; under torchrun, make every process but the first a worker of its tunings.
+    """Refuse API keys in the user's config files; under torchrun, make every process but the first a tuning worker.
 
     Yields:
-        The arguments; None in a worker, once the first process is done.
+        The arguments; None in a worker, after the first process has finished.
+
+    Raises:
+        SecretInConfigError: a config file holds an API key.
     """
     refuse_keys_in_config_files(arguments)
     if distributed.rank() > 0:
@@ -79,7 +79,7 @@ def refuse_keys_in_config_files(arguments: list[str]) -> None:
 
 
 def _check_mode(experiment: ExperimentConfig) -> None:
-    """Refuse a sweep's settings without `-m`, which would be one experiment of another kind."""
+    """Refuse settings of a sweep without `-m`, where they would be ignored. Raises ValueError."""
     hydra_config = HydraConfig.get()
     if hydra_config.mode is RunMode.MULTIRUN:
         return
@@ -93,40 +93,6 @@ def _check_mode(experiment: ExperimentConfig) -> None:
 
 
 def _launcher() -> str | None:
-    """Name Hydra's launcher, in a sweep."""
+    """Return the target of Hydra's launcher in a sweep, else None."""
     hydra_config = HydraConfig.get()
     return hydra_config.launcher._target_ if hydra_config.mode is RunMode.MULTIRUN else None
-
-
-HEAD = """\
-delamo run [KEY=VALUE ...]              one experiment cell
-delamo run -m KEY=A,B [KEY=VALUE ...]   every combination, one cell each; finished cells are skipped
-
-Groups and their options (* is the default), set as in task=micro/surfaces:
-
-"""
-TAIL = """\
-
-Any field of a group's file can be set too, as in budget=custom budget.num_samples=700 or tuning.learning_rate=1e-4.
-Hydra's own flags: --cfg job shows the composed config, --info defaults where it comes from, --hydra-help the rest.
-"""
-
-
-def describe() -> str:
-    """List the config groups, their options and the plain keys, as `conf/` is installed."""
-    defaults = conf.default_choices()
-    groups = sorted(conf.groups(), key=lambda name: (list(defaults).index(name) if name in defaults else 99, name))
-    lines = [_group(name, defaults.get(name)) for name in groups]
-    keys = [f"  {key}={_shown(value)}" for key, value in conf.root_values().items()]
-    return HEAD + "".join(lines) + "\nKeys and their defaults:\n\n" + "\n".join(keys) + "\n" + TAIL
-
-
-def _group(name: str, default: str | None) -> str:
-    marked = ", ".join(f"{option}*" if option == default else option for option in conf.choices(name))
-    return fill(marked, 110, initial_indent=f"  {name:<12}", subsequent_indent=" " * 14, break_on_hyphens=False) + "\n"
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{key}: {_shown(inner)}" for key, inner in value.items()) + "}"
-    return str(value).lower() if isinstance(value, bool) else str(value)

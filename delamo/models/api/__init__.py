@@ -1,1 +1,1 @@
-"""Asking a paid or shared service at scale: transcripts, limits, retries, a budget, batch files. It knows no teacher and no stage."""
+"""Requests to a paid or shared service at scale: transcripts, limits, retries, a budget, batch files."""

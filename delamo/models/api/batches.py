@@ -1,11 +1,13 @@
-"""Batch files in OpenAI's format: requests written for upload, replies read from what came back. Half the price, within a day.
+"""Batch files in OpenAI's format: half the price, within a day.
+
+Requests are written for upload, completions read from the service's output.
 
     batches/in/000001.jsonl     {"custom_id", "method", "url", "body"}, at most 50,000 requests and 200 MB a file
-    batches/out/*.jsonl         what the service gave back, output and error files, under any name:
+    batches/out/*.jsonl         output and error files of the service, under any name:
                                 {"id", "custom_id", "response": {"status_code", "request_id", "body"}, "error"}
 
-A request is in one file at a time. Expired and overloaded ones go into a new file; one that would fail again is refused.
-Deleting an input file takes its requests back.
+A request is in one file at a time. Expired and overloaded ones go into a new file; one that would fail again is
+refused. Deleting an input file takes its requests back.
 """
 
 from __future__ import annotations
@@ -21,21 +23,23 @@ from tqdm import tqdm
 
 from delamo.config.secrets import redact
 from delamo.data.images import ImageError
-from delamo.models.api.budget import BudgetExhausted
-from delamo.models.api.client import Engine
-from delamo.models.api.requests import Rejected, Request, read_reply
+from delamo.models.api.budget import BudgetExhaustedError
+from delamo.models.api.client import ApiClient
+from delamo.models.api.requests import Rejected, Request, read_completion
+from delamo.models.api.retries import OVERLOADED, TRANSIENT
 from delamo.models.api.transcripts import Transcripts
-from delamo.models.api.transport import OVERLOADED, PASSING
-from delamo.models.usage import Spent
+from delamo.models.teachers.config import Api
+from delamo.models.usage import Usage
 from delamo.store import file_digest
 
 MAX_REQUESTS, MAX_BYTES = 50_000, 200_000_000  # of one file, by OpenAI and Azure
-URLS = {"chat": "/v1/chat/completions", "completions": "/v1/completions"}
-AGAIN = frozenset({"batch_expired", "batch_cancelled"})
-PLAIN = Request(text="", max_tokens=1)  # only plain completions go into batches: a reply is read as one
+URLS = {Api.chat: "/v1/chat/completions", Api.completions: "/v1/completions"}
+RETRIED_STATUSES = OVERLOADED | TRANSIENT | {200}  # 200 with an error
+RETRIED_CODES = frozenset({"batch_expired", "batch_cancelled"})
+PLAIN = Request(text="", max_tokens=1)  # only plain completions go into batches: an answer is read as one
 
 
-class BatchPending(ValueError):
+class BatchPendingError(ValueError):
     """Batch files wait for upload, or for their output."""
 
 
@@ -43,7 +47,7 @@ class BatchPending(ValueError):
 class Batches:
     """The batch files of one service."""
 
-    engine: Engine
+    client: ApiClient
     max_requests: int = MAX_REQUESTS
     max_bytes: int = MAX_BYTES
     _folder: Path = field(init=False)
@@ -55,26 +59,30 @@ class Batches:
 
     @property
     def transcripts(self) -> Transcripts:
-        """Where replies are kept, and which request waits in which file."""
-        return self.engine.transcripts
+        """Where completions are kept, and which request waits in which file."""
+        return self.client.transcripts
 
     @property
     def url(self) -> str:
         """The endpoint that a batch is made for."""
-        return URLS[self.engine.service.api]
+        return URLS[self.client.service.api]
 
     def fetch(self, requests: Iterable[Request], *, total: int | None = None) -> None:
         """Return when every request is answered or refused for good; until then, say which files to upload.
 
+        Args:
+            requests: to answer.
+            total: how many there are, for the progress bar.
+
         Raises:
-            BatchPending: some are not answered yet; new requests have been written to files.
-            BudgetExhausted: the next file would cost more than the cap allows.
+            BatchPendingError: some are not answered yet; new requests have been written to files.
+            BudgetExhaustedError: the next file would cost more than the cap allows.
         """
         self._take_back_deleted()
         self._read_back()
         self._write(self._unanswered(requests, total))
         if waiting := self.transcripts.queued_files():
-            raise BatchPending(_advice(self._folder, waiting, self.url))
+            raise BatchPendingError(_advice(self._folder, waiting, self.url))
 
     def _take_back_deleted(self) -> None:
         for file in self.transcripts.queued_files():
@@ -82,7 +90,7 @@ class Batches:
                 self.transcripts.unqueue(file)
 
     def _read_back(self) -> None:
-        """Enter what came back; a file that was read before is known by its bytes."""
+        """Enter the output files; one that was read before is known by its bytes."""
         for file in sorted((self._folder / "out").glob("*.jsonl")):
             digest = file_digest(file)
             if self.transcripts.fact(f"batch output {file.name}") == digest:
@@ -98,46 +106,49 @@ class Batches:
             self.transcripts.set_fact(f"batch output {file.name}", digest)
 
     def _enter(self, row: dict[str, Any]) -> None:
-        """Keep what came back for one request. A failure counts for a request that is waited for, and once."""
+        """Enter the output of one request. A failure counts for a request that is waited for, and once."""
         key, response, error = row["custom_id"], row.get("response") or {}, row.get("error") or {}
         status, body = response.get("status_code"), response.get("body") or {}
         file = self.transcripts.queued(key)
         if error or status != 200:
             if file is not None:
                 detail = redact(json.dumps(error or body, ensure_ascii=False))[:300]
-                again = error.get("code") in AGAIN or status in OVERLOADED or status in PASSING
+                again = error.get("code") in RETRIED_CODES or status in RETRIED_STATUSES
                 reason = error.get("code") or _reason(body) or f"status {status}"
                 self.transcripts.fail(key, reason, detail, for_good=not again)
             return
-        result = read_reply(body, PLAIN)
-        usd = self.engine.budget.cost(result, batch=True)
+        result = read_completion(body, PLAIN)
+        usd = self.client.budget.cost(result, batch=True)
         if self.transcripts.get(key) is not None:
             return
         tokens = {"prompt_tokens": result.prompt_tokens, "completion_tokens": result.completion_tokens}
-        self.engine.spent += Spent(calls=1, usd=usd, **tokens)
+        self.client.usage += Usage(calls=1, usd=usd, **tokens)
         if isinstance(result, Rejected):
             self.transcripts.fail(key, result.reason, result.detail, usd=usd, for_good=True)
         else:
             self.transcripts.add(key, {"batch": file}, result, usd)
 
     def _unanswered(self, requests: Iterable[Request], total: int | None) -> Iterator[tuple[str, Request]]:
-        """The requests that have neither a reply nor a refusal, and wait in no file."""
+        """Yield the requests that have neither a completion nor a refusal, and wait in no file."""
         with tqdm(total=total, desc="look up replies", delay=5, unit="request") as bar:
             for request in requests:
                 bar.update()
                 try:
-                    key = request.key(self.engine.service)
+                    key = request.key(self.client.service)
                 except ImageError:
                     continue  # refused when it is asked
-                known = self.transcripts.get(key) or self.transcripts.refusal(key) or self.transcripts.queued(key)
-                if not known:
+                transcripts = self.transcripts
+                if not (transcripts.get(key) or transcripts.refusal(key) or transcripts.queued(key)):
                     yield key, request
 
     def _write(self, unanswered: Iterable[tuple[str, Request]]) -> None:
-        """New input files; a request is noted as queued before its file is there, so that a kill leaves none in two files."""
+        """Write new input files.
+
+        A request is recorded as queued before its file is there, so that a kill leaves none in two files.
+        """
         names = self._names()
         lines: dict[str, bytes] = {}
-        size, most = 0, 0.0
+        size, most_usd = 0, 0.0
         for key, request in unanswered:
             if key in lines:
                 continue
@@ -145,15 +156,15 @@ class Batches:
             if lines and (len(lines) == self.max_requests or size + len(line) > self.max_bytes):
                 self._write_file(next(names), lines)
                 lines, size = {}, 0
-            most += self._most(request)
-            self._check_budget(most)
+            most_usd += self._most_usd(request)
+            self._check_budget(most_usd)
             lines[key] = line
             size += len(line)
         if lines:
             self._write_file(next(names), lines)
 
     def _line(self, key: str, request: Request) -> bytes:
-        row = {"custom_id": key, "method": "POST", "url": self.url, "body": self.engine.transport.body(request)}
+        row = {"custom_id": key, "method": "POST", "url": self.url, "body": self.client.transport.body(request)}
         return (json.dumps(row, ensure_ascii=False) + "\n").encode()
 
     def _names(self) -> Iterator[str]:
@@ -174,16 +185,17 @@ class Batches:
             os.fsync(file.fileno())
         draft.replace(path)
 
-    def _most(self, request: Request) -> float:
-        prices, tokens = self.engine.budget.prices, self.engine.budget.estimated_tokens(request)
+    def _most_usd(self, request: Request) -> float:
+        prices, tokens = self.client.budget.prices, self.client.budget.estimated_tokens(request)
         return prices.cost(tokens, request.max_tokens, batch=True) if prices else 0.0
 
-    def _check_budget(self, most: float) -> None:
-        paid, cap = self.engine.budget.paid(), self.engine.budget.max_usd
-        if cap is not None and paid + most > cap:
-            raise BudgetExhausted(
-                f"teacher.max_usd is {cap:g}: {paid:.2f} USD are spent, and the new batch files would cost about {most:.2f} or "
-                f"more. Those in {self._folder / 'in'} are within the cap; raise teacher.max_usd to go on"
+    def _check_budget(self, most_usd: float) -> None:
+        paid, cap = self.client.budget.paid(), self.client.budget.max_usd
+        if cap is not None and paid + most_usd > cap:
+            raise BudgetExhaustedError(
+                f"teacher.max_usd is {cap:g}: {paid:.2f} USD are spent, and the new batch files would cost about "
+                f"{most_usd:.2f} or more. Those in {self._folder / 'in'} are within the cap; raise teacher.max_usd to "
+                "go on"
             )
 
 
@@ -204,7 +216,8 @@ def _reason(body: dict[str, Any]) -> str | None:
 def _advice(folder: Path, waiting: dict[str, int], url: str) -> str:
     files = "".join(f"\n  {folder / 'in' / name}  ({count} requests)" for name, count in waiting.items())
     return (
-        f"teacher.mode is batch, and {sum(waiting.values())} requests have no answer yet. Upload these files as batches "
-        f"(purpose `batch`, endpoint {url}, completion window 24h):{files}\n"
-        f"then put the output and error files into {folder / 'out'} under any name ending in .jsonl, and run the same command again"
+        f"teacher.mode is batch, and {sum(waiting.values())} requests have no answer yet. Upload these files as "
+        f"batches (purpose `batch`, endpoint {url}, completion window 24h):{files}\n"
+        f"then put the output and error files into {folder / 'out'} under any name ending in .jsonl, and run the same "
+        "command again"
     )

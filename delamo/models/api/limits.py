@@ -1,4 +1,4 @@
-"""How fast a service may be asked: a token bucket, and a gate that all workers share when it says "too much"."""
+"""How fast a service may be asked: a rate limiter, and a circuit breaker for the time that it is overloaded."""
 
 from __future__ import annotations
 
@@ -8,23 +8,21 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 60.0
-
-
-def backoff(attempt: int, rng: random.Random) -> float:
-    """Seconds before attempt `attempt + 1`: doubled each time, with jitter of up to as much again, at most a minute."""
-    return min(LONGEST_WAIT_S, FIRST_WAIT_S * 2**attempt * (1 + rng.random()))
+from delamo.models.api.retries import backoff
 
 
 @dataclass(slots=True)
-class Bucket:
-    """Requests and tokens of a minute, let out evenly: at most one second's worth at once, then as the minute allows.
+class RateLimiter:
+    """Let out the requests and tokens of a minute evenly, by token buckets.
 
-    A request with more tokens than there are goes out when nothing is owed, and the next ones wait for it.
+    At most one second's worth goes out at once, then as the minute allows. A request with more tokens than
+    there are goes out when nothing is owed, and the next ones wait for it.
     """
 
-    requests_per_minute: float | None = None
-    tokens_per_minute: float | None = None
+    requests_per_minute: float | None
+    """None is without limit."""
+    tokens_per_minute: float | None
+    """None is without limit."""
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     _requests: float = field(default=1.0, init=False)
@@ -33,7 +31,7 @@ class Bucket:
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
 
     async def take(self, tokens: int) -> None:
-        """Wait until one more request of so many tokens may go out; in the order of asking."""
+        """Wait until one more request of so many tokens may go out, in the order of the calls."""
         async with self._turn:
             while (wait := self._wait()) > 0:
                 await self.sleep(wait)
@@ -41,11 +39,11 @@ class Bucket:
             self._tokens -= tokens
 
     def settle(self, estimated: int, used: int) -> None:
-        """The tokens that the request really took."""
+        """Replace the estimated tokens of a request by those that it really took."""
         self._tokens += estimated - used
 
     def _wait(self) -> float:
-        """Seconds until there is a request, and no token is owed."""
+        """Return the seconds until there is a request, and no token is owed."""
         now = self.clock()
         passed, self._filled = (0.0 if self._filled is None else now - self._filled), now
         waits = [0.0]
@@ -62,11 +60,12 @@ class Bucket:
 
 
 @dataclass(slots=True)
-class Gate:
-    """Closed for everybody while the service is overloaded. After each wait one request goes ahead as a probe.
+class CircuitBreaker:
+    """Hold back all requests while the service is overloaded. After each wait one request goes ahead as a probe.
 
-    Several requests that were under way together fail together: the first of them closes the gate, the others change nothing,
-    unless they were told to wait longer.
+    Several requests that were under way together fail together: the first of them opens the circuit, the others change
+    nothing, unless they were told to wait longer. Requests of one window were sent between the same two changes of the
+    circuit.
     """
 
     clock: Callable[[], float] = time.monotonic
@@ -91,24 +90,29 @@ class Gate:
                 break
         return self._window
 
-    def open(self, window: int) -> None:
-        """A request of this window was answered."""
+    def succeed(self, window: int) -> None:
+        """Close the circuit: a request of this window was answered."""
         if window == self._window and self.failed_windows:
             self.failed_windows = 0
             self._next_window()
 
-    def close(self, window: int, asked_wait: float | None) -> None:
-        """A request of this window was turned away; `asked_wait` is what the service asked for, in seconds."""
+    def fail(self, window: int, requested_wait: float | None) -> None:
+        """Open the circuit: a request of this window was turned away.
+
+        Args:
+            window: of the request.
+            requested_wait: seconds that the service asked for.
+        """
         if window == self._window:
-            wait = asked_wait if asked_wait is not None else backoff(self.failed_windows, self.rng)
+            wait = requested_wait if requested_wait is not None else backoff(self.failed_windows, self.rng)
             self.failed_windows += 1
             self._until = self.clock() + wait
             self._next_window()
-        elif asked_wait is not None and self.failed_windows:
-            self._until = max(self._until, self.clock() + asked_wait)
+        elif requested_wait is not None and self.failed_windows:
+            self._until = max(self._until, self.clock() + requested_wait)
 
     def leave(self, window: int) -> None:
-        """A request of this window ended without telling anything about the load: let another one probe."""
+        """Let another request probe: one of this window ended, whatever came of it."""
         if window == self._window and self._probing:
             self._probing = False
             self._wake()

@@ -1,4 +1,4 @@
-"""What is asked and what comes back, and the key under which a reply is kept."""
+"""Requests to a service, the completions that come back, and the key under which a completion is kept."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from delamo.models.api.images import picture_digest
+from delamo.models.images import image_digest
+from delamo.models.teachers.config import Api
 from delamo.store import digest_of
 
 SCHEMA = 1  # of keys; raise it when a request of the same fields is sent in another way
@@ -14,17 +15,16 @@ SCHEMA = 1  # of keys; raise it when a request of the same fields is sent in ano
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """What all requests of one teacher have in common; every field can change an answer."""
+    """The settings that all requests of one teacher share; every field can change an answer."""
 
     model: str
-    revision: str | None = None
+    revision: str | None
     """Of the served weights, where only the user knows it."""
-    api: str = "chat"
-    """`chat` sends the prompt as a user's message, `completions` sends the very text."""
-    api_base: str | None = None
-    reasoning_effort: str | None = None
-    image_detail: str | None = None
-    max_image_pixels: int | None = None
+    api: Api
+    api_base: str | None
+    reasoning_effort: str | None
+    image_detail: str | None
+    max_image_pixels: int | None
 
     @property
     def name(self) -> str:
@@ -32,8 +32,13 @@ class Service:
         return self.model.partition("/")[2] or self.model
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON values."""
-        return dataclasses.asdict(self)
+        """Return the fields as JSON values."""
+        return dataclasses.asdict(self) | {"api": self.api.value}
+
+    @classmethod
+    def from_dict(cls, row: dict[str, Any]) -> Service:
+        """Invert `to_dict`."""
+        return cls(**row | {"api": Api(row["api"])})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,46 +47,47 @@ class Request:
 
     text: str
     image: str | None = None
-    """Locator of a picture that goes along."""
+    """Locator of an image that goes along."""
     max_tokens: int
     temperature: float = 0.0
     top_logprobs: int | None = None
-    """Most probable tokens to list for each token of the reply; None asks for no log-probabilities."""
+    """Most probable tokens to list for each token of the completion; None asks for no log-probabilities."""
     token_ids: tuple[int, ...] = ()
-    """Tokens whose log-probabilities the reply must hold, whatever their rank (vLLM)."""
+    """Tokens whose log-probabilities the completion must hold, whatever their rank (vLLM)."""
     stop: tuple[str, ...] = ()
     sample: int = 0
     """Number of a draw, where one prompt is asked several times at a temperature."""
 
     @property
     def wants_logprobs(self) -> bool:
+        """Whether log-probabilities are asked for."""
         return self.top_logprobs is not None
 
     def to_dict(self, service: Service) -> dict[str, Any]:
-        """All that can change the answer, as JSON values; a picture by the digest of its bytes. Raises ImageError."""
-        fields = dataclasses.asdict(self) | {"image": picture_digest(self.image) if self.image else None}
+        """Return all that can change the answer, as JSON values, an image by its digest. Raises ImageError."""
+        fields = dataclasses.asdict(self) | {"image": image_digest(self.image) if self.image else None}
         return {"schema": SCHEMA, "service": service.to_dict(), **fields}
 
     def key(self, service: Service) -> str:
-        """sha256 of the canonical JSON of `to_dict`. Raises ImageError."""
+        """Return the SHA-256 of the canonical JSON of `to_dict`. Raises ImageError."""
         return digest_of(self.to_dict(service))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
-    """A complete reply."""
+class Completion:
+    """A complete answer to a request."""
 
     text: str
     finish: str
     positions: tuple[tuple[tuple[str, float], ...], ...] = ()
-    """For each token of the reply the (token, log-probability) pairs that were listed; empty where none were asked for."""
+    """For each token the (token, log-probability) pairs that were listed; empty where none were asked for."""
     prompt_tokens: int = 0
     completion_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A reply that came, was perhaps paid for, and must not be used."""
+    """An answer that came, was perhaps paid for, and must not be used."""
 
     reason: str
     detail: str
@@ -89,10 +95,15 @@ class Rejected:
     completion_tokens: int = 0
 
 
-def read_reply(body: dict[str, Any], request: Request) -> Reply | Rejected:
-    """An OpenAI-style response, of chat or completions, live or out of a batch file.
+def read_completion(body: dict[str, Any], request: Request) -> Completion | Rejected:
+    """Read an OpenAI-style response, of chat or completions, live or out of a batch file.
 
-    Good is: one choice, a proper end, text, and where they were asked for log-probabilities for each of its tokens.
+    A good one has one choice, a proper end, text, and log-probabilities for each of its tokens where they were asked
+    for.
+
+    Args:
+        body: of the response, decoded.
+        request: that it answers.
     """
     usage = body.get("usage") or {}
     tokens = {key: int(usage.get(key) or 0) for key in ("prompt_tokens", "completion_tokens")}
@@ -102,9 +113,7 @@ def read_reply(body: dict[str, Any], request: Request) -> Reply | Rejected:
     choice = choices[0]
     text = _text(choice)
     finish = choice.get("finish_reason")
-    may_be_cut = (
-        request.wants_logprobs or request.sample > 0
-    )  # these are asked for a few tokens and read from the start
+    may_be_cut = request.wants_logprobs or request.sample > 0  # asked for a few tokens, and read from the start
     if finish == "content_filter":
         return Rejected("content filter", "finish_reason is content_filter", **tokens)
     if finish != "stop" and not (finish == "length" and may_be_cut):
@@ -114,7 +123,7 @@ def read_reply(body: dict[str, Any], request: Request) -> Reply | Rejected:
     positions = _positions(choice) if request.wants_logprobs else ()
     if request.wants_logprobs and (not positions or not all(positions)):
         return Rejected("no log-probabilities", "the service returned none, or not for every token", **tokens)
-    return Reply(text=text, finish=finish, positions=positions, **tokens)
+    return Completion(text=text, finish=finish, positions=positions, **tokens)
 
 
 def _text(choice: dict[str, Any]) -> str:
@@ -123,12 +132,13 @@ def _text(choice: dict[str, Any]) -> str:
 
 
 def _positions(choice: dict[str, Any]) -> tuple[tuple[tuple[str, float], ...], ...]:
-    found = choice.get("logprobs") or {}
-    if found.get("content") is not None:  # chat
+    logprobs = choice.get("logprobs") or {}
+    if logprobs.get("content") is not None:  # chat
         return tuple(
             tuple((top["token"], float(top["logprob"])) for top in entry.get("top_logprobs") or ())
-            for entry in found["content"]
+            for entry in logprobs["content"]
         )
     return tuple(
-        tuple((token, float(value)) for token, value in (row or {}).items()) for row in found.get("top_logprobs") or ()
+        tuple((token, float(value)) for token, value in (row or {}).items())
+        for row in logprobs.get("top_logprobs") or ()
     )

@@ -1,8 +1,8 @@
-"""Every reply that was paid for, kept: SQLite in WAL mode, and a log of JSON lines beside it to rebuild it from.
+"""A store of all completions that were paid for: SQLite in WAL mode, and a log of JSON lines to rebuild it from.
 
-`transcripts.sqlite` holds complete replies by key; `transcripts.jsonl` holds the same with the requests in full, and the failed
-attempts. Both are written in one transaction, log first, so that a kill between the two is made good on the next opening.
-A reply that was cut off, empty or refused is a failed attempt with its reason, never a reply.
+`transcripts.sqlite` holds completions by key; `transcripts.jsonl` holds the same with the requests in full, and the
+failed attempts. Both are written in one transaction, log first, so that a kill between the two is made good on the
+next opening. An answer that was cut off, empty or refused is a failed attempt with its reason, never a completion.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from delamo.models.api.requests import Reply
+from delamo.models.api.requests import Completion
 from delamo.records import from_json, to_dict
 from delamo.store import locked
 
 DATABASE, LOG = "transcripts.sqlite", "transcripts.jsonl"
 TABLES = """
 CREATE TABLE IF NOT EXISTS replies (key TEXT PRIMARY KEY, reply TEXT NOT NULL, usd REAL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS attempts (id INTEGER PRIMARY KEY, key TEXT NOT NULL, reason TEXT NOT NULL, detail TEXT NOT NULL,
-    usd REAL, for_good INTEGER NOT NULL, time REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS attempts (id INTEGER PRIMARY KEY, key TEXT NOT NULL, reason TEXT NOT NULL,
+    detail TEXT NOT NULL, usd REAL, for_good INTEGER NOT NULL, time REAL NOT NULL);
 CREATE INDEX IF NOT EXISTS attempts_by_key ON attempts (key);
 CREATE TABLE IF NOT EXISTS queued (key TEXT PRIMARY KEY, file TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -34,14 +34,15 @@ INSERT OR IGNORE INTO facts VALUES ('paid', '0.0'), ('log_bytes', '0');
 
 
 class Transcripts:
-    """The replies of one service, below one folder."""
+    """The completions of one service, below one folder, which is made if it is missing.
+
+    A damaged database is set aside and rebuilt from its log.
+
+    Raises:
+        ValueError: the log is damaged in the middle.
+    """
 
     def __init__(self, folder: Path) -> None:
-        """Open or make them; a damaged database is set aside and rebuilt from its log.
-
-        Raises:
-            ValueError: the log is damaged in the middle.
-        """
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         with locked(folder / ".lock"):
@@ -49,30 +50,38 @@ class Transcripts:
             self._catch_up()
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Close the files."""
         self._db.close()
 
-    def get(self, key: str) -> Reply | None:
-        """The complete reply of that key."""
+    def get(self, key: str) -> Completion | None:
+        """Return the completion of a key; None where there is none."""
         row = self._db.execute("SELECT reply FROM replies WHERE key = ?", (key,)).fetchone()
-        return from_json(Reply, row[0]) if row else None
+        return from_json(Completion, row[0]) if row else None
 
     def refusal(self, key: str) -> tuple[str, str] | None:
-        """(reason, detail) of the last attempt, where another one would end in the same way."""
+        """Return (reason, detail) of the last attempt, where another one would end in the same way; else None."""
         row = self._db.execute(
             "SELECT reason, detail, for_good FROM attempts WHERE key = ? ORDER BY id DESC LIMIT 1", (key,)
         ).fetchone()
         return (row[0], row[1]) if row and row[2] else None
 
-    def add(self, key: str, request: dict[str, Any], reply: Reply, usd: float | None) -> bool:
-        """Keep a complete reply; False where there was one."""
+    def add(self, key: str, request: dict[str, Any], completion: Completion, usd: float | None) -> bool:
+        """Store a completion; returns False where there was one."""
         if self.get(key) is not None:
             return False
-        self._write({"key": key, "request": request, "reply": to_dict(reply), "usd": usd})
+        self._write({"key": key, "request": request, "reply": to_dict(completion), "usd": usd})
         return True
 
     def fail(self, key: str, reason: str, detail: str, *, usd: float | None = 0.0, for_good: bool) -> None:
-        """Keep a failed attempt. `for_good`: the same request would fail again."""
+        """Store a failed attempt.
+
+        Args:
+            key: of the request.
+            reason: short and countable.
+            detail: says what happened.
+            usd: price of the attempt; None where it is not known.
+            for_good: whether the same request would fail again.
+        """
         row = {"key": key, "reason": reason, "detail": detail, "usd": usd, "for_good": for_good, "time": time.time()}
         self._write(row)
 
@@ -82,38 +91,38 @@ class Transcripts:
         return float(self.fact("paid"))
 
     def num_replies(self) -> int:
-        """Complete replies."""
+        """Count the completions."""
         return self._db.execute("SELECT count(*) FROM replies").fetchone()[0]
 
     def fact(self, name: str) -> str | None:
-        """A value that `set_fact` kept."""
+        """Return a value that `set_fact` stored; None where there is none."""
         row = self._db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
         return row[0] if row else None
 
     def set_fact(self, name: str, value: str) -> None:
-        """Keep a value beside the replies: the service's settings, what the probe found."""
+        """Store a value beside the completions: the service's settings, the result of the probe."""
         with self._transaction():
             self._db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
 
     # Requests that went into batch files.
 
     def queued(self, key: str) -> str | None:
-        """The batch file that holds the request and has not been answered."""
+        """Return the batch file that holds the request and has not been answered; None where there is none."""
         row = self._db.execute("SELECT file FROM queued WHERE key = ?", (key,)).fetchone()
         return row[0] if row else None
 
     def queue(self, keys: Iterable[str], file: str) -> None:
-        """Note that these requests are in that batch file."""
+        """Record that these requests are in that batch file."""
         with self._transaction():
             self._db.executemany("INSERT OR REPLACE INTO queued VALUES (?, ?)", ((key, file) for key in keys))
 
     def unqueue(self, file: str) -> None:
-        """Take back all requests of a batch file."""
+        """Forget all requests of a batch file."""
         with self._transaction():
             self._db.execute("DELETE FROM queued WHERE file = ?", (file,))
 
     def queued_files(self) -> dict[str, int]:
-        """Batch file -> requests without an answer."""
+        """Return the number of requests without an answer by batch file."""
         return dict(self._db.execute("SELECT file, count(*) FROM queued GROUP BY file ORDER BY file"))
 
     # The two files.
@@ -128,8 +137,8 @@ class Transcripts:
     def _enter(self, row: dict[str, Any]) -> None:
         key, usd = row["key"], row["usd"]
         if "reply" in row:
-            reply = json.dumps(row["reply"], ensure_ascii=False)
-            self._db.execute("INSERT OR IGNORE INTO replies VALUES (?, ?, ?)", (key, reply, usd))
+            completion = json.dumps(row["reply"], ensure_ascii=False)
+            self._db.execute("INSERT OR IGNORE INTO replies VALUES (?, ?, ?)", (key, completion, usd))
         else:
             values = (key, row["reason"], row["detail"], usd, int(row["for_good"]), row["time"])
             self._db.execute("INSERT INTO attempts VALUES (NULL, ?, ?, ?, ?, ?, ?)", values)
@@ -180,12 +189,12 @@ class Transcripts:
 
 
 def _connected(path: Path) -> sqlite3.Connection:
-    # One thread at a time uses it: the engine's loop while a question is asked, the caller's thread in between.
+    # One thread at a time uses it: the client's loop while requests are under way, the caller's thread in between.
     db = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
     try:
-        found = db.execute("PRAGMA integrity_check").fetchone()[0]
-        if found != "ok":
-            raise sqlite3.DatabaseError(found)
+        verdict = db.execute("PRAGMA integrity_check").fetchone()[0]
+        if verdict != "ok":
+            raise sqlite3.DatabaseError(verdict)
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = NORMAL")
         db.executescript(TABLES)
@@ -196,7 +205,7 @@ def _connected(path: Path) -> sqlite3.Connection:
 
 
 def _append(log: BinaryIO, line: bytes) -> None:
-    """All of the line or, on a full disk, nothing."""
+    """Append the whole line or, on a full disk, nothing."""
     start = log.seek(0, os.SEEK_END)
     try:
         log.write(line)

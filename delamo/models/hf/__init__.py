@@ -1,1 +1,1 @@
-"""What students and local teachers share of transformers: loading, processors, templates, batches, decoding, adapters."""
+"""Loading, processors, chat templates, batches, decoding and adapters of models in transformers."""

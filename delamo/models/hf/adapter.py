@@ -1,7 +1,7 @@
-"""What tuning made, as files: LoRA adapters in PEFT's own format, or trained weights; checked before they are believed.
+"""The files that tuning writes: LoRA adapters in PEFT's own format, or trained weights; checked when they are loaded.
 
-PEFT loads an adapter whose keys do not fit with a warning and leaves the base model as it was, which then passes for the tuned
-one. Here that is an error.
+PEFT loads an adapter whose keys do not fit with a warning and leaves the base model as it was, which then passes for
+the tuned one. Here that is an error.
 """
 
 from __future__ import annotations
@@ -19,10 +19,17 @@ NUM_PROBE_TOKENS = 8
 
 
 def merged(model: Any, folder: Path) -> Any:
-    """The tuned model, without a trace of the adapter in its structure; the base model is used up.
+    """Merge what tuning wrote into the base model, which is changed in place.
+
+    Args:
+        model: the base.
+        folder: with an adapter, or with trained weights.
+
+    Returns:
+        The tuned model, without a trace of the adapter in its structure.
 
     Raises:
-        ValueError: what is in the folder does not fit, or changes nothing.
+        ValueError: the files do not fit the model, or change nothing.
     """
     if holds_full_weights(folder):
         return load_full(model, folder)
@@ -30,7 +37,7 @@ def merged(model: Any, folder: Path) -> Any:
 
 
 def load_adapter(model: Any, folder: Path) -> Any:
-    """The model with the adapter of a folder on it, every key accounted for.
+    """Put the adapter of a folder on a model, every key accounted for.
 
     Raises:
         ValueError: the folder holds no adapter, its keys do not fit the model, or its weights change nothing.
@@ -49,7 +56,11 @@ def load_adapter(model: Any, folder: Path) -> Any:
 
 
 def check_adapter(folder: Path) -> None:
-    """All weights finite, and at least one pair with B A != 0."""
+    """Check an adapter's files without a model.
+
+    Raises:
+        ValueError: a file is missing, a weight is not finite, or every product B A is zero.
+    """
     from safetensors.torch import load_file
 
     for name in (CONFIG, WEIGHTS):
@@ -63,14 +74,14 @@ def check_adapter(folder: Path) -> None:
 
 
 def check_keys(tuned: Any, folder: Path) -> None:
-    """The file's keys are exactly the adapter's keys of the model."""
+    """Raise ValueError unless the keys of the file are exactly the adapter's keys of the model."""
     from peft import get_peft_model_state_dict
 
     _check_names(set(get_peft_model_state_dict(tuned, save_embedding_layers=False)), folder / WEIGHTS)
 
 
 def name_base(folder: Path, base: str) -> None:
-    """Write the base's name as the user gave it into the adapter's config, not a path of this machine."""
+    """Write the base's name as the user gave it into the adapter's config, in place of a path of this machine."""
     file = folder / CONFIG
     config = json.loads(file.read_text())
     config["base_model_name_or_path"] = base
@@ -78,23 +89,33 @@ def name_base(folder: Path, base: str) -> None:
 
 
 def holds_full_weights(folder: Path) -> bool:
-    """Whether the folder holds trained weights, not an adapter."""
+    """Return whether the folder holds trained weights, not an adapter."""
     return (folder / FULL_CONFIG).is_file()
 
 
 def full_parameters(model: Any) -> set[str]:
-    """Names of what full tuning trains: everything but the vision tower, shared weights once."""
+    """Return the names of the weights that full tuning trains: all but the vision tower's, shared ones once."""
     language = language_model(model)
     return {name for name, _ in model.named_parameters() if component(name, language) != "vision_tower"}
 
 
 def save_full(model: Any, folder: Path, base: str, weights: dict[str, Any] | None = None) -> None:
-    """Write the weights that full tuning trains (the model's own, unless they are given), and which model they belong to."""
+    """Write the weights that full tuning trains, and which model they belong to.
+
+    Args:
+        model: the tuned one.
+        folder: made if it is missing.
+        base: name of the base, as the user gave it.
+        weights: by name, where the model does not hold them itself (sharded ones, gathered).
+
+    Raises:
+        ValueError: a weight is not finite.
+    """
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
-    found = dict(model.named_parameters()) if weights is None else weights
-    tensors = {name: found[name].detach().cpu().contiguous() for name in sorted(full_parameters(model))}
+    weights = dict(model.named_parameters()) if weights is None else weights
+    tensors = {name: weights[name].detach().cpu().contiguous() for name in sorted(full_parameters(model))}
     _check_finite(tensors, folder / FULL_WEIGHTS)
     save_file(tensors, folder / FULL_WEIGHTS, metadata={"format": "pt"})
     config = {"base_model_name_or_path": base, "method": "full", "num_tensors": len(tensors)}
@@ -102,7 +123,7 @@ def save_full(model: Any, folder: Path, base: str, weights: dict[str, Any] | Non
 
 
 def load_full(model: Any, folder: Path) -> Any:
-    """The model with a folder's trained weights in the place of its own.
+    """Load a folder's trained weights in place of a model's own.
 
     Raises:
         ValueError: the names do not fit the model, a number is not finite, or nothing changes.
@@ -123,8 +144,8 @@ def load_full(model: Any, folder: Path) -> Any:
 def _check_names(expected: set[str], file: Path) -> None:
     from safetensors import safe_open
 
-    with safe_open(file, framework="pt") as opened:
-        stored = set(opened.keys())
+    with safe_open(file, framework="pt") as tensors:
+        stored = set(tensors.keys())
     if stored != expected:
         lacking, foreign = sorted(expected - stored)[:3], sorted(stored - expected)[:3]
         raise ValueError(f"{file} does not fit the model: it lacks {lacking}, and has unknown {foreign}")
@@ -137,7 +158,7 @@ def _check_finite(tensors: dict[str, Any], file: Path) -> None:
 
 
 def _probe(model: Any) -> Any:
-    """Logits (tokens, vocabulary) of a few arbitrary tokens."""
+    """Return the logits (tokens, vocabulary) of a few arbitrary tokens."""
     import torch
 
     tokens = torch.arange(1, 1 + NUM_PROBE_TOKENS, device=model.device)[None]

@@ -18,10 +18,16 @@ class SampleError(ValueError):
 
 
 def prompt_text(processor: Any, user: str, *, has_image: bool) -> str:
-    """One user turn, ready for the reply; the picture's placeholder comes first, not yet expanded.
+    """Render one user turn, ready for the reply.
+
+    Args:
+        processor: whose chat template is used.
+        user: what the user says.
+        has_image: whether the turn begins with the image's placeholder, which is not yet expanded.
 
     Raises:
         SampleError: no text, or the text holds one of the model's special tokens, which would be read as one.
+        ValueError: the processor has no chat template.
     """
     return processor.apply_chat_template(
         _user_turn(processor, user, has_image), add_generation_prompt=True, tokenize=False
@@ -29,50 +35,56 @@ def prompt_text(processor: Any, user: str, *, has_image: bool) -> str:
 
 
 def example_texts(processor: Any, user: str, reply: str, *, has_image: bool) -> tuple[str, str]:
-    """A user turn and its reply as (prompt, completion); tuning learns exactly the completion.
+    """Render a user turn and its reply as (prompt, completion); tuning learns exactly the completion.
 
-    The completion ends with the end-of-sequence token, which some published templates leave out (LLaVA-1.5's writes a blank
-    instead): a model tuned without it never stops.
+    The completion ends with the end-of-sequence token, which some published templates leave out (LLaVA-1.5's writes a
+    blank instead): a model tuned without it never stops.
+
+    Args:
+        processor: whose chat template is used.
+        user: what the user says.
+        reply: what the assistant says.
+        has_image: whether the user turn begins with the image's placeholder.
 
     Raises:
-        SampleError: as `prompt_text`.
+        SampleError: no text, or the text holds one of the model's special tokens, which would be read as one.
         ValueError: the template does not write a conversation as its prompt and then the reply.
     """
     _check_text(processor, reply, "reply")
     turns = _user_turn(processor, user, has_image)
     prompt = processor.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
     answer = {"role": "assistant", "content": [{"type": "text", "text": reply}]}
-    whole = processor.apply_chat_template([*turns, answer], tokenize=False)
-    completion, stop = _after(prompt, whole, reply), processor.tokenizer.eos_token
-    kept = completion.partition(stop)[0] if stop in completion else completion.rstrip()
-    return prompt, kept + stop
+    conversation = processor.apply_chat_template([*turns, answer], tokenize=False)
+    completion, stop = _after(prompt, conversation, reply), processor.tokenizer.eos_token
+    text = completion.partition(stop)[0] if stop in completion else completion.rstrip()
+    return prompt, text + stop
 
 
-def _after(prompt: str, whole: str, reply: str) -> str:
-    """What a conversation goes on with after its prompt; the prompt stays what generation starts from.
+def _after(prompt: str, conversation: str, reply: str) -> str:
+    """Return how a conversation goes on after its prompt; the prompt stays as generation starts from it.
 
     LLaVA-OneVision's template writes a blank before a reply's line break that it leaves out where it asks for one.
     """
-    if whole.startswith(prompt):
-        return whole[len(prompt) :]
+    if conversation.startswith(prompt):
+        return conversation[len(prompt) :]
     head = prompt.rstrip()
-    between, found, rest = whole[len(head) :].partition(reply)
-    if not whole.startswith(head) or not found or between.strip():
+    between, separator, rest = conversation[len(head) :].partition(reply)
+    if not conversation.startswith(head) or not separator or between.strip():
         raise ValueError(
-            f"the chat template does not continue its own prompt: {prompt[-60:]!r} is not how {whole[:200]!r} begins; "
-            "the reply cannot be told from the question"
+            f"the chat template does not continue its own prompt: {prompt[-60:]!r} is not how {conversation[:200]!r} "
+            "begins; the reply cannot be told from the question"
         )
     return reply + rest
 
 
 def adds_special_tokens(processor: Any, text: str) -> bool:
-    """Whether the tokenizer is to add its own start token: not where the template has written one."""
+    """Return whether the tokenizer is to add its own start token: not where the template has written one."""
     start = processor.tokenizer.bos_token
     return not (start and text.startswith(start))
 
 
 def special_tokens(processor: Any) -> list[str]:
-    """Every token of the tokenizer and the processor that must not occur in a sample's text."""
+    """List the tokens of the tokenizer and the processor that must not occur in a sample's text."""
     tokens = set(processor.tokenizer.all_special_tokens)
     tokens |= {
         token for name in ("image_token", "video_token") if isinstance(token := getattr(processor, name, None), str)
@@ -86,8 +98,8 @@ def _user_turn(processor: Any, user: str, has_image: bool) -> list[dict[str, Any
         raise ValueError(
             f"{type(processor).__name__} has no chat template: save one with the checkpoint (chat_template.jinja)"
         )
-    picture = [{"type": "image"}] if has_image else []
-    return [{"role": "user", "content": [*picture, {"type": "text", "text": user}]}]
+    image = [{"type": "image"}] if has_image else []
+    return [{"role": "user", "content": [*image, {"type": "text", "text": user}]}]
 
 
 def _check_text(processor: Any, text: str, field: str) -> None:

@@ -1,6 +1,7 @@
 """The parts of a model for images and text, found in the model itself: language model, projector, vision tower, head.
 
-Names differ between families (`language_model`, `text_model`; `multi_modal_projector`, `visual.merger`, `connector`), roles do not.
+Names differ between families (`language_model`, `text_model`; `multi_modal_projector`, `visual.merger`, `connector`),
+roles do not.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ PEFT_PREFIX = "base_model.model."
 
 
 def base_of(model: Any) -> Any:
-    """The model below an adapter, or the model itself."""
+    """Return the model below an adapter, or the model itself."""
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
 def language_model(model: Any) -> str:
-    """Name of the language model inside the model.
+    """Return the name of the language model inside the model.
 
     Raises:
         ValueError: it is not a module of its own.
@@ -35,45 +36,54 @@ def language_model(model: Any) -> str:
 
 
 def language_linears(model: Any) -> str:
-    """A regular expression for the linear maps of attention and MLP in the language model's layers, and for nothing else."""
+    """Return a regular expression for the linear layers of the language model's attention and MLP, nothing else.
+
+    Raises:
+        ValueError: there is no language model, or it has no linear layers.
+    """
     from torch import nn
 
     base, name = base_of(model), language_model(model)
-    inside = [
+    paths = [
         path.removeprefix(f"{name}.")
         for path, module in base.named_modules()
         if isinstance(module, nn.Linear) and path.startswith(f"{name}.") and re.search(r"\.\d+\.", path)
     ]
-    last = sorted({path.rpartition(".")[2] for path in inside})
+    last = sorted({path.rpartition(".")[2] for path in paths})
     if not last:
         raise ValueError(f"{type(base).__name__}.{name} has no linear layers: set tuning.target_modules yourself")
     return rf"(?:.*\.)?{re.escape(name)}\..*\.(?:{'|'.join(last)})"
 
 
 def projectors(model: Any) -> list[str]:
-    """Names of the projector's modules.
+    """Return the names of the projector's modules.
 
     Raises:
         ValueError: none is known in this model.
     """
     base = base_of(model)
-    found = [
+    names = [
         name for name, _ in base.named_modules() if (match := PROJECTORS.search(name)) and match.end() == len(name)
     ]
-    if not found:
+    if not names:
         raise ValueError(
             f"{type(base).__name__} has no projector that is known: set tuning.projector_learning_rate=null"
         )
-    return found
+    return names
 
 
 def is_projector(name: str) -> bool:
-    """Whether a parameter belongs to the projector."""
+    """Return whether a parameter belongs to the projector."""
     return PROJECTORS.search(name) is not None
 
 
 def component(name: str, language: str) -> str:
-    """Which part a parameter belongs to; `language` is the language model's name."""
+    """Return which part of a model a parameter belongs to.
+
+    Args:
+        name: of the parameter.
+        language: name of the language model.
+    """
     bare = name.removeprefix(PEFT_PREFIX)
     if is_projector(bare):
         return "projector"
@@ -85,7 +95,7 @@ def component(name: str, language: str) -> str:
 
 
 def count_trainable(model: Any) -> dict[str, int]:
-    """Trainable parameters by component.
+    """Count the trainable parameters by component.
 
     Raises:
         ValueError: there are none.
@@ -102,5 +112,5 @@ def count_trainable(model: Any) -> dict[str, int]:
 
 
 def count_all(model: Any) -> int:
-    """Parameters, shared ones once."""
+    """Count the parameters, shared ones once."""
     return sum(parameter.numel() for parameter in model.parameters())

@@ -1,7 +1,7 @@
 """Decoding for batches of unequal replies: rows that have finished leave the batch.
 
-transformers' own loop keeps every row until the last one stops and pays for all of them at every step. This one plugs into
-`model.generate(custom_generate=...)`, so positions, cache and multimodal inputs are prepared by transformers.
+transformers' own loop keeps every row until the last one stops and pays for all of them at every step. This one plugs
+into `model.generate(custom_generate=...)`, so positions, cache and multimodal inputs are prepared by transformers.
 """
 
 from __future__ import annotations
@@ -11,17 +11,23 @@ from typing import Any
 
 import torch
 
-from delamo.models.hf.kv_cache import make_roomy
+from delamo.models.hf.kv_cache import preallocate
 
 SHRINK_AT = 0.9
 """Copying the cache costs about one step, so the batch shrinks only when this share of it, or less, is still live."""
 
 
 class Decoder:
-    """Greedy (temperature 0), or sampling where each row draws from a random stream of its own."""
+    """Decode greedily (temperature 0), or sample, where each row draws from a random stream of its own.
+
+    Args:
+        stop_tokens: ids that end a reply.
+        temperature: 0 is greedy.
+        streams: one for each row, where the temperature is above 0.
+    """
 
     def __init__(
-        self, stop_tokens: Collection[int], temperature: float = 0.0, streams: list[torch.Generator] | None = None
+        self, stop_tokens: Collection[int], *, temperature: float, streams: list[torch.Generator] | None = None
     ) -> None:
         self.stop_tokens = torch.tensor(sorted(stop_tokens))
         self.temperature = temperature
@@ -30,14 +36,14 @@ class Decoder:
     def __call__(
         self, model: Any, input_ids: torch.Tensor, logits_processor, stopping_criteria, generation_config, **kwargs: Any
     ) -> torch.Tensor:
-        """Token ids (batch, prompt + longest reply), short replies filled up with the pad token."""
+        """Return token ids (batch, prompt + longest reply), short replies filled up with the pad token."""
         num_rows, prompt_length = input_ids.shape
         num_steps = generation_config.max_length - prompt_length
         replies = input_ids.new_full((num_rows, num_steps), generation_config.pad_token_id)
         stop_tokens = self.stop_tokens.to(input_ids.device)
         rows = torch.arange(num_rows, device=input_ids.device)  # of the whole batch, those still in it
         live = torch.ones_like(rows, dtype=torch.bool)
-        make_roomy(kwargs["past_key_values"])
+        preallocate(kwargs["past_key_values"])
         latest, step = input_ids, 0
         for step in range(num_steps):
             inputs = model.prepare_inputs_for_generation(
@@ -58,24 +64,23 @@ class Decoder:
         return torch.cat([input_ids, replies[:, : step + 1]], dim=1)
 
     def _choose(self, logits: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-        """The next token of each row: (rows,) from logits (rows, vocabulary)."""
+        """Choose the next token of each row: logits (rows, vocabulary) -> (rows,)."""
         if self.temperature == 0:
             return logits.argmax(dim=-1)
         cumulative = (logits / self.temperature).softmax(dim=-1).double().cumsum(dim=-1)
         drawn = torch.cat([torch.rand(1, generator=self.streams[row], dtype=torch.float64) for row in rows.tolist()])
-        places = torch.searchsorted(cumulative, (drawn.to(logits.device) * cumulative[:, -1])[:, None], right=True)
-        return places[:, 0].clamp(max=logits.shape[-1] - 1)
+        tokens = torch.searchsorted(cumulative, (drawn.to(logits.device) * cumulative[:, -1])[:, None], right=True)
+        return tokens[:, 0].clamp(max=logits.shape[-1] - 1)
 
 
 def _keep(kwargs: dict[str, Any], live: torch.Tensor) -> dict[str, Any]:
-    """The generation state of the live rows only."""
-    # `reorder_cache`, as `batch_select_indices` fails where layers lie on several devices, and linear attention has none
+    """Restrict the generation state to the live rows."""
+    # `reorder_cache`: `batch_select_indices` fails where layers lie on several devices, and linear attention has none
     kwargs["past_key_values"].reorder_cache(live.nonzero()[:, 0])
     for name in ("attention_mask", "token_type_ids", "mm_token_type_ids", "cross_attention_mask"):
         if kwargs.get(name) is not None:
             kwargs[name] = kwargs[name][live]
-    if (
-        kwargs.get("position_ids") is not None
-    ):  # (rows, length), or (axes, rows, length) under multimodal rotary positions
+    if kwargs.get("position_ids") is not None:
+        # (rows, length), or (axes, rows, length) under multimodal rotary positions
         kwargs["position_ids"] = kwargs["position_ids"][..., live, :]
     return kwargs

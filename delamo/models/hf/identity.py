@@ -1,38 +1,45 @@
-"""What decides a student's answers, as one digest, without loading a model."""
+"""Identities of students and of weights, as digests, without loading a model."""
 
 from __future__ import annotations
 
 import hashlib
-from functools import cache, lru_cache
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
+from delamo.models import prompts
 from delamo.models.hf.loading import resolve
 
-TEMPLATES = Path(__file__).parents[1] / "templates" / "student"
 HASHED_WHOLE = 64 * 2**20  # bytes; of a larger file the size and both ends count, so that 7B weights take no minute
 
 
-def student_digest(
-    path: str, *, adapter: Path | None = None, revision: str | None = None, prompt: str = "micro"
-) -> str:
-    """sha256 over what decides an answer: weights and tokenizer files, adapter, prompt template. Loads no model.
+def student_digest(path: str, *, revision: str | None, prompt: str, adapter: Path | None = None) -> str:
+    """Return the SHA-256 over what decides an answer: weights and tokenizer files, adapter, prompt template.
 
-    A folder counts by its files' names, sizes and contents (of a file above 64 MiB: size and both ends), a hub id by its
-    commit, or by `revision` where the local cache does not hold it. Where the weights lie does not matter.
+    A folder counts by its files' names, sizes and contents (of a file above 64 MiB: size and both ends), a hub id by
+    its commit, or by `revision` where the local cache does not hold it. Where the weights lie does not matter.
+
+    Args:
+        path: a folder, a hub id, or `package:NAME`.
+        revision: of a hub id.
+        prompt: names the set of the prompt template.
+        adapter: the folder that tuning wrote; None is the untuned student.
     """
-    parts = [weights_identity(path, revision), folder_digest(adapter) if adapter else "", template_source(prompt)]
+    parts = [
+        weights_identity(path, revision),
+        folder_digest(adapter) if adapter else "",
+        prompts.question_source(prompt),
+    ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def weights_identity(path: str, revision: str | None = None) -> str:
-    """Digest of a folder's files, or hub id and commit."""
-    place = resolve(path)
-    return folder_digest(Path(place)) if Path(place).is_dir() else f"{path}@{_commit(path, revision)}"
+def weights_identity(path: str, revision: str | None) -> str:
+    """Return the digest of a folder's files, or a hub id with its commit."""
+    folder = Path(resolve(path))
+    return folder_digest(folder) if folder.is_dir() else f"{path}@{_commit(path, revision)}"
 
 
 def folder_digest(folder: Path) -> str:
-    """sha256 over the names, sizes and contents of a folder's files; hidden files and Markdown do not count."""
+    """Return the SHA-256 over the names, sizes and contents of a folder's files, hidden ones and Markdown aside."""
     files = sorted(
         entry for entry in folder.iterdir() if entry.is_file() and entry.name[0] != "." and entry.suffix != ".md"
     )
@@ -42,7 +49,7 @@ def folder_digest(folder: Path) -> str:
 
 @lru_cache(maxsize=64)
 def _files_digest(files: tuple[tuple[Path, int, int, int, int], ...]) -> str:
-    """Of files as they were then: every cell of a sweep asks for the same weights."""
+    """Digest files in the state that is given: every experiment of a sweep asks for the same weights."""
     digest = hashlib.sha256()
     for file, size, *_ in files:
         digest.update(f"{file.name}\0{size}\0".encode())
@@ -58,20 +65,5 @@ def _files_digest(files: tuple[tuple[Path, int, int, int, int], ...]) -> str:
 def _commit(path: str, revision: str | None) -> str:
     from huggingface_hub import try_to_load_from_cache
 
-    found = try_to_load_from_cache(path, "config.json", revision=revision)
-    return Path(found).parent.name if isinstance(found, str) else revision or "main"
-
-
-@cache
-def template(name: str) -> Any:
-    import jinja2
-
-    return jinja2.Template(template_source(name), undefined=jinja2.StrictUndefined)
-
-
-def template_source(name: str) -> str:
-    file = TEMPLATES / f"{name}.j2"
-    if not file.is_file():
-        known = sorted(entry.stem for entry in TEMPLATES.glob("*.j2"))
-        raise FileNotFoundError(f"student.prompt is {name}: no such template; there are {known}")
-    return file.read_text(encoding="utf-8")
+    cached = try_to_load_from_cache(path, "config.json", revision=revision)
+    return Path(cached).parent.name if isinstance(cached, str) else revision or "main"

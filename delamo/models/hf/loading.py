@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from delamo.models.hf.processors import load_processor
+
 WEIGHTS = Path(__file__).parents[1] / "weights"
 
 
@@ -17,26 +19,36 @@ def load_base(
     *,
     revision: str | None,
     dtype: str,
-    device: str = "auto",
-    attn: str = "sdpa",
+    device: str,
+    attn: str,
     four_bit: bool = False,
 ) -> tuple[Any, Any]:
-    """(model in evaluation mode, processor) of a hub id, folder or packaged name; safetensors only, no remote code.
+    """Load an image-text-to-text model.
 
     Args:
+        path: hub id, folder, or `package:NAME` for the weights in delamo/models/weights/NAME.
+        revision: of a hub id.
+        dtype: number format of the weights, a name of torch's.
+        device: `auto`, or a name of torch's.
+        attn: attention implementation, as transformers names them.
         four_bit: hold the weights in NF4 (Dettmers et al. 2023), arithmetic in bfloat16; needs bitsandbytes and a GPU.
+
+    Returns:
+        (model in evaluation mode, processor).
+
+    Raises:
+        FileNotFoundError: no such folder or packaged weights.
+        ValueError: the checkpoint lacks weights.
     """
     import torch
     from transformers import AutoModelForImageTextToText, GenerationConfig
 
-    from delamo.models.hf.processors import load_processor
-
-    place = resolve(path)
+    checkpoint = resolve(path)
     options = {"revision": revision, "trust_remote_code": False}
     with quiet():
-        processor = load_processor(place, revision=revision)
+        processor = load_processor(checkpoint, revision=revision)
         model, info = AutoModelForImageTextToText.from_pretrained(
-            place,
+            checkpoint,
             dtype=getattr(torch, dtype),
             attn_implementation=attn,
             use_safetensors=True,
@@ -44,12 +56,10 @@ def load_base(
             **(_four_bit(choose_device(device)) if four_bit else {}),
             **options,
         )
-    if info["missing_keys"] or info["mismatched_keys"]:
-        lacking = sorted(info["missing_keys"])[:3] or info["mismatched_keys"][:3]
-        raise ValueError(f"student.path is {path}: its weights lack {lacking}; transformers would fill them with noise")
+    check_weights(info, "student.path", path)
     if processor.tokenizer.pad_token_id is None:
         processor.tokenizer.pad_token = processor.tokenizer.eos_token
-    # A checkpoint's own sampling settings (temperature, repetition penalty) would make "greedy" mean something else by model.
+    # A checkpoint's own sampling settings (temperature, repetition penalty) would make "greedy" differ between models.
     stop = model.generation_config.eos_token_id
     model.generation_config = GenerationConfig(
         do_sample=False,
@@ -57,6 +67,22 @@ def load_base(
         pad_token_id=processor.tokenizer.pad_token_id,
     )
     return (model if four_bit else model.to(choose_device(device))).eval(), processor
+
+
+def check_weights(info: dict[str, Any], key: str, path: str) -> None:
+    """Refuse a checkpoint with holes, which transformers would fill with random numbers.
+
+    Args:
+        info: what transformers reports of loading.
+        key: the config key that names the checkpoint.
+        path: its value.
+
+    Raises:
+        ValueError: weights are missing.
+    """
+    if info["missing_keys"] or info["mismatched_keys"]:
+        lacking = sorted(info["missing_keys"])[:3] or info["mismatched_keys"][:3]
+        raise ValueError(f"{key} is {path}: its weights lack {lacking}; transformers would fill them with noise")
 
 
 def _four_bit(device: str) -> dict[str, Any]:
@@ -73,7 +99,15 @@ def _four_bit(device: str) -> dict[str, Any]:
 
 
 def resolve(path: str, key: str = "student.path") -> str:
-    """`package:NAME` as the folder it stands for; anything else as it is. `key` is the config key that errors name."""
+    """Return the folder that `package:NAME` stands for; anything else as it is.
+
+    Args:
+        path: a hub id, a folder, or `package:NAME`.
+        key: the config key that errors name.
+
+    Raises:
+        FileNotFoundError: no such packaged weights, or a folder without a checkpoint.
+    """
     if path.startswith("package:"):
         folder = WEIGHTS / path.removeprefix("package:")
         if not (folder / "config.json").is_file():
@@ -89,7 +123,7 @@ def resolve(path: str, key: str = "student.path") -> str:
 
 
 def choose_device(device: str) -> str:
-    """`auto` as the best device of this machine."""
+    """Return the device, `auto` being the best one of this machine."""
     import torch
 
     if device != "auto":
@@ -98,8 +132,9 @@ def choose_device(device: str) -> str:
 
 
 def free_memory() -> None:
-    """Give back what dropped models took: a trainer and its module hold each other until they are collected, and CUDA's allocator
-    keeps what it had.
+    """Give back the memory of dropped models.
+
+    A trainer and its module hold each other until they are collected, and CUDA's allocator keeps what it had.
     """
     gc.collect()
     torch = sys.modules.get("torch")  # where nobody imported it, there is nothing to give back
@@ -108,14 +143,14 @@ def free_memory() -> None:
 
 
 def context_length(model: Any, processor: Any) -> int:
-    """The model's positions, or fewer where its tokenizer says so."""
+    """Return the model's number of positions, or fewer where its tokenizer says so."""
     limit = model.config.get_text_config().max_position_embeddings
     return min(limit, processor.tokenizer.model_max_length)
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """No bars and no advice while transformers loads; what matters is checked and raised."""
+    """Hide the bars and the advice of transformers while it loads; what matters is checked and raised."""
     from transformers.utils import logging
 
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()

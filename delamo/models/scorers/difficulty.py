@@ -1,10 +1,10 @@
-"""Instruction-following difficulty of samples by a small language model, after Superfiltering (Li et al. 2024, section 3).
+"""Instruction-following difficulty by a small language model, after Superfiltering (Li et al. 2024, section 3).
 
     IFD = perplexity(answer | instruction) / perplexity(answer) = exp(loss(answer | instruction) - loss(answer))
 
-It is a ratio of perplexities; the older Cherry paper divides the losses, which gives another order. As in the published code, the text
-is `instruction`, a line feed and the answer, without a chat template or a special token; each loss is the mean over its tokens, and
-alone, the answer's first token has nothing before it and is not scored.
+It is a ratio of perplexities; the older Cherry paper divides the losses, which gives another order. As in the
+published code, the text is `instruction`, a line feed and the answer, without a chat template or a special token; each
+loss is the mean over its tokens, and alone, the answer's first token has nothing before it and is not scored.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from delamo.models.hf.collator import IGNORED
-from delamo.models.hf.loading import choose_device, quiet, resolve
+from delamo.models.hf.loading import check_weights, choose_device, quiet, resolve
 from delamo.models.scorers.losses import scored_logits
 from delamo.records import Quarantined, Sample
 
@@ -43,16 +43,15 @@ class Scorer:
     """Tokens, padding included, of a forward pass."""
 
     @classmethod
-    def load(
-        cls,
-        path: str,
-        *,
-        revision: str | None = None,
-        max_length: int = 1024,
-        batch_tokens: int = 4096,
-        device: str = "auto",
-    ) -> Scorer:
-        """Load any causal language model: a hub id, a folder, or `package:NAME`. Fewer positions than `max_length` win.
+    def load(cls, path: str, *, revision: str | None, max_length: int, batch_tokens: int, device: str) -> Scorer:
+        """Load any causal language model.
+
+        Args:
+            path: a hub id, a folder, or `package:NAME`.
+            revision: of a hub id.
+            max_length: tokens of instruction and answer together, unless the model has fewer positions.
+            batch_tokens: tokens, padding included, of a forward pass.
+            device: `auto`, or a name of torch's.
 
         Raises:
             FileNotFoundError: no such folder or packaged weights.
@@ -61,49 +60,50 @@ class Scorer:
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
-        place, options = resolve(path, "selector.scorer"), {"revision": revision, "trust_remote_code": False}
+        checkpoint, options = resolve(path, "selector.scorer"), {"revision": revision, "trust_remote_code": False}
         with quiet():
-            tokenizer = AutoTokenizer.from_pretrained(place, **options)
+            tokenizer = AutoTokenizer.from_pretrained(checkpoint, **options)
             model, info = AutoModelForCausalLM.from_pretrained(
-                place, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **options
+                checkpoint, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **options
             )
-        if info["missing_keys"] or info["mismatched_keys"]:
-            lacking = sorted(info["missing_keys"])[:3] or info["mismatched_keys"][:3]
-            raise ValueError(f"selector.scorer is {path}: its weights lack {lacking}")
-        room = min(max_length, model.config.get_text_config().max_position_embeddings)
-        return cls(model.to(choose_device(device)).eval(), tokenizer, room, batch_tokens)
+        check_weights(info, "selector.scorer", path)
+        limit = min(max_length, model.config.get_text_config().max_position_embeddings)
+        return cls(model.to(choose_device(device)).eval(), tokenizer, limit, batch_tokens)
 
     def losses(self, samples: Sequence[Sample]) -> tuple[np.ndarray, list[Quarantined]]:
-        """Both losses of every sample in nats a token, in one pass, and the samples that have none.
+        """Compute both losses of every sample in nats a token, in one pass.
 
         Returns:
-            (num_samples, 2) float64, the answer's loss after the instruction and alone; NaN for the samples returned beside: `empty
-            answer`, `answer of one token`, `too long` (nothing is cut, as the cut part would decide the rank).
+            ((num_samples, 2) float64, the answer's loss after the instruction and alone, NaN where there is none; the
+            samples without losses: `empty answer`, `answer of one token`, `too long`). Nothing is cut, as the cut part
+            would decide the rank.
         """
-        texts, bad = self._texts(samples)
-        found = np.full((len(samples), 2), np.nan)
-        order = sorted(texts, key=lambda place: (-len(texts[place].tokens), place))
+        texts, quarantined = self._texts(samples)
+        losses = np.full((len(samples), 2), np.nan)
+        order = sorted(texts, key=lambda index: (-len(texts[index].tokens), index))
         for batch in self._batches(order, texts):
             rows, columns = np.array(batch).T
-            found[rows, columns] = self._mean_losses([texts[place] for place in batch])
-        return found, bad
+            losses[rows, columns] = self._mean_losses([texts[index] for index in batch])
+        return losses, quarantined
 
     def _texts(self, samples: Sequence[Sample]) -> tuple[dict[tuple[int, int], Text], list[Quarantined]]:
-        """By (sample, column): what to score."""
+        """Return the texts to score by (sample, column), and the samples that cannot be scored."""
         heads = [f"{sample.instruction.strip()}\n" for sample in samples]
         answers = [sample.answer.strip() for sample in samples]
-        whole = self._tokens([head + answer for head, answer in zip(heads, answers, strict=True)])
+        together = self._tokens([head + answer for head, answer in zip(heads, answers, strict=True)])
         before, alone = self._tokens(heads), self._tokens(answers)
         texts: dict[tuple[int, int], Text] = {}
-        bad: list[Quarantined] = []
+        quarantined: list[Quarantined] = []
         for i, sample in enumerate(samples):
-            if reason := self._unusable(len(whole[i]), len(alone[i])):
-                detail = f"{len(whole[i])} tokens, {len(alone[i])} of them the answer's; the limit is {self.max_length}"
-                bad.append(Quarantined(id=sample.id, stage="difficulty", reason=reason, detail=detail))
+            if reason := self._unusable(len(together[i]), len(alone[i])):
+                detail = (
+                    f"{len(together[i])} tokens, {len(alone[i])} of them the answer's; the limit is {self.max_length}"
+                )
+                quarantined.append(Quarantined(id=sample.id, stage="difficulty", reason=reason, detail=detail))
                 continue
-            texts[i, WITH_INSTRUCTION] = Text(whole[i], len(before[i]))
+            texts[i, WITH_INSTRUCTION] = Text(together[i], len(before[i]))
             texts[i, ALONE] = Text(alone[i], 1)
-        return texts, bad
+        return texts, quarantined
 
     def _unusable(self, num_tokens: int, num_answer_tokens: int) -> str | None:
         if num_answer_tokens < 2:
@@ -117,7 +117,7 @@ class Scorer:
     def _batches(
         self, order: Sequence[tuple[int, int]], texts: dict[tuple[int, int], Text]
     ) -> Iterator[list[tuple[int, int]]]:
-        """Longest first, as many as fit `batch_tokens`; at least one."""
+        """Yield batches, longest first, of as many texts as fit `batch_tokens`; at least one."""
         start = 0
         while start < len(order):
             size = max(1, self.batch_tokens // len(texts[order[start]].tokens))
@@ -125,7 +125,7 @@ class Scorer:
             start += size
 
     def _mean_losses(self, texts: Sequence[Text]) -> np.ndarray:
-        """(num_texts,) float64."""
+        """Compute the mean loss of each text, (num_texts,) float64."""
         import torch
 
         width = max(len(text.tokens) for text in texts)
@@ -139,13 +139,13 @@ class Scorer:
         device = self.model.device
         inputs = {"input_ids": tokens.to(device), "attention_mask": mask.to(device)}
         with torch.inference_mode():
-            logits, wanted, rows = scored_logits(self.model, inputs, labels.to(device))
-            losses = torch.nn.functional.cross_entropy(logits, wanted, reduction="none").cpu().double()
+            logits, targets, rows = scored_logits(self.model, inputs, labels.to(device))
+            losses = torch.nn.functional.cross_entropy(logits, targets, reduction="none").cpu().double()
         rows = rows.cpu()
         totals = torch.zeros(len(texts), dtype=torch.float64).index_add(0, rows, losses)
         return (totals / torch.bincount(rows, minlength=len(texts))).numpy()
 
 
 def ifd(losses: np.ndarray) -> np.ndarray:
-    """Instruction-following difficulty. (num_samples, 2) losses -> (num_samples,), NaN where there are none."""
+    """Compute instruction-following difficulty: (num_samples, 2) losses -> (num_samples,), NaN where there are none."""
     return np.exp(losses[:, WITH_INSTRUCTION] - losses[:, ALONE])

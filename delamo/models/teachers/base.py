@@ -1,12 +1,12 @@
-"""What every teacher can do: give option probabilities after each prefix of a rationale, and complete prompts."""
+"""The interface of teachers: option probabilities after each prefix of a rationale, and completions of prompts."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
-from delamo.models.usage import Spent
+from delamo.models.usage import Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,13 +20,13 @@ class PrefixPrompt:
     num_options: int
 
     def prefixes(self) -> list[str]:
-        """All num_steps + 1 prompts as plain text."""
+        """Return all num_steps + 1 prompts as plain text."""
         return [self.head + "".join(self.steps[:i]) + self.tail for i in range(len(self.steps) + 1)]
 
 
 @dataclass(frozen=True, slots=True)
 class OptionScores:
-    """What a teacher thinks after each prefix."""
+    """A teacher's probabilities of the options after each prefix of a rationale."""
 
     probabilities: tuple[tuple[float, ...], ...]
     """(num_steps + 1, num_options), each row sums to 1."""
@@ -42,21 +42,39 @@ class Refusal:
     detail: str
 
 
-class Teacher(Protocol):
-    """A model that judges rationales and names skills. It never sees planted truth.
-
-    One that may be shown pictures has `sees_images`; one whose calls cost money has `prepare` (see `LiteLLMTeacher.prepare`).
-    """
+class Teacher(ABC):
+    """A model that judges rationales and names skills. It never sees planted truth."""
 
     prompts: str
-    """Template set: a folder below `templates`."""
-    spent: Spent
+    """Names the set of templates, a folder below `templates`."""
+    sees_images: bool
+    """Whether it is shown the image where it completes; it never is where it judges rationales."""
+    usage: Usage
     """Counted up by every call."""
 
+    @abstractmethod
     def option_probabilities(self, prompts: Sequence[PrefixPrompt]) -> list[OptionScores | Refusal]:
-        """One result for each prompt, in order."""
+        """Return one result for each prompt, in order."""
 
+    @abstractmethod
     def complete(
         self, prompts: Sequence[str], *, max_new_tokens: int, images: Sequence[str | None] | None = None
     ) -> list[str | Refusal]:
-        """One line for each prompt, in order; greedy. `images` are locators for teachers that see."""
+        """Return one line for each prompt, in order; greedy.
+
+        Args:
+            prompts: texts.
+            max_new_tokens: of a line.
+            images: locators of the images that go along, for a teacher that sees them.
+        """
+
+    def prepare(  # noqa: B027 -- nothing to do for most teachers
+        self, prompts: Callable[[int], Iterable[tuple[str, str | None]]], total: int, *, max_new_tokens: int
+    ) -> None:
+        """Prepare for many completions, before the first; most teachers have nothing to prepare.
+
+        Args:
+            prompts: called with n to go through every n-th (text, image) pair; none of them is kept.
+            total: how many there are.
+            max_new_tokens: of each.
+        """

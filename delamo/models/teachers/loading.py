@@ -1,4 +1,4 @@
-"""From the config of a teacher to the teacher, and to what identifies it. The libraries of each kind wait for it."""
+"""Make a teacher from its config, and its identity. The libraries of each kind are imported when one is made."""
 
 from __future__ import annotations
 
@@ -6,12 +6,18 @@ import hashlib
 import json
 from pathlib import Path
 
+from delamo.models.hf.identity import weights_identity
 from delamo.models.teachers.base import Teacher
 from delamo.models.teachers.config import LiteLLMTeacherConfig, LocalTeacherConfig, ReplayTeacherConfig, TeacherConfig
 
 
-def load_teacher(config: TeacherConfig, *, transcripts: Path = Path("store/transcripts")) -> Teacher:
-    """The teacher that a config describes; replies of services are kept below `transcripts`."""
+def load_teacher(config: TeacherConfig, *, transcripts: Path) -> Teacher:
+    """Load a teacher, or connect to its service.
+
+    Args:
+        config: of the teacher.
+        transcripts: folder below which the completions of services are kept.
+    """
     if isinstance(config, LocalTeacherConfig):
         from delamo.models.teachers.vision import load_local_teacher
 
@@ -26,16 +32,14 @@ def load_teacher(config: TeacherConfig, *, transcripts: Path = Path("store/trans
 
 
 def teacher_digest(config: TeacherConfig) -> str:
-    """sha256 over what decides a teacher's replies besides the prompt; loads no model."""
+    """Return the SHA-256 over what decides a teacher's replies besides the prompt; loads no model."""
     if isinstance(config, LocalTeacherConfig):
-        from delamo.models.students.local import weights_identity
-
         parts = [weights_identity(config.path, config.revision), config.dtype.value]
         parts += ["chat template"] if config.chat_template else []
     elif isinstance(config, LiteLLMTeacherConfig):
-        from delamo.models.teachers.api import asking_of, service_of
+        from delamo.models.teachers.api import reading_of, service_of
 
-        parts = [service_of(config).to_dict(), asking_of(config)]
+        parts = [service_of(config).to_dict(), reading_of(config)]
     elif isinstance(config, ReplayTeacherConfig):
         from delamo.models.teachers.api import recorded_facts
 

@@ -1,8 +1,9 @@
 """A causal language model on this machine as a teacher.
 
-The probabilities after every prefix of a rationale come from one forward pass: the rationale once (the trunk), then for each
-prefix what differs from it, which is the prompt's tail (a branch), side by side. A 4-D attention mask lets each branch see its own
-stretch of the trunk and itself; its position ids go on from there. The result is that of one pass for each prefix, to rounding.
+The probabilities after every prefix of a rationale come from one forward pass: the rationale once (the trunk), then
+for each prefix what differs from it, which is the prompt's tail (a branch), side by side. A 4-D attention mask lets
+each branch see its own stretch of the trunk and itself; its position ids go on from there. The result is that of one
+pass for each prefix, to rounding.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from delamo.models.hf.chat import SampleError
-from delamo.models.teachers.base import OptionScores, PrefixPrompt, Refusal
+from delamo.models.hf.loading import choose_device, quiet, resolve
+from delamo.models.teachers.base import OptionScores, PrefixPrompt, Refusal, Teacher
+from delamo.models.teachers.config import LocalTeacherConfig
 from delamo.models.teachers.option_probabilities import spellings
-from delamo.models.usage import Spent
+from delamo.models.usage import Usage
 from delamo.records import LETTERS
 
 if TYPE_CHECKING:
@@ -32,7 +35,7 @@ TOLERANCE = 1e-4  # of the self-check that decides whether the shared pass may b
 
 @dataclass(frozen=True, slots=True)
 class _Tree:
-    """All prompts about one rationale: the tokens that they share, and what each adds."""
+    """All prompts about one rationale: the tokens that they share, and those that each adds."""
 
     trunk: list[int]
     branches: list[tuple[int, list[int]]]
@@ -43,67 +46,60 @@ class _Tree:
 
     @classmethod
     def of(cls, rows: Sequence[list[int]]) -> _Tree:
-        """Cut from the token ids themselves, so that it is exact also where a tokenizer merges across the end of a step."""
+        """Cut the token ids themselves, so that it is exact also where a tokenizer merges across the end of a step."""
         longest = rows[-1]
-        ends = [min(_num_equal(row, longest), len(row) - 1, len(longest) - 1) for row in rows[:-1]]
+        ends = [min(_common_prefix(row, longest), len(row) - 1, len(longest) - 1) for row in rows[:-1]]
         ends.append(max(ends, default=0))
         return cls(longest[: ends[-1]], [(end, row[end:]) for end, row in zip(ends, rows, strict=True)])
 
 
 @dataclass(slots=True)
-class LocalTeacher:
+class LocalTeacher(Teacher):
     """Any `AutoModelForCausalLM`. Make one with `LocalTeacher.load`."""
 
     model: Any
     tokenizer: Any
-    prompts: str = "micro"
-    batch_size: int = 64
+    config: LocalTeacherConfig
     shared: bool = True
     """Whether all prefixes of a rationale share one pass; False where the model takes no 4-D mask."""
-    chat_template: bool = False
-    """Whether a prompt becomes a user's turn by the tokenizer's template, its last line the start of the reply."""
-    spent: Spent = field(default_factory=Spent, init=False)
+    usage: Usage = field(default_factory=Usage, init=False)
     """Tokens that went through the model, those of a shared pass once; a model of one's own costs 0 USD."""
     _letters: dict[str, list[int]] = field(default_factory=dict, init=False, repr=False)
     _stops: set[int] = field(default_factory=set, init=False, repr=False)
 
     @classmethod
-    def load(
-        cls,
-        path: str,
-        *,
-        revision: str | None = None,
-        dtype: str = "float32",
-        device: str = "auto",
-        prompts: str = "micro",
-        batch_size: int = 64,
-        chat_template: bool = False,
-    ) -> LocalTeacher:
-        """Load a folder, a hub id or `package:NAME`, and check on a short rationale that the shared pass is exact.
-
-        `device` is torch's name, `auto`, or `split` for a model that fits on no single GPU.
+    def load(cls, config: LocalTeacherConfig) -> LocalTeacher:
+        """Load a language model, and check on a short rationale that the shared pass is exact.
 
         Where it is not, a warning says so, and every prefix gets a pass of its own.
 
         Raises:
             FileNotFoundError: no such folder or packaged weights.
+            ValueError: the chat template cannot be used.
         """
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
-        from delamo.models.students.local import quiet, resolve
-
-        place = resolve(path, key="teacher.path")
-        options = {"revision": revision, "trust_remote_code": False}
+        checkpoint = resolve(config.path, key="teacher.path")
+        options = {"revision": config.revision, "trust_remote_code": False}
         with quiet():
-            tokenizer = AutoTokenizer.from_pretrained(place, **options)
+            tokenizer = AutoTokenizer.from_pretrained(checkpoint, **options)
             model = AutoModelForCausalLM.from_pretrained(
-                place, dtype=getattr(torch, dtype), use_safetensors=True, **options
+                checkpoint, dtype=getattr(torch, config.dtype.value), use_safetensors=True, **options
             )
         if tokenizer.pad_token_id is None:
             tokenizer.pad_token = tokenizer.eos_token
-        model = placed(model, device).eval()
-        return checked(cls(model, tokenizer, prompts, batch_size, chat_template=chat_template), path)
+        return checked(cls(to_device(model, config.device).eval(), tokenizer, config))
+
+    @property
+    def prompts(self) -> str:
+        """See `Teacher.prompts`."""
+        return self.config.prompts.value
+
+    @property
+    def sees_images(self) -> bool:
+        """See `Teacher.sees_images`."""
+        return self.config.sees_images
 
     @property
     def max_length(self) -> int:
@@ -135,9 +131,9 @@ class LocalTeacher:
                 results[index] = Refusal("too long", f"{longest} tokens, the teacher takes {self.max_length}")
             elif self.shared and longest <= self.shared_length:
                 trees[index] = _Tree.of(tokens)
-                self.spent += Spent(calls=len(tokens), prompt_tokens=len(trees[index]))
+                self.usage += Usage(calls=len(tokens), prompt_tokens=len(trees[index]))
             else:
-                self.spent += Spent(calls=len(tokens), prompt_tokens=sum(map(len, tokens)))
+                self.usage += Usage(calls=len(tokens), prompt_tokens=sum(map(len, tokens)))
                 results[index] = self._scores(self._plain_logits(tokens), prompt.num_options)
         with tqdm(total=len(trees), desc="read rationales", delay=5, unit="rationale") as bar:
             for batch in _by_tokens(trees):
@@ -148,7 +144,7 @@ class LocalTeacher:
         return results
 
     def _tree_logits(self, trees: list[_Tree]) -> list[torch.Tensor]:
-        """For each tree the logits after every prefix: (num_prefixes, vocabulary)."""
+        """Return for each tree the logits after every prefix: (num_prefixes, vocabulary)."""
         import torch
 
         inputs, reads = tree_batch(trees, self.tokenizer.pad_token_id, self.model.dtype)
@@ -156,12 +152,12 @@ class LocalTeacher:
         with torch.inference_mode():
             inputs = {name: tensor.to(device) for name, tensor in inputs.items()}
             hidden = self.model.base_model(**inputs, use_cache=False).last_hidden_state
-            rows, places = zip(*reads, strict=True)
-            logits = self.model.lm_head(hidden[list(rows), list(places)]).float().cpu()
+            rows, positions = zip(*reads, strict=True)
+            logits = self.model.lm_head(hidden[list(rows), list(positions)]).float().cpu()
         return list(logits.split([len(tree.branches) for tree in trees]))
 
     def _plain_logits(self, tokens: list[list[int]]) -> torch.Tensor:
-        """The same by one plain row for each prefix: (num_prefixes, vocabulary)."""
+        """Return the logits after every prefix by one plain pass for each: (num_prefixes, vocabulary)."""
         import torch
 
         keeps = "logits_to_keep" in inspect.signature(self.model.forward).parameters
@@ -172,19 +168,19 @@ class LocalTeacher:
         return torch.stack(rows).float().cpu()
 
     def _scores(self, logits: torch.Tensor, num_options: int) -> OptionScores:
-        """Renormalised over the option letters; spellings of one letter (`A`, ` a`, `(A`) count together."""
+        """Normalize over the option letters; spellings of one letter (`A`, ` a`, `(A`) count together."""
         import torch
 
         probabilities = logits.double().softmax(-1)
-        spellings = [self._spellings(letter) for letter in LETTERS[:num_options]]
-        mass = torch.stack([probabilities[:, ids].sum(-1) for ids in spellings], dim=-1)
+        tokens = [self._spellings(letter) for letter in LETTERS[:num_options]]
+        mass = torch.stack([probabilities[:, ids].sum(-1) for ids in tokens], dim=-1)
         inside = mass.sum(-1, keepdim=True)
         rows = (mass / inside.clamp_min(1e-300)).tolist()
         outside = (1 - inside[:, 0]).clamp(0, 1).tolist()
         return OptionScores(tuple(map(tuple, rows)), tuple(outside))
 
     def _spellings(self, letter: str) -> list[int]:
-        """Ids of the single tokens that spell an option letter."""
+        """Return the ids of the single tokens that spell an option letter."""
         if letter in self._letters:
             return self._letters[letter]
         rows = self._tokenize(spellings(letter), special=False)
@@ -201,14 +197,8 @@ class LocalTeacher:
         tokens = self._tokenize(prompt.prefixes())
         try:
             shared = self._tree_logits([_Tree.of(tokens)])[0]
-        except (
-            ValueError,
-            RuntimeError,
-            TypeError,
-            AttributeError,
-            IndexError,
-        ):  # a model without 4-D masks says so in many ways
-            return False
+        except (ValueError, RuntimeError, TypeError, AttributeError, IndexError):
+            return False  # a model without 4-D masks says so in many ways
         tolerance = TOLERANCE if self.model.dtype == torch.float32 else 0.05
         return bool((shared.softmax(-1) - self._plain_logits(tokens).softmax(-1)).abs().max() < tolerance)
 
@@ -235,8 +225,8 @@ class LocalTeacher:
                 replies[prompt] = Refusal("too long", f"{len(row)} tokens, at most {limit} leave room for the reply")
         order = sorted((i for i, row in enumerate(tokens) if len(row) <= limit), key=lambda i: -len(tokens[i]))
         with tqdm(total=len(order), desc="ask the teacher", delay=5, unit="prompt") as bar:
-            for start in range(0, len(order), self.batch_size):
-                batch = order[start : start + self.batch_size]
+            for start in range(0, len(order), self.config.batch_size):
+                batch = order[start : start + self.config.batch_size]
                 for i, text in zip(batch, self._generate([tokens[i] for i in batch], max_new_tokens), strict=True):
                     replies[distinct[i]] = text
                 bar.update(len(batch))
@@ -251,7 +241,7 @@ class LocalTeacher:
         pad = self.tokenizer.pad_token_id
         ids = torch.tensor([[pad] * (length - len(row)) + row for row in rows])
         mask = torch.tensor([[0] * (length - len(row)) + [1] * len(row) for row in rows])
-        decoder = Decoder(self._stop_tokens())
+        decoder = Decoder(self._stop_tokens(), temperature=0.0)
         device = self.model.device
         with torch.inference_mode():
             out = self.model.generate(
@@ -263,12 +253,12 @@ class LocalTeacher:
             )
         stops = self._stop_tokens()
         counts = [_num_until(row, stops) for row in out[:, length:].tolist()]
-        self.spent += Spent(calls=len(rows), prompt_tokens=sum(map(len, rows)), completion_tokens=sum(counts))
+        self.usage += Usage(calls=len(rows), prompt_tokens=sum(map(len, rows)), completion_tokens=sum(counts))
         texts = self.tokenizer.batch_decode(out[:, length:], skip_special_tokens=True)
         return [text.partition("\n")[0].strip() for text in texts]
 
     def _stop_tokens(self) -> set[int]:
-        """Every token that ends a text, or holds a line break: large vocabularies have `.\\n` and several ends."""
+        """Return every token that ends a text or holds a line break: large vocabularies have several of both."""
         if not self._stops:
             ends = self.model.generation_config.eos_token_id
             words = self.tokenizer.batch_decode([[token] for token in range(len(self.tokenizer))])
@@ -278,61 +268,63 @@ class LocalTeacher:
         return self._stops
 
     def _prompt_tokens(self, texts: list[str]) -> list[list[int]]:
-        if not self.chat_template:
+        """Tokenize prompts; by a chat template, the last line of a prompt is the start of the reply."""
+        if not self.config.chat_template:
             return self._tokenize(texts)
         parts = [text.rpartition("\n") for text in texts]
-        whole = [self._user_turn(asked or start) + (start if asked else "") for asked, _, start in parts]
-        return self._tokenize(whole, special=self._lack_start(whole))
+        turns = [self._user_turn(question or start) + (start if question else "") for question, _, start in parts]
+        return self._tokenize(turns, special=self._lack_start(turns))
 
     def _user_turn(self, text: str) -> str:
-        """By the chat template, ready for the reply."""
+        """Render a user's turn by the chat template, ready for the reply."""
         turn = [{"role": "user", "content": text}]
         return self.tokenizer.apply_chat_template(turn, add_generation_prompt=True, tokenize=False)
 
+    @property
+    def _holds_template(self) -> bool:
+        return bool(self.tokenizer.chat_template)
+
     def _lack_start(self, texts: list[str]) -> bool:
-        """Whether the tokenizer is to add its start token: a language model's template writes all that it wants."""
+        """Return whether the tokenizer is to add its start token, where the template leaves it out."""
         return False
 
     def _tokenize(self, texts: list[str], *, special: bool = True) -> list[list[int]]:
         return self.tokenizer(texts, add_special_tokens=special).input_ids
 
 
-def placed(model: Any, device: str) -> Any:
-    """The model on a device; `split` spreads its layers over all GPUs, for one that fits on none."""
-    from delamo.models.students.local import choose_device
-
+def to_device(model: Any, device: str) -> Any:
+    """Move a model to a device; `split` spreads its layers over all GPUs, for one that fits on none."""
     if device != "split":
         return model.to(choose_device(device))
     from accelerate import dispatch_model, infer_auto_device_map
 
-    whole = list(getattr(model, "_no_split_modules", None) or ())
-    return dispatch_model(model, infer_auto_device_map(model, no_split_module_classes=whole))
+    unsplit = list(getattr(model, "_no_split_modules", None) or ())
+    return dispatch_model(model, infer_auto_device_map(model, no_split_module_classes=unsplit))
 
 
-def checked(teacher: LocalTeacher, path: str) -> LocalTeacher:
-    """The teacher, its shared pass switched off with a warning where the model does not give exact results by it.
+def checked(teacher: LocalTeacher) -> LocalTeacher:
+    """Switch the shared pass of a teacher off, with a warning, where the model does not give exact results by it.
 
     Raises:
         ValueError: a chat template was asked for, and there is none, or it leaves out the question.
     """
-    if teacher.chat_template:
-        _check_template(teacher, path)
+    if teacher.config.chat_template:
+        _check_template(teacher)
     teacher.shared = teacher._shared_pass_is_exact()
     if not teacher.shared:
         warnings.warn(
-            f"teacher.path is {path}: the model is not exact under a 4-D attention mask, so that each prefix of a "
-            "rationale takes a pass of its own (several times slower, same probabilities)",
+            f"teacher.path is {teacher.config.path}: the model is not exact under a 4-D attention mask, so that each "
+            "prefix of a rationale takes a pass of its own (several times slower, same probabilities)",
             stacklevel=3,
         )
     return teacher
 
 
-def _check_template(teacher: LocalTeacher, path: str) -> None:
-    holder = getattr(teacher, "processor", None) or teacher.tokenizer
-    if not holder.chat_template:
+def _check_template(teacher: LocalTeacher) -> None:
+    path, question = teacher.config.path, "Question: 1 or 2?"
+    if not teacher._holds_template:
         raise ValueError(f"teacher.chat_template is true, but {path} has none: set it to false, or save one with it")
-    asked = "Question: 1 or 2?"
-    if asked not in (turn := teacher._user_turn(asked)):
+    if question not in (turn := teacher._user_turn(question)):
         raise ValueError(
             f"teacher.chat_template is true, but that of {path} leaves out the question, it makes {turn!r}: "
             "set it to false, or save a template that writes what is asked"
@@ -342,9 +334,16 @@ def _check_template(teacher: LocalTeacher, path: str) -> None:
 def tree_batch(
     trees: Sequence[_Tree], pad_token: int, dtype: torch.dtype
 ) -> tuple[dict[str, torch.Tensor], list[tuple[int, int]]]:
-    """Model inputs for a batch of trees, and the (row, position) at which each prefix's answer is read.
+    """Make the model inputs for a batch of trees.
 
-    Shapes: input_ids and position_ids (batch, length), attention_mask (batch, 1, length, length), additive.
+    Args:
+        trees: of the batch.
+        pad_token: id.
+        dtype: of the mask.
+
+    Returns:
+        (input_ids and position_ids (batch, length), and an additive attention_mask (batch, 1, length, length); the
+        (row, position) at which each prefix's answer is read).
     """
     import torch
 
@@ -371,18 +370,19 @@ def tree_batch(
     return {"input_ids": ids, "position_ids": positions, "attention_mask": mask[:, None]}, reads
 
 
-def _num_equal(one: list[int], other: list[int]) -> int:
-    """Length of the common start of two rows of token ids."""
-    return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+def _common_prefix(first: list[int], second: list[int]) -> int:
+    """Return the length of the common prefix of two rows of token ids."""
+    pairs = zip(first, second, strict=False)
+    return next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(first), len(second)))
 
 
 def _num_until(row: list[int], stops: set[int]) -> int:
-    """Tokens up to and with the first stop."""
-    return next((place for place, token in enumerate(row, start=1) if token in stops), len(row))
+    """Count the tokens up to and with the first stop."""
+    return next((count for count, token in enumerate(row, start=1) if token in stops), len(row))
 
 
 def _by_tokens(trees: dict[int, _Tree]) -> Iterable[list[int]]:
-    """Batches of like length within the token budget."""
+    """Yield batches of indices, of similar length and within the token budget."""
     batch: list[int] = []
     for index in sorted(trees, key=lambda i: -len(trees[i])):
         if batch and (len(batch) + 1) * len(trees[batch[0]]) > TOKENS_PER_BATCH:

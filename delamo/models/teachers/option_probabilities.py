@@ -1,4 +1,4 @@
-"""From what a model offers to probabilities of the option letters: exact tokens, the most probable tokens, or counted draws."""
+"""Probabilities of the option letters from exact tokens, from the most probable tokens, or from counted draws."""
 
 from __future__ import annotations
 
@@ -14,21 +14,28 @@ DRAWN = re.compile(r"(?:^|[^\w'])\(?([A-Za-z])(?![\w'])")
 
 
 def spellings(letter: str) -> list[str]:
-    """The texts that stand for an option letter: either case, with a blank, a bracket or both before it."""
+    """Return the texts that stand for an option letter: either case, with a blank, a bracket or both before it."""
     return [lead + case for case in (letter, letter.lower()) for lead in ("", " ", "(", " (")]
 
 
 def letter_of(token: str, num_options: int) -> int | None:
-    """The option that a token names (`A`, ` A`, `(a`, ` a)`, `A.`), or None."""
+    """Return the index of the option that a token names (`A`, ` A`, `(a`, ` a)`, `A.`), or None."""
     text = token.translate(BLANKS).strip().lstrip("(").rstrip(").:").upper()
     return LETTERS.index(text) if len(text) == 1 and text in LETTERS[:num_options] else None
 
 
 def read_options(top: Iterable[tuple[str, float]], num_options: int) -> tuple[tuple[float, ...], float]:
-    """(option probabilities, mass outside) from (token, log-probability) pairs.
+    """Read option probabilities from the most probable tokens.
 
-    Spellings of one letter count together. Letters that the service did not list share what mass is left, at most what
-    the least listed token has each: a missing letter is unlikely, not impossible.
+    Spellings of one letter count together. Letters that the service did not list share the mass that is left, each at
+    most the mass of the least probable listed token: a missing letter is unlikely, not impossible.
+
+    Args:
+        top: (token, log-probability) pairs.
+        num_options: letters to read.
+
+    Returns:
+        (option probabilities, mass outside).
     """
     pairs = list(top)
     mass = [0.0] * num_options
@@ -40,50 +47,70 @@ def read_options(top: Iterable[tuple[str, float]], num_options: int) -> tuple[tu
     least = min((math.exp(logprob) for _, logprob in pairs), default=1.0)
     for i in missing:
         mass[i] = max(min(least, max(0.0, 1.0 - listed) / len(missing)), LEAST)
-    return _normalised(mass)
+    return _normalized(mass)
 
 
 def read_token_ids(
     top: Iterable[tuple[str, float]], tokens: Sequence[Sequence[int]]
 ) -> tuple[tuple[float, ...], float] | None:
-    """Likewise, exact, from pairs named `token_id:NUMBER`; None where one of `tokens` (for each option) is not among them."""
+    """Read exact option probabilities from the log-probabilities of chosen tokens.
+
+    Args:
+        top: (`token_id:NUMBER`, log-probability) pairs.
+        tokens: ids of the tokens that spell each option.
+
+    Returns:
+        (option probabilities, mass outside); None where one of the tokens is not among the pairs.
+    """
     listed: Mapping[str, float] = dict(top)
     names = [[f"token_id:{token}" for token in option] for option in tokens]
     if not all(name in listed for option in names for name in option):
         return None
-    return _normalised([max(sum(math.exp(listed[name]) for name in option), LEAST) for option in names])
+    return _normalized([max(sum(math.exp(listed[name]) for name in option), LEAST) for option in names])
 
 
 def read_samples(texts: Sequence[str], num_options: int) -> tuple[tuple[float, ...], float]:
-    """Likewise from drawn replies: the first option letter that stands alone in each.
+    """Count option probabilities from drawn replies: the first option letter that stands alone in each.
 
-    Half a draw is added to every option (Jeffreys' prior), so that an option that was never drawn is unlikely, not impossible.
+    Half a draw is added to every option (Jeffreys' prior), so that an option that was never drawn is unlikely, not
+    impossible.
+
+    Args:
+        texts: the replies.
+        num_options: letters to read.
+
+    Returns:
+        (option probabilities, share of the replies without a letter).
     """
     counts = [0] * num_options
     for text in texts:
         if (option := _drawn(text, num_options)) is not None:
             counts[option] += 1
-    row, _ = _normalised([count + 0.5 for count in counts])
+    row, _ = _normalized([count + 0.5 for count in counts])
     return row, 1 - sum(counts) / len(texts)
 
 
 def answer_position(positions: Sequence[Sequence[tuple[str, float]]], num_options: int) -> int:
-    """Where in a reply the option letter stands: the first place at which option letters have half of the mass, else the first.
+    """Find the token of a reply that is the option letter: the first where letters have half of the mass, else 0.
 
     A chat model may begin with "The answer is" although the prompt ends with these words.
+
+    Args:
+        positions: for each token, the (token, log-probability) pairs that were listed.
+        num_options: letters to look for.
     """
-    for place, pairs in enumerate(positions):
+    for position, pairs in enumerate(positions):
         if sum(math.exp(value) for token, value in pairs if letter_of(token, num_options) is not None) >= 0.5:
-            return place
+            return position
     return 0
 
 
 def _drawn(text: str, num_options: int) -> int | None:
-    options = (letter_of(found[1], num_options) for found in DRAWN.finditer(text) if found[1] != "a")
+    options = (letter_of(match[1], num_options) for match in DRAWN.finditer(text) if match[1] != "a")
     first = next((option for option in options if option is not None), None)
     return letter_of(text, num_options) if first is None else first
 
 
-def _normalised(mass: Sequence[float]) -> tuple[tuple[float, ...], float]:
+def _normalized(mass: Sequence[float]) -> tuple[tuple[float, ...], float]:
     inside = sum(mass)
     return tuple(value / inside for value in mass), min(1.0, max(0.0, 1.0 - inside))

@@ -1,18 +1,23 @@
 """Batch files in the format that OpenAI documents: what is written, what is read back, and what is asked again."""
 
 import json
+from dataclasses import replace
 
 import pytest
-from support.fake_service import FakeService, make_engine
+from support.configs import experiment_config
+from support.fake_service import FakeService, make_client
 
-from delamo.models.api.batches import Batches, BatchPending
-from delamo.models.api.budget import BudgetExhausted, Prices
+from delamo.models.api.batches import Batches, BatchPendingError
+from delamo.models.api.budget import BudgetExhaustedError, Prices
+from delamo.models.teachers.config import TeacherMode
 from delamo.models.teachers.litellm import LiteLLMTeacher
-from delamo.models.usage import Meter
+from delamo.models.usage import UsageMeter
 from delamo.records import Sample
 from delamo.stages.skills import annotate_pool, prepare_pool
 
 PRICES = Prices(0.01, 0.1)
+CONFIG = experiment_config("teacher=litellm", "teacher.model=openai/fake", "teacher.prompts=micro").teacher
+BATCH = replace(CONFIG, mode=TeacherMode.batch)
 
 
 class ListPool(list):
@@ -41,7 +46,7 @@ def service(monkeypatch):
 
 @pytest.fixture
 def teacher(service, tmp_path):
-    return LiteLLMTeacher(make_engine(service, tmp_path, prices=PRICES), prompts="micro", batch=True)
+    return LiteLLMTeacher(make_client(service, tmp_path, prices=PRICES), BATCH)
 
 
 def prepare(teacher, samples):
@@ -84,7 +89,7 @@ def give_back(tmp_path, name, rows):
 
 def test_the_first_run_writes_requests_and_says_what_to_do(service, teacher, tmp_path, capsys):
     with pytest.raises(
-        BatchPending, match=r"(?s)5 requests have no answer.*000001\.jsonl  \(5 requests\).*batches/out"
+        BatchPendingError, match=r"(?s)5 requests have no answer.*000001\.jsonl  \(5 requests\).*batches/out"
     ):
         prepare(teacher, pool())
     (rows,) = written(tmp_path).values()
@@ -101,15 +106,15 @@ def test_the_first_run_writes_requests_and_says_what_to_do(service, teacher, tmp
 
 def test_an_early_second_run_writes_nothing_twice(teacher, tmp_path):
     for _ in range(2):
-        with pytest.raises(BatchPending):
+        with pytest.raises(BatchPendingError):
             prepare(teacher, pool())
     assert list(written(tmp_path)) == ["000001.jsonl"]
 
 
 def test_the_run_after_the_output_goes_on_at_half_the_price(service, teacher, tmp_path):
-    with pytest.raises(BatchPending):
+    with pytest.raises(BatchPendingError):
         prepare(teacher, pool())
-    meter = Meter(teacher)
+    meter = UsageMeter(teacher)
     give_back(
         tmp_path, "batch_1_output.jsonl", [succeeded(row["custom_id"]) for row in written(tmp_path)["000001.jsonl"]]
     )
@@ -121,11 +126,11 @@ def test_the_run_after_the_output_goes_on_at_half_the_price(service, teacher, tm
         "calls": 5, "prompt_tokens": 100, "completion_tokens": 40, "usd": pytest.approx(2.5), "cached": 5,
     }  # fmt: skip
     prepare(teacher, pool())
-    assert teacher.spent.calls == 5  # the same output is not paid for twice
+    assert teacher.usage.calls == 5  # the same output is not paid for twice
 
 
 def test_failures_are_refused_expired_requests_go_into_the_next_file(service, teacher, tmp_path):
-    with pytest.raises(BatchPending):
+    with pytest.raises(BatchPendingError):
         prepare(teacher, pool())
     ids = [row["custom_id"] for row in written(tmp_path)["000001.jsonl"]]
     give_back(tmp_path, "output.jsonl", [succeeded(ids[0]), succeeded(ids[1], text="half a", finish="length")])
@@ -135,7 +140,7 @@ def test_failures_are_refused_expired_requests_go_into_the_next_file(service, te
         [failed(ids[2], 400, "content_policy_violation"), failed(ids[3], 500, None), expired(ids[4])],
     )
     for _ in range(2):
-        with pytest.raises(BatchPending, match=r"2 requests have no answer"):
+        with pytest.raises(BatchPendingError, match=r"2 requests have no answer"):
             prepare(teacher, pool())
     assert [row["custom_id"] for row in written(tmp_path)["000002.jsonl"]] == ids[3:]
     give_back(tmp_path, "output 2.jsonl", [succeeded(id) for id in ids[3:]])
@@ -147,34 +152,34 @@ def test_failures_are_refused_expired_requests_go_into_the_next_file(service, te
 
 
 def test_files_keep_to_the_limits_of_the_service(teacher, tmp_path):
-    teacher.engine.transcripts.set_fact("probe", "{}")
+    teacher.client.transcripts.set_fact("probe", "{}")
     asked = [teacher._completion(f"text {i}", None, 16) for i in range(7)]
-    with pytest.raises(BatchPending):
-        Batches(teacher.engine, max_requests=3).fetch(asked)
+    with pytest.raises(BatchPendingError):
+        Batches(teacher.client, max_requests=3).fetch(asked)
     assert [len(rows) for rows in written(tmp_path).values()] == [3, 3, 1]
     line = len((tmp_path / "batches/in/000003.jsonl").read_bytes())
     more = [teacher._completion(f"more {i}", None, 16) for i in range(5)]
-    with pytest.raises(BatchPending):
-        Batches(teacher.engine, max_bytes=2 * line).fetch(more)
+    with pytest.raises(BatchPendingError):
+        Batches(teacher.client, max_bytes=2 * line).fetch(more)
     sizes = [file.stat().st_size for file in sorted((tmp_path / "batches/in").glob("*"))[3:]]
     assert len(sizes) == 3 and max(sizes) <= 2 * line
 
 
 def test_equal_samples_are_asked_once(teacher, tmp_path):
-    with pytest.raises(BatchPending, match="1 requests"):
-        Batches(teacher.engine).fetch([teacher._completion("same", None, 16)] * 3)
+    with pytest.raises(BatchPendingError, match="1 requests"):
+        Batches(teacher.client).fetch([teacher._completion("same", None, 16)] * 3)
 
 
 def test_a_deleted_file_takes_its_requests_back(teacher, tmp_path):
-    with pytest.raises(BatchPending):
+    with pytest.raises(BatchPendingError):
         prepare(teacher, pool())
     (tmp_path / "batches/in/000001.jsonl").unlink()
-    with pytest.raises(BatchPending, match=r"000001\.jsonl  \(4 requests\)"):
+    with pytest.raises(BatchPendingError, match=r"000001\.jsonl  \(4 requests\)"):
         prepare(teacher, pool(4))
 
 
 def test_a_damaged_output_names_the_line(teacher, tmp_path):
-    with pytest.raises(BatchPending):
+    with pytest.raises(BatchPendingError):
         prepare(teacher, pool())
     (tmp_path / "batches/out/output.jsonl").write_text("{}\n")
     with pytest.raises(ValueError, match=r"output\.jsonl:1 is no line of a batch output"):
@@ -182,8 +187,8 @@ def test_a_damaged_output_names_the_line(teacher, tmp_path):
 
 
 def test_pictures_go_along_as_data_urls(service, tmp_path):
-    teacher = LiteLLMTeacher(make_engine(service, tmp_path), prompts="micro", batch=True, sees_images=True)
-    with pytest.raises(BatchPending):
+    teacher = LiteLLMTeacher(make_client(service, tmp_path), replace(BATCH, sees_images=True))
+    with pytest.raises(BatchPendingError):
         prepare(teacher, pool(2))
     for row in written(tmp_path)["000001.jsonl"]:
         picture, text = row["body"]["messages"][0]["content"]
@@ -191,9 +196,9 @@ def test_pictures_go_along_as_data_urls(service, tmp_path):
 
 
 def test_the_cap_holds_for_files_too(service, tmp_path):
-    engine = make_engine(service, tmp_path, prices=PRICES, max_usd=1.0)
-    with pytest.raises(BudgetExhausted, match="max_usd is 1"):
-        prepare(LiteLLMTeacher(engine, prompts="micro", batch=True), pool())
+    client = make_client(service, tmp_path, prices=PRICES, max_usd=1.0)
+    with pytest.raises(BudgetExhaustedError, match="max_usd is 1"):
+        prepare(LiteLLMTeacher(client, BATCH), pool())
     assert written(tmp_path) == {}
 
 
@@ -201,7 +206,7 @@ def test_call_by_call_the_price_is_said_before_the_first_call(service, tmp_path,
     from support.fake_service import reply
 
     service.script = [reply("count things")]
-    teacher = LiteLLMTeacher(make_engine(service, tmp_path, prices=PRICES), prompts="micro")
+    teacher = LiteLLMTeacher(make_client(service, tmp_path, prices=PRICES), CONFIG)
     prepare(teacher, pool())
     # 43 characters are about 10 tokens of prompt; 16 of the reply at most
     assert "5 calls" in (told := capsys.readouterr().err) and "about 8.50 USD, 4.25 with teacher.mode=batch" in told

@@ -1,4 +1,4 @@
-"""The engine against a service on loopback: how often it asks, when, what it pays, and what it keeps."""
+"""The client against a service on loopback: how often it asks, when, what it pays, and what it keeps."""
 
 import asyncio
 import dataclasses
@@ -10,15 +10,17 @@ import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from support.fake_service import FREE, RESET, Clock, FakeService, ask, failure, make_engine, reply
+from support.fake_service import FREE, RESET, Clock, FakeService, ask, failure, make_client, reply, service_named
 
-from delamo.models.api.budget import BudgetExhausted, Prices
-from delamo.models.api.client import NotRecorded
-from delamo.models.api.limits import Bucket, Gate, backoff
-from delamo.models.api.requests import Reply, Request, Service
+from delamo.models.api.budget import BudgetExhaustedError, Prices
+from delamo.models.api.client import NotRecordedError
+from delamo.models.api.limits import CircuitBreaker, RateLimiter
+from delamo.models.api.requests import Completion, Request, Service
+from delamo.models.api.retries import backoff
 from delamo.models.api.transcripts import DATABASE, LOG, Transcripts
-from delamo.models.api.transport import TeacherUnavailable
+from delamo.models.api.transport import TeacherUnavailableError
 from delamo.models.teachers.base import Refusal
+from delamo.models.teachers.config import Api
 
 CANARY = "sk-canary0123456789abcdefgh"
 
@@ -36,7 +38,7 @@ def clock():
     return Clock()
 
 
-PASSING = {
+TRANSIENT = {
     "a limit": failure(429, retry_after=7),
     "overload": failure(503),
     "an error": failure(500),
@@ -47,10 +49,10 @@ PASSING = {
 }
 
 
-@pytest.mark.parametrize("what", PASSING)
+@pytest.mark.parametrize("what", TRANSIENT)
 def test_what_passes_is_sent_again_once_for_each_failure(service, tmp_path, clock, what):
-    service.script = [PASSING[what], PASSING[what], reply("skill")]
-    (result,) = ask(make_engine(service, tmp_path, clock=clock), "one")
+    service.script = [TRANSIENT[what], TRANSIENT[what], reply("skill")]
+    (result,) = ask(make_client(service, tmp_path, clock=clock), "one")
     assert result.text == "skill" and len(service.requests) == 3
     waits = [wait for wait in clock.waits if wait > 0]
     if what == "a limit":
@@ -62,7 +64,7 @@ def test_what_passes_is_sent_again_once_for_each_failure(service, tmp_path, cloc
 @pytest.mark.parametrize("unusable", ["-1", "nan", "soon", "Wed, 21 Oct 2015 07:28:00 GMT"])
 def test_an_unusable_wish_to_wait_is_replaced_by_our_own(service, tmp_path, clock, unusable):
     service.script = [failure(429, retry_after=unusable), reply("skill")]
-    ask(make_engine(service, tmp_path, clock=clock), "one")
+    ask(make_client(service, tmp_path, clock=clock), "one")
     assert len(service.requests) == 2 and 1 <= max(clock.waits) <= 2
 
 
@@ -73,14 +75,14 @@ def test_a_wish_to_wait_may_be_a_date(service, tmp_path, clock):
         return failure(429, retry_after=format_datetime(datetime.now(UTC) + timedelta(minutes=5), usegmt=True))
 
     service.script = [in_five_minutes, reply("skill")]
-    ask(make_engine(service, tmp_path, clock=clock), "one")
+    ask(make_client(service, tmp_path, clock=clock), "one")
     assert 240 <= max(clock.waits) <= 300
 
 
 def test_a_reply_that_does_not_come_in_time_is_asked_for_again(service, tmp_path, clock):
     """The second reply comes at once, and has three seconds for it: a busy machine does not make it a third."""
     service.script = [8.0, reply("skill")]
-    (result,) = ask(make_engine(service, tmp_path, clock=clock, timeout_s=3), "one")
+    (result,) = ask(make_client(service, tmp_path, clock=clock, timeout_s=3), "one")
     assert result.text == "skill" and len(service.requests) == 2
 
 
@@ -98,31 +100,31 @@ def test_a_reply_that_does_not_come_in_time_is_asked_for_again(service, tmp_path
 )
 def test_what_will_not_pass_is_sent_once(service, tmp_path, clock, answer):
     service.script = [answer]
-    with pytest.raises(TeacherUnavailable, match="openai/fake"):
-        ask(make_engine(service, tmp_path, clock=clock), "one")
+    with pytest.raises(TeacherUnavailableError, match="openai/fake"):
+        ask(make_client(service, tmp_path, clock=clock), "one")
     assert len(service.requests) == 1 and not any(clock.waits)
 
 
 def test_a_service_that_stays_down_is_given_up(service, tmp_path, clock):
     service.script = [failure(503)]
-    with pytest.raises(TeacherUnavailable, match="503"):
-        ask(make_engine(service, tmp_path, clock=clock, max_attempts=3), "one")
+    with pytest.raises(TeacherUnavailableError, match="503"):
+        ask(make_client(service, tmp_path, clock=clock, max_attempts=3), "one")
     assert len(service.requests) == 3
 
 
 def test_the_breaker_stops_after_so_many_requests_given_up_in_a_row(service, tmp_path, clock):
     service.script = [failure(500)]
-    engine = make_engine(service, tmp_path, clock=clock, concurrency=1, max_attempts=2, max_failed_in_a_row=3)
-    with pytest.raises(TeacherUnavailable, match="3 of 3"):
-        ask(engine, *map(str, range(50)))
+    client = make_client(service, tmp_path, clock=clock, concurrency=1, max_attempts=2, max_failed_in_a_row=3)
+    with pytest.raises(TeacherUnavailableError, match="3 of 3"):
+        ask(client, *map(str, range(50)))
     assert len(service.requests) == 6
 
 
 def test_overload_is_nobodys_fault(service, tmp_path, clock):
     """Two of three requests are turned away: they wait, and each is answered in the end."""
     service.script = lambda number, body: failure(429) if number % 3 else reply()
-    engine = make_engine(service, tmp_path, clock=clock, concurrency=4)
-    assert all(isinstance(one, Reply) for one in ask(engine, *map(str, range(20))))
+    client = make_client(service, tmp_path, clock=clock, concurrency=4)
+    assert all(isinstance(result, Completion) for result in ask(client, *map(str, range(20))))
 
 
 def test_a_request_that_alone_passes_the_limit_is_refused_alone(service, tmp_path, clock):
@@ -131,15 +133,15 @@ def test_a_request_that_alone_passes_the_limit_is_refused_alone(service, tmp_pat
     service.script = lambda number, body: (
         large if "large" in str(body["messages"]) else always if "always" in str(body["messages"]) else reply()
     )
-    engine = make_engine(service, tmp_path, clock=clock, concurrency=1, max_attempts=2)
-    results = ask(engine, "one", "large", "three")
+    client = make_client(service, tmp_path, clock=clock, concurrency=1, max_attempts=2)
+    results = ask(client, "one", "large", "three")
     assert [getattr(one, "reason", None) for one in results] == [None, "too long", None]
     assert len(service.requests) == 3
 
 
 def test_one_bad_row_ends_no_job(service, tmp_path, clock):
     service.script = lambda number, body: failure(400) if "bad" in str(body["messages"]) else reply("good")
-    results = ask(make_engine(service, tmp_path, clock=clock), "one", "bad", "three")
+    results = ask(make_client(service, tmp_path, clock=clock), "one", "bad", "three")
     assert [isinstance(one, Refusal) for one in results] == [False, True, False]
     assert results[1].reason == "refused by the service" and len(service.requests) == 3
 
@@ -147,10 +149,11 @@ def test_one_bad_row_ends_no_job(service, tmp_path, clock):
 def test_a_wish_to_wait_is_granted_to_ten_percent_and_one_probe_goes_ahead(service, tmp_path):
     """Eight workers, all turned away at first; the service is busy for three windows of 0.4 s.
 
-    Never early, in any attempt. Late by a tenth at most in the best of six: what a busy machine adds is not the engine's.
+    Never early, in any attempt. Late by a tenth at most in the best of six: what a busy machine adds is not the
+    client's.
     """
-    engine = make_engine(service, tmp_path, concurrency=8)
-    ask(engine, *(f"warm {i}" for i in range(8)))  # connections and imports take their time once
+    client = make_client(service, tmp_path, concurrency=8)
+    ask(client, *(f"warm {i}" for i in range(8)))  # connections and imports take their time once
     latest = []
     while len(latest) < 6 and min(latest, default=1) > 0.44:
         service.requests.clear(), service.times.clear()
@@ -163,15 +166,15 @@ def test_a_wish_to_wait_is_granted_to_ten_percent_and_one_probe_goes_ahead(servi
             return busy if number < 8 + 2 else reply()
 
         service.script = turned_away
-        results = ask(engine, *(f"{len(latest)} {i}" for i in range(20)))
-        assert all(isinstance(one, Reply) for one in results)
+        results = ask(client, *(f"{len(latest)} {i}" for i in range(20)))
+        assert all(isinstance(result, Completion) for result in results)
         assert len(service.requests) == 20 + 8 + 2
         last_of_burst, probes = service.times[7], service.times[8:11]
         gaps = [b - a for a, b in zip([last_of_burst, *probes], probes, strict=False)]
         assert min(gaps) >= 0.4, gaps
         latest.append(max(gaps[1:]))  # reading eight replies at once takes a while; it lies in the first gap
     assert min(latest) <= 0.44, latest
-    assert engine.spent.calls == 8 + 30 * len(latest)
+    assert client.usage.calls == 8 + 30 * len(latest)
 
 
 def test_back_off_grows_has_jitter_and_a_cap():
@@ -181,45 +184,45 @@ def test_back_off_grows_has_jitter_and_a_cap():
     assert len({backoff(0, rng) for _ in range(9)}) == 9
 
 
-def test_requests_that_fail_together_close_the_gate_once():
+def test_requests_that_fail_together_open_the_circuit_once():
     async def scene():
         clock = Clock()
-        gate = Gate(clock, clock.sleep)
-        windows = [await gate.enter() for _ in range(5)]
+        breaker = CircuitBreaker(clock, clock.sleep)
+        windows = [await breaker.enter() for _ in range(5)]
         for window in windows:
-            gate.close(window, None)
-        assert gate.failed_windows == 1
-        probe = await gate.enter()
-        waiting = asyncio.create_task(gate.enter())
+            breaker.fail(window, None)
+        assert breaker.failed_windows == 1
+        probe = await breaker.enter()
+        waiting = asyncio.create_task(breaker.enter())
         await asyncio.sleep(0)
         assert not waiting.done()
-        gate.open(probe)
+        breaker.succeed(probe)
         await asyncio.wait_for(waiting, 1)
 
     asyncio.run(scene())
 
 
-def test_the_bucket_lets_out_what_a_minute_allows():
-    async def scene(**limits):
+def test_the_rate_limiter_lets_out_what_a_minute_allows():
+    async def scene(requests_per_minute, tokens_per_minute):
         clock = Clock()
-        bucket = Bucket(clock=clock, sleep=clock.sleep, **limits)
+        limiter = RateLimiter(requests_per_minute, tokens_per_minute, clock, clock.sleep)
         for _ in range(31):
-            await bucket.take(100)
+            await limiter.take(100)
         return clock.now
 
-    assert asyncio.run(scene(requests_per_minute=30)) == pytest.approx(60, rel=0.05)
-    assert asyncio.run(scene(tokens_per_minute=3000)) == pytest.approx(60, rel=0.05)
-    assert asyncio.run(scene()) == 0
+    assert asyncio.run(scene(30, None)) == pytest.approx(60, rel=0.05)
+    assert asyncio.run(scene(None, 3000)) == pytest.approx(60, rel=0.05)
+    assert asyncio.run(scene(None, None)) == 0
 
 
 def test_equal_requests_are_sent_once_and_never_again(service, tmp_path):
-    engine = make_engine(service, tmp_path)
-    assert len({id(one) for one in ask(engine, "one", "two", "one")}) == 2
+    client = make_client(service, tmp_path)
+    assert len({id(one) for one in ask(client, "one", "two", "one")}) == 2
     assert len(service.requests) == 2
-    ask(make_engine(service, tmp_path), "two", "one")
-    again = make_engine(service, tmp_path)
+    ask(make_client(service, tmp_path), "two", "one")
+    again = make_client(service, tmp_path)
     ask(again, "one")
-    assert len(service.requests) == 2 and (again.spent.calls, again.spent.cached) == (0, 1)
+    assert len(service.requests) == 2 and (again.usage.calls, again.usage.cached) == (0, 1)
 
 
 def test_workers_share_the_semaphore(service, tmp_path):
@@ -237,7 +240,7 @@ def test_workers_share_the_semaphore(service, tmp_path):
         return reply()
 
     service.script = [together]
-    ask(make_engine(service, tmp_path, concurrency=4, timeout_s=60), *map(str, range(12)))
+    ask(make_client(service, tmp_path, concurrency=4, timeout_s=60), *map(str, range(12)))
     assert most == [4] and len(service.requests) == 12
 
 
@@ -252,23 +255,23 @@ def test_workers_share_the_semaphore(service, tmp_path):
 )
 def test_a_reply_that_is_not_whole_is_a_failed_attempt_and_no_hit(service, tmp_path, answer, reason):
     service.script = [answer]
-    engine = make_engine(service, tmp_path, prices=Prices(0.1, 1.0))
+    client = make_client(service, tmp_path, prices=Prices(0.1, 1.0))
     for count in (1, 2):
-        (result,) = ask(engine, "one")
+        (result,) = ask(client, "one")
         assert isinstance(result, Refusal) and result.reason == reason and len(service.requests) == count
     rows = sqlite3.connect(tmp_path / DATABASE).execute("SELECT reason, usd FROM attempts").fetchall()
-    assert rows == [(reason, 1.5)] * 2 and engine.transcripts.paid == engine.spent.usd == 3.0
+    assert rows == [(reason, 1.5)] * 2 and client.transcripts.paid == client.usage.usd == 3.0
 
 
 def test_a_reply_without_log_probabilities_is_no_reply_where_they_were_asked_for(service, tmp_path):
-    (result,) = ask(make_engine(service, tmp_path), "one", top_logprobs=20)
+    (result,) = ask(make_client(service, tmp_path), "one", top_logprobs=20)
     assert result.reason == "no log-probabilities"
 
 
-SERVICE = Service(model="openai/m", api_base="http://x", max_image_pixels=4096)
+SERVICE = service_named("openai/m", api_base="http://x", max_image_pixels=4096)
 REQUEST = Request(text="one", max_tokens=9)
 CHANGES = [
-    *({"model": "openai/n"}, {"revision": "r"}, {"api": "completions"}, {"api_base": "http://y"}),
+    *({"model": "openai/n"}, {"revision": "r"}, {"api": Api.completions}, {"api_base": "http://y"}),
     *({"reasoning_effort": "none"}, {"image_detail": "low"}, {"max_image_pixels": 1}),
     *({"text": "two"}, {"image": "micro:pool/0/1"}, {"max_tokens": 8}, {"temperature": 1.0}, {"top_logprobs": 5}),
     *({"token_ids": (1,)}, {"stop": ("\n",)}, {"sample": 1}),
@@ -277,9 +280,10 @@ CHANGES = [
 
 def test_every_field_is_in_the_key():
     def key(**changes):
-        of = lambda cls: {
-            name: value for name, value in changes.items() if name in {f.name for f in dataclasses.fields(cls)}
-        }
+        def of(cls):
+            names = {field.name for field in dataclasses.fields(cls)}
+            return {name: value for name, value in changes.items() if name in names}
+
         service = dataclasses.replace(SERVICE, **of(Service))
         return dataclasses.replace(REQUEST, **of(Request)).key(service)
 
@@ -302,44 +306,44 @@ def test_a_picture_counts_by_its_bytes(tmp_path):
 def test_the_cap_is_not_passed(service, tmp_path):
     """A call may cost 3 prompt tokens at most (one a byte) and 2 of the reply, and costs 2 + 1: at 1 USD each."""
     service.script = [reply("skill", tokens=(2, 1))]
-    engine = make_engine(service, tmp_path, prices=Prices(1.0, 1.0), max_usd=11.0, concurrency=4)
-    with pytest.raises(BudgetExhausted, match="max_usd is 11"):
-        ask(engine, *(f"r{i:02}" for i in range(10)), max_tokens=2)
-    assert engine.transcripts.paid == 3 * len(service.requests) <= 11.0 and len(service.requests) >= 2
+    client = make_client(service, tmp_path, prices=Prices(1.0, 1.0), max_usd=11.0, concurrency=4)
+    with pytest.raises(BudgetExhaustedError, match="max_usd is 11"):
+        ask(client, *(f"r{i:02}" for i in range(10)), max_tokens=2)
+    assert client.transcripts.paid == 3 * len(service.requests) <= 11.0 and len(service.requests) >= 2
     before = len(service.requests)
-    ask(make_engine(service, tmp_path, prices=Prices(1.0, 1.0), max_usd=11.0), "r00", max_tokens=2)
+    ask(make_client(service, tmp_path, prices=Prices(1.0, 1.0), max_usd=11.0), "r00", max_tokens=2)
     assert len(service.requests) == before  # what is there costs nothing
 
 
 def test_a_cap_needs_a_known_price(service, tmp_path):
     with pytest.raises(ValueError, match="input_usd_per_million"):
-        make_engine(service, tmp_path, prices=None, max_usd=1.0)
-    engine = make_engine(service, tmp_path, prices=None)
-    ask(engine, "one")
-    assert engine.spent.usd is None
+        make_client(service, tmp_path, prices=None, max_usd=1.0)
+    client = make_client(service, tmp_path, prices=None)
+    ask(client, "one")
+    assert client.usage.usd is None
 
 
 def test_a_damaged_store_is_set_aside_and_rebuilt(service, tmp_path):
-    engine = make_engine(service, tmp_path)
-    ask(engine, *map(str, range(30)))
-    engine.transcripts.close()
+    client = make_client(service, tmp_path)
+    ask(client, *map(str, range(30)))
+    client.transcripts.close()
     data = bytearray((tmp_path / DATABASE).read_bytes())
     data[5000:9000] = b"\0" * 4000
     (tmp_path / DATABASE).write_bytes(data)
     with pytest.warns(UserWarning, match="damaged"):
-        engine = make_engine(service, tmp_path)
-    assert all(isinstance(one, Reply) for one in ask(engine, *map(str, range(30))))
+        client = make_client(service, tmp_path)
+    assert all(isinstance(result, Completion) for result in ask(client, *map(str, range(30))))
     assert len(service.requests) == 30 and list(tmp_path.glob("*damaged*"))
 
 
 def test_a_row_that_a_kill_left_in_the_log_alone_is_entered_and_a_torn_one_is_cut(service, tmp_path):
-    engine = make_engine(service, tmp_path)
-    ask(engine, "one", "two")
-    engine.transcripts.close()
+    client = make_client(service, tmp_path)
+    ask(client, "one", "two")
+    client.transcripts.close()
     log = (tmp_path / LOG).read_bytes()
     (tmp_path / DATABASE).unlink()
     (tmp_path / LOG).write_bytes(log + b'{"key": "torn", "rep')
-    again = make_engine(service, tmp_path)
+    again = make_client(service, tmp_path)
     ask(again, "one", "two")
     assert len(service.requests) == 2 and (tmp_path / LOG).read_bytes() == log
     ask(again, "three")
@@ -347,9 +351,9 @@ def test_a_row_that_a_kill_left_in_the_log_alone_is_entered_and_a_torn_one_is_cu
 
 
 def test_a_log_damaged_in_the_middle_is_an_error(service, tmp_path):
-    engine = make_engine(service, tmp_path)
-    ask(engine, "one")
-    engine.transcripts.close()
+    client = make_client(service, tmp_path)
+    ask(client, "one")
+    client.transcripts.close()
     (tmp_path / DATABASE).unlink()
     (tmp_path / LOG).write_bytes(b"{torn\n" + (tmp_path / LOG).read_bytes())
     with pytest.raises(ValueError, match="damaged line"):
@@ -370,18 +374,18 @@ def test_on_a_full_disk_nothing_more_is_sent_and_the_store_stays_whole(service, 
         append(log, line)
 
     monkeypatch.setattr(transcripts, "_append", full)
-    engine = make_engine(service, tmp_path, concurrency=2)
+    client = make_client(service, tmp_path, concurrency=2)
     with pytest.raises(OSError, match="No space left"):
-        ask(engine, *map(str, range(50)))
+        ask(client, *map(str, range(50)))
     assert len(service.requests) <= 3 + 2
     monkeypatch.setattr(transcripts, "_append", append)
     before = len(service.requests)
-    assert all(isinstance(one, Reply) for one in ask(make_engine(service, tmp_path), *map(str, range(10))))
+    assert all(isinstance(result, Completion) for result in ask(make_client(service, tmp_path), *map(str, range(10))))
     assert len(service.requests) == before + 7
 
 
 def test_two_processes_may_write(service, tmp_path):
-    one, other = make_engine(service, tmp_path), make_engine(service, tmp_path)
+    one, other = make_client(service, tmp_path), make_client(service, tmp_path)
     ask(one, "one")
     ask(other, "two")
     ask(one, "two", "three")
@@ -390,8 +394,8 @@ def test_two_processes_may_write(service, tmp_path):
 
 def test_the_key_is_sent_and_stands_in_no_file_and_no_message(service, tmp_path):
     service.script = [failure(401, f"Incorrect API key provided: {CANARY}")]
-    with pytest.raises(TeacherUnavailable, match="FAKE_KEY") as caught:
-        ask(make_engine(service, tmp_path), "one")
+    with pytest.raises(TeacherUnavailableError, match="FAKE_KEY") as caught:
+        ask(make_client(service, tmp_path), "one")
     assert {name.lower(): value for name, value in service.headers[0].items()}["authorization"] == f"Bearer {CANARY}"
     assert CANARY not in str(caught.value)
     assert all(CANARY.encode() not in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
@@ -399,29 +403,29 @@ def test_the_key_is_sent_and_stands_in_no_file_and_no_message(service, tmp_path)
 
 def test_an_empty_key_variable_is_named(service, tmp_path, monkeypatch):
     monkeypatch.delenv("FAKE_KEY")
-    with pytest.raises(TeacherUnavailable, match="FAKE_KEY"):
-        ask(make_engine(service, tmp_path), "one")
+    with pytest.raises(TeacherUnavailableError, match="FAKE_KEY"):
+        ask(make_client(service, tmp_path), "one")
     assert service.requests == []
 
 
 def test_it_works_inside_a_running_loop(service, tmp_path):
     async def notebook():
-        return ask(make_engine(service, tmp_path), "one")
+        return ask(make_client(service, tmp_path), "one")
 
-    assert isinstance(asyncio.run(notebook())[0], Reply)
+    assert isinstance(asyncio.run(notebook())[0], Completion)
 
 
 def test_what_was_not_recorded_is_named_and_nothing_is_sent(service, tmp_path):
-    ask(make_engine(service, tmp_path), "one")
-    replay = make_engine(service, tmp_path, replay=True)
+    ask(make_client(service, tmp_path), "one")
+    replay = make_client(service, tmp_path, replay=True)
     assert ask(replay, "one")[0].text == "B"
-    with pytest.raises(NotRecorded, match=r"no reply to 1 requests.*'two'"):
+    with pytest.raises(NotRecordedError, match=r"no reply to 1 requests.*'two'"):
         ask(replay, "one", "two")
     assert len(service.requests) == 1
 
 
 def test_a_log_line_holds_the_request_in_full(service, tmp_path):
-    ask(make_engine(service, tmp_path, prices=FREE), "one")
+    ask(make_client(service, tmp_path, prices=FREE), "one")
     (row,) = map(json.loads, (tmp_path / LOG).read_text().splitlines())
     assert row["request"]["text"] == "one" and row["request"]["service"]["model"] == "openai/fake"
     assert row["reply"]["text"] == "B" and row["usd"] == 0

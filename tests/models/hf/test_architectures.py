@@ -1,22 +1,24 @@
-"""The whole loop on a tiny random instance of every architecture with a preset: answer, tune, evaluate, save, load, merge."""
+"""The whole loop on a tiny random instance of every architecture: answer, tune, evaluate, save, load, merge."""
 
-import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from delamo.stages.evaluation import evaluate
 from PIL import Image
+from support.configs import node
 from support.recipes import tune
 from support.tiny_architectures import ARCHITECTURES, save
 
 from delamo.models.hf.adapter import load_adapter
 from delamo.models.hf.collator import IGNORED, Collator
 from delamo.models.hf.components import component, language_model
-from delamo.models.hf.processors import whole
-from delamo.models.students.local import Student, load_base
+from delamo.models.hf.loading import load_base
+from delamo.models.hf.processors import check_batch
+from delamo.models.scorers.losses import by_batches, scored_logits
+from delamo.models.students.answers import ask
+from delamo.models.students.local import Student
 from delamo.records import Sample
-from delamo.stages.answers import collect_answers
 
 RECIPE = {
     "lora_rank": 4,
@@ -37,7 +39,8 @@ RECIPE = {
     "resume": "never",
     "num_workers": 0,
 }
-DECODING = {"max_new_tokens": 6, "batch_size": 3}
+MICRO = node("student", "micro", max_new_tokens=6, batch_size=3)
+GREEDY = {"max_new_tokens": 6, "temperature": 0.0, "seed": 0}
 
 
 @pytest.fixture(scope="module")
@@ -68,32 +71,52 @@ def base(request, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def student(base):
-    return Student.load(str(base))
+    return Student.load(replace(MICRO, path=str(base)))
+
+
+def load(path):
+    return load_base(str(path), revision=None, dtype="float32", device="cpu", attn="sdpa")
+
+
+def reply_losses(student, samples, *, batch_size):
+    """(sum over the reply's tokens in nats, number of tokens) of each sample, without generation."""
+
+    def work(batch):
+        labels = batch.pop("labels")
+        logits, tokens, rows = scored_logits(student.model, batch, labels)
+        losses = torch.nn.functional.cross_entropy(logits, tokens, reduction="none").double()
+        totals = torch.zeros(len(labels), dtype=torch.float64).index_add(0, rows, losses)
+        return list(zip(totals.tolist(), torch.bincount(rows, minlength=len(labels)).tolist(), strict=True))
+
+    scores = dict(by_batches(student, samples, batch_size, work))
+    return [scores[index] for index in range(len(samples))]
 
 
 def test_the_loop(base, student, samples, tmp_path):
-    answers, bad = collect_answers(student, samples, **DECODING)
+    answers, bad = ask(student, samples, MICRO, stage="answers", seed=0)
     assert [row.id for row in answers] == [row.id for row in samples] and bad == []
-    alone = [student.generate([sample], max_new_tokens=6, batch_size=1)[0].text for sample in samples]
+    alone = [student.generate([sample], batch_size=1, **GREEDY)[0].text for sample in samples]
     assert [answer.text for answer in answers] == alone
 
     result = tune(str(base), samples, tmp_path / "adapter", seed=1, **RECIPE)
     assert result.steps == 2 and result.quarantined == [] and set(result.trainable) == {"language_model", "projector"}
 
-    model, processor = load_base(str(base), revision=None, dtype="float32")
-    batch = Collator(processor)(samples[:3])
+    model, processor = load(base)
+    batch = Collator(processor, None)(samples[:3])
     labels = batch.pop("labels")
     with torch.inference_mode():
         untuned = model(**batch).logits
         tuned = load_adapter(model, tmp_path / "adapter")
         adapted = tuned(**batch).logits
         assert (adapted - untuned).abs().max() > 1e-2 and (labels != IGNORED).any()
-        merged = Student.load(str(base), adapter=tmp_path / "adapter")
+        merged = Student.load(replace(MICRO, path=str(base)), adapter=tmp_path / "adapter")
         assert (merged.model(**batch).logits - adapted).abs().max() < 1e-4
-    items, bad = evaluate(merged, samples, **DECODING)
-    assert len(items) == len(samples) and bad == []
-    losses = [dict(model.reply_scores(samples, batch_size=2)) for model in (student, merged)]
-    assert sum(losses[1][i].loss for i in range(4)) < sum(losses[0][i].loss for i in range(4))
+    answers, bad = ask(merged, samples, MICRO, stage="evaluation", seed=0)
+    assert len(answers) == len(samples) and bad == []
+    before, after = (
+        sum(total / count for total, count in reply_losses(model, samples, batch_size=2)) for model in (student, merged)
+    )
+    assert after < before
 
 
 def test_every_tensor_of_the_processor_reaches_the_model(student, samples):
@@ -101,36 +124,34 @@ def test_every_tensor_of_the_processor_reaches_the_model(student, samples):
         prompt, picture = student._read(sample)
         bare = student.processor(text=[prompt], images=[picture] if picture else None, return_tensors="pt")
         assert set(student._encode([(prompt, picture)])) == set(bare)
-        assert set(Collator(student.processor)([sample])) == set(bare) | {"labels"}
+        assert set(Collator(student.processor, None)([sample])) == set(bare) | {"labels"}
     if getattr(student.processor, "return_mm_token_type_ids", False):
         with pytest.raises(ValueError, match="no mm_token_type_ids"):
-            whole(student.processor, {key: bare[key] for key in bare if key != "mm_token_type_ids"})
+            check_batch(student.processor, {key: bare[key] for key in bare if key != "mm_token_type_ids"})
 
 
 def test_the_loss_is_on_the_reply_and_its_end_alone(student, samples):
-    batch, tokenizer = Collator(student.processor)(samples[:3]), student.processor.tokenizer
+    batch, tokenizer = Collator(student.processor, None)(samples[:3]), student.processor.tokenizer
     for row, sample in zip(batch["labels"], samples, strict=False):
         assert tokenizer.decode(row[row != IGNORED]).strip() == f"{sample.answer}{tokenizer.eos_token}"
     with torch.inference_mode():
         whole_loss = student.model(**batch).loss.item()
-    scores = dict(student.reply_scores(samples[:3], batch_size=2))
-    total = sum(score.log_likelihood for score in scores.values()) / sum(score.num_tokens for score in scores.values())
-    assert whole_loss == pytest.approx(-total, rel=1e-4)
+    totals, counts = zip(*reply_losses(student, samples[:3], batch_size=2), strict=True)
+    assert whole_loss == pytest.approx(sum(totals) / sum(counts), rel=1e-4)
 
 
-def test_scores_and_hidden_states_do_not_depend_on_the_batch(student, samples):
-    options = [dict(student.option_scores(samples, batch_size=size)) for size in (1, 8)]
-    states = [dict(student.hidden_states(samples, batch_size=size)) for size in (1, 4)]
+def test_losses_and_hidden_states_do_not_depend_on_the_batch(student, samples):
+    losses = [reply_losses(student, samples, batch_size=size) for size in (1, 8)]
+    pooled = [{"layer": -1, "pooling": "mean", "batch_size": size} for size in (1, 4)]
+    states = [dict(student.hidden_states(samples, **options)) for options in pooled]
     for i in range(4):
-        assert len(options[0][i]) == 2 and all(math.isfinite(score.loss) for score in options[0][i])
-        for one, other in zip(options[0][i], options[1][i], strict=True):
-            assert one.log_likelihood == pytest.approx(other.log_likelihood, abs=1e-3)
+        assert losses[0][i][0] == pytest.approx(losses[1][i][0], abs=1e-3) and losses[0][i][1] == losses[1][i][1]
         assert states[0][i].shape == (32,) and np.allclose(states[0][i], states[1][i], atol=1e-4)
 
 
 def test_the_projector_stays_where_it_is_unless_asked(base, samples, tmp_path):
     result = tune(str(base), samples[:2], tmp_path / "adapter", seed=1, **{**RECIPE, "projector_learning_rate": None})
-    model, _ = load_base(str(base), revision=None, dtype="float32")
+    model, _ = load(base)
     name = language_model(model)
     linears = [
         module

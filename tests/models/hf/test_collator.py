@@ -1,4 +1,4 @@
-"""Training examples under the tokenizers and chat templates of published models: what is learned is the reply, token by token."""
+"""Training examples under published tokenizers and chat templates: what is learned is the reply, token by token."""
 
 from __future__ import annotations
 
@@ -73,12 +73,12 @@ def llava_1_5(tmp_path):
             }
         )
     )
-    return load_processor(str(tmp_path))
+    return load_processor(str(tmp_path), revision=None)
 
 
 def learned(processor, *samples: Sample) -> list[list[str]]:
     """The tokens with a loss, by sample."""
-    batch = Collator(processor)(samples)
+    batch = Collator(processor, None)(samples)
     rows = zip(batch["input_ids"], batch["labels"], strict=True)
     return [processor.tokenizer.convert_ids_to_tokens(ids[labels != IGNORED].tolist()) for ids, labels in rows]
 
@@ -106,7 +106,7 @@ def test_a_token_across_the_border_is_an_error():
     )
     crossing = Sample(id="c", instruction="Which number is larger?", answer=" The final answer")
     with pytest.raises(SampleError, match="merges the end of the prompt with the reply"):
-        Collator(processor)([crossing])
+        Collator(processor, None)([crossing])
 
 
 def test_a_template_that_only_spaces_replies_otherwise_still_tells_them_from_the_question():

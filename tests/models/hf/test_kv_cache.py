@@ -8,18 +8,18 @@ from torch.overrides import TorchFunctionMode
 from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 
 from delamo.models.hf.decoding import _keep
-from delamo.models.hf.kv_cache import ROOM, RoomyLayer, make_roomy
+from delamo.models.hf.kv_cache import NUM_SPARE, PreallocatedLayer, preallocate
 
 
 def states(rows: int, length: int) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.randn(rows, 2, length, 3), torch.randn(rows, 2, length, 3)
 
 
-def test_it_holds_what_was_given_while_it_grows_and_loses_rows():
+def test_it_holds_what_was_appended_while_it_grows_and_loses_rows():
     torch.manual_seed(0)
-    ours, theirs = RoomyLayer(), DynamicLayer()
-    given = [states(4, 5), *(states(4, 1) for _ in range(ROOM + 3))]
-    for keys, values in given:
+    ours, theirs = PreallocatedLayer(), DynamicLayer()
+    appended = [states(4, 5), *(states(4, 1) for _ in range(NUM_SPARE + 3))]
+    for keys, values in appended:
         for mine, reference in zip(ours.update(keys, values), theirs.update(keys, values), strict=True):
             assert torch.equal(mine, reference)
     kept = torch.tensor([0, 3])
@@ -28,27 +28,27 @@ def test_it_holds_what_was_given_while_it_grows_and_loses_rows():
     for keys, values in [states(2, 1) for _ in range(3)]:
         for mine, reference in zip(ours.update(keys, values), theirs.update(keys, values), strict=True):
             assert torch.equal(mine, reference)
-    assert ours.get_seq_length() == theirs.get_seq_length() == 5 + ROOM + 3 + 3
+    assert ours.get_seq_length() == theirs.get_seq_length() == 5 + NUM_SPARE + 3 + 3
 
 
-def test_tokens_are_written_in_place_until_the_room_is_used_up():
-    layer = RoomyLayer()
+def test_tokens_are_written_in_place_until_the_spare_positions_are_used_up():
+    layer = PreallocatedLayer()
     layer.update(*states(2, 7))
-    places = set()
-    for _ in range(ROOM):
+    addresses = set()
+    for _ in range(NUM_SPARE):
         keys, _ = layer.update(*states(2, 1))
-        places.add(keys.data_ptr())
-    assert len(places) == 1
+        addresses.add(keys.data_ptr())
+    assert len(addresses) == 1
     keys, _ = layer.update(*states(2, 1))
-    assert keys.data_ptr() not in places
+    assert keys.data_ptr() not in addresses
 
 
-@pytest.mark.parametrize("layer", [RoomyLayer(), DynamicSlidingWindowLayer(4)])
+@pytest.mark.parametrize("layer", [PreallocatedLayer(), DynamicSlidingWindowLayer(4)])
 def test_only_layers_that_grow_by_copying_are_exchanged(layer):
     cache = DynamicCache()
     cache.layers = [DynamicLayer(), layer]
-    make_roomy(cache)
-    assert type(cache.layers[0]) is RoomyLayer and cache.layers[1] is not None
+    preallocate(cache)
+    assert type(cache.layers[0]) is PreallocatedLayer and cache.layers[1] is not None
     assert type(cache.layers[1]) is type(layer)
 
 
@@ -65,7 +65,12 @@ class OwnDevice(TorchFunctionMode):
 
 def test_rows_leave_layers_that_lie_on_several_devices():
     cache = DynamicCache()
-    cache.layers = [RoomyLayer(), RoomyLayer(), DynamicSlidingWindowLayer(4), RoomyLayer()]  # the last has seen nothing
+    cache.layers = [
+        PreallocatedLayer(),
+        PreallocatedLayer(),
+        DynamicSlidingWindowLayer(4),
+        PreallocatedLayer(),
+    ]  # the last has seen nothing
     for index, device in enumerate(["cpu", "meta", "meta"]):
         cache.update(*(state.to(device) for state in states(3, 5)), index)
     with OwnDevice():

@@ -1,4 +1,4 @@
-"""Processors without their video half: the same tokens, nothing of torchvision, and errors that name what is missing."""
+"""Processors without their video half: the same tokens, no torchvision, and errors that name what is missing."""
 
 import importlib.util
 import subprocess
@@ -20,7 +20,7 @@ def checkpoint(request, tmp_path_factory):
 
 
 def expanded(processor, picture):
-    """Token ids and patch grid, the placeholder written out as often as the grid has merged patches (Qwen2-VL, section 2.1)."""
+    """Token ids and patch grid; there is one placeholder for each merged patch of the grid (Qwen2-VL, section 2.1)."""
     inputs = processor(text=[prompt_text(processor, "Hm?", has_image=True)], images=[[picture]], return_tensors="pt")
     rows, columns = inputs["image_grid_thw"][0, 1:].tolist()
     text = prompt_text(processor, "Hm?", has_image=True)
@@ -29,7 +29,7 @@ def expanded(processor, picture):
 
 
 def test_a_placeholder_becomes_one_token_for_four_patches(checkpoint):
-    processor = load_processor(str(checkpoint))
+    processor = load_processor(str(checkpoint), revision=None)
     assert processor.video_processor is None and type(processor).__name__.startswith("Qwen")
     for size in ((40, 24), (16, 16), (90, 31)):
         found, by_hand = expanded(processor, Image.new("RGB", size, "red"))
@@ -43,7 +43,7 @@ def test_the_tokens_are_those_of_the_whole_processor(checkpoint):
     from transformers import AutoProcessor
 
     picture = Image.new("RGB", (90, 31), "red")
-    own, other = load_processor(str(checkpoint)), AutoProcessor.from_pretrained(checkpoint)
+    own, other = load_processor(str(checkpoint), revision=None), AutoProcessor.from_pretrained(checkpoint)
     assert other.video_processor is not None
     assert expanded(own, picture) == expanded(other, picture)
 
@@ -63,11 +63,11 @@ def test_a_processor_that_lacks_a_package_names_it(tmp_path, monkeypatch):
     folder = save("smolvlm", tmp_path / "smolvlm")
     monkeypatch.setattr(processing_smolvlm, "num2words", None)
     with pytest.raises(ValueError, match=r"(?s)student.path is .*smolvlm: its processor needs a package.*num2words"):
-        load_processor(str(folder))
+        load_processor(str(folder), revision=None)
 
 
 def test_what_decides_the_tensors_is_recorded(checkpoint):
-    processor = load_processor(str(checkpoint))
+    processor = load_processor(str(checkpoint), revision=None)
     facts = processor_facts(processor)
     assert facts["image_processor"] == "Qwen2VLImageProcessorPil" and facts["image_backend"] == "pil"
     processor.chat_template += " "

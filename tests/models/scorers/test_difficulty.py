@@ -39,9 +39,13 @@ def folder(tmp_path_factory):
     return str(folder)
 
 
+def load(path, **changes):
+    return Scorer.load(path, **{"revision": None, "max_length": 1024, "batch_tokens": 128, "device": "cpu", **changes})
+
+
 @pytest.fixture(scope="module")
 def scorer(folder):
-    return Scorer.load(folder, batch_tokens=128, device="cpu")
+    return load(folder)
 
 
 def by_hand(scorer, sample) -> float:
@@ -54,7 +58,9 @@ def by_hand(scorer, sample) -> float:
             len(tokens) - start
         )
 
-    encode = lambda text: scorer.tokenizer(text, add_special_tokens=False).input_ids
+    def encode(text: str) -> list[int]:
+        return scorer.tokenizer(text, add_special_tokens=False).input_ids
+
     whole, head = encode(f"{sample.instruction.strip()}\n{sample.answer}"), encode(f"{sample.instruction.strip()}\n")
     after, alone = mean_loss(whole, len(head)), mean_loss(encode(sample.answer), 1)
     return math.exp(after) / math.exp(alone)
@@ -78,7 +84,7 @@ def test_it_is_transformers_own_loss(scorer):
 
 def test_neither_batches_nor_order_change_a_score(folder, scorer):
     losses, _ = scorer.losses(SAMPLES)
-    alone = Scorer.load(folder, batch_tokens=1, device="cpu")
+    alone = load(folder, batch_tokens=1)
     np.testing.assert_allclose(alone.losses(SAMPLES)[0], losses, rtol=1e-5)
     np.testing.assert_allclose(scorer.losses(SAMPLES[::-1])[0], losses[::-1], rtol=1e-5)
 
@@ -96,7 +102,7 @@ def test_what_cannot_be_scored_is_counted_with_its_reason(folder, scorer):
     assert np.isnan(losses).all(axis=1).tolist() == [True, False, True, True]
     np.testing.assert_allclose(losses[1], scorer.losses(SAMPLES[:1])[0][0], rtol=1e-6)
     assert scorer.max_length == 128  # the model's, below the limit asked for
-    assert [row.id for row in Scorer.load(folder, max_length=8, device="cpu").losses(SAMPLES)[1]] == ["p0", "p1", "p3"]
+    assert [row.id for row in load(folder, max_length=8).losses(SAMPLES)[1]] == ["p0", "p1", "p3"]
 
 
 def test_nothing_in_nothing_out(scorer):
@@ -105,5 +111,5 @@ def test_nothing_in_nothing_out(scorer):
 
 
 def test_a_missing_scorer_names_its_key():
-    with pytest.raises(FileNotFoundError, match="selector.scorer is package:nothing"):
-        Scorer.load("package:nothing")
+    with pytest.raises(FileNotFoundError, match=r"selector\.scorer is package:nothing"):
+        load("package:nothing")

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from support.configs import node
 from support.recipes import RECIPE, recipe, tune
 from support.tiny_models import save_tiny_llava
 from support.toy_pool import ToyPool
@@ -64,7 +65,8 @@ def warm(base, samples, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def gradients(base, warm):
-    return SampleGradients(Student.load(str(base)), checkpoint_folders(warm), projection_dim=DIM, seed=0)
+    student = Student.load(node("student", "micro", path=str(base)))
+    return SampleGradients(student, checkpoint_folders(warm), projection_dim=DIM, seed=0)
 
 
 def rows_of(gradients, samples, *, adam=True, batch_size=4):
@@ -72,21 +74,21 @@ def rows_of(gradients, samples, *, adam=True, batch_size=4):
     return np.stack([found[index] for index in range(len(samples))])
 
 
-def by_hand(model, maps, batch):
+def by_hand(model, layers, batch):
     """One sample's gradients, by backward through the model's own loss."""
     model.zero_grad()
     model(**batch).loss.backward()
-    return {name: module.weight.grad.clone() for name, module in maps.items()}
+    return {name: module.weight.grad.clone() for name, module in layers.items()}
 
 
 def test_each_sample_of_a_batch_has_the_gradient_that_it_has_alone_by_autograd(gradients, samples):
-    collator, model = Collator(gradients.student.processor), gradients.student.model
+    collator, model = Collator(gradients.student.processor, None), gradients.student.model
     batch = collator(samples[1:4])
     labels = batch.pop("labels")
-    together = sample_gradients(model, gradients.maps, batch, labels)
-    assert len(together) == 2 * 7 * 2  # A and B of seven linear maps in two layers
+    together = sample_gradients(model, gradients.layers, batch, labels)
+    assert len(together) == 2 * 7 * 2  # A and B of seven linear layers in two blocks
     for place, sample in enumerate(samples[1:4]):
-        alone = by_hand(model, gradients.maps, collator([sample]))
+        alone = by_hand(model, gradients.layers, collator([sample]))
         for name, expected in alone.items():
             assert expected.abs().max() > 0
             torch.testing.assert_close(

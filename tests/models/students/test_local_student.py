@@ -1,17 +1,20 @@
-"""The student at run time, on a tiny LLaVA with random weights: what batches, padding and randomness must not change."""
+"""The student on a tiny LLaVA with random weights: what batches, padding and randomness must not change."""
 
 from dataclasses import replace
 
 import pytest
 import torch
 from PIL import Image
+from support.configs import node
 from support.tiny_models import save_tiny_llava
 
 from delamo.models.hf.chat import SampleError
-from delamo.models.students.local import Student, student_digest
+from delamo.models.hf.identity import student_digest
+from delamo.models.students.local import Student
 from delamo.records import Sample
 
 NUM_TOKENS = 12
+GREEDY = {"max_new_tokens": NUM_TOKENS, "temperature": 0.0, "seed": 0}
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +24,7 @@ def base(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def student(base):
-    return Student.load(str(base))
+    return Student.load(node("student", "micro", path=str(base)))
 
 
 @pytest.fixture(scope="module")
@@ -40,10 +43,8 @@ def samples(tmp_path_factory):
     return rows
 
 
-def texts(student, samples, batch_size=4, **options):
-    return [
-        reply.text for reply in student.generate(samples, max_new_tokens=NUM_TOKENS, batch_size=batch_size, **options)
-    ]
+def texts(student, samples, batch_size=4, **changes):
+    return [reply.text for reply in student.generate(samples, batch_size=batch_size, **{**GREEDY, **changes})]
 
 
 def test_replies_are_the_same_alone_and_in_batches_and_come_in_order(student, samples):
@@ -58,7 +59,7 @@ def test_replies_agree_with_the_generation_of_transformers(student, samples):
     rows = [student._read(sample) for sample in samples[1:3]]
     inputs = student._encode(rows)
     tokens = student.model.generate(**inputs, max_new_tokens=NUM_TOKENS, do_sample=False)
-    replies = student.generate(samples[1:3], max_new_tokens=NUM_TOKENS, batch_size=2)
+    replies = student.generate(samples[1:3], batch_size=2, **GREEDY)
     decoded = student.processor.tokenizer.batch_decode(
         tokens[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True, clean_up_tokenization_spaces=False
     )
@@ -93,20 +94,20 @@ def test_an_unusable_row_comes_back_with_its_reason_and_spoils_no_other(student,
         replace(samples[0], id="control", instruction="An <image> of a <pad>?"),
         replace(samples[0], id="empty", instruction=" ", options=()),
     ]
-    found = dict(student.replies([*bad, *samples], max_new_tokens=NUM_TOKENS, batch_size=5))
+    found = dict(student.replies([*bad, *samples], batch_size=5, **GREEDY))
     reasons = ["image missing", "image broken", "too long", "special token in text", "no text"]
     assert [found[index].reason for index in range(5)] == reasons
     assert [found[index].text for index in range(5, 14)] == texts(student, samples)
     with pytest.raises(SampleError, match=r"too long: sample long: the prompt has \d+ tokens"):
-        student.generate(bad[2:3], max_new_tokens=NUM_TOKENS, batch_size=1)
+        student.generate(bad[2:3], batch_size=1, **GREEDY)
 
 
 def test_a_prompt_fits_exactly_or_not_at_all(student, samples):
     room = student.max_length - student.num_tokens(samples[0])
     assert student.max_length == 512
-    reply = student.generate([samples[0]], max_new_tokens=room, batch_size=1)[0]
+    reply = student.generate([samples[0]], batch_size=1, **{**GREEDY, "max_new_tokens": room})[0]
     assert reply.num_tokens <= room
-    ((_, error),) = student.replies([samples[0]], max_new_tokens=room + 1, batch_size=1)
+    ((_, error),) = student.replies([samples[0]], batch_size=1, **{**GREEDY, "max_new_tokens": room + 1})
     assert error.reason == "too long"
 
 
@@ -132,25 +133,28 @@ def test_a_reply_ends_with_its_stop_token_or_says_that_it_was_cut(student):
 def test_the_digest_follows_weights_tokenizer_adapter_prompt_and_revision(base, tmp_path):
     from shutil import copytree
 
-    first = student_digest(str(base))
+    def digest(path, **changes):
+        return student_digest(str(path), **{"revision": None, "prompt": "micro", **changes})
+
+    first = digest(base)
     moved = copytree(base, tmp_path / "elsewhere")
-    assert student_digest(str(moved)) == first == Student.load(str(moved)).digest
+    assert digest(moved) == first == Student.load(node("student", "micro", path=str(moved))).digest
     (moved / "README.md").write_text("a card")
-    assert student_digest(str(moved)) == first
+    assert digest(moved) == first
     adapter = tmp_path / "adapter"
     adapter.mkdir()
     (adapter / "adapter_model.safetensors").write_bytes(b"1")
-    digests = {first, student_digest(str(base), prompt="paper"), student_digest(str(base), adapter=adapter)}
+    digests = {first, digest(base, prompt="paper"), digest(base, adapter=adapter)}
     (adapter / "adapter_model.safetensors").write_bytes(b"2")
-    digests.add(student_digest(str(base), adapter=adapter))
+    digests.add(digest(base, adapter=adapter))
     for name in ("model.safetensors", "tokenizer.json", "chat_template.jinja"):
         file = moved / name
         data = file.read_bytes()
         file.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
-        digests.add(student_digest(str(moved)))
+        digests.add(digest(moved))
         file.write_bytes(data)
     hub = "nobody/no-such-model"
-    digests |= {student_digest(hub, revision=revision) for revision in ("abc", "def", None)}
+    digests |= {digest(hub, revision=revision) for revision in ("abc", "def", None)}
     assert len(digests) == 10
 
 
@@ -160,7 +164,7 @@ def test_the_digest_follows_weights_tokenizer_adapter_prompt_and_revision(base, 
 )
 def test_a_student_that_is_not_there_is_named(path, message):
     with pytest.raises(FileNotFoundError, match=f"student.path is {path}: {message}"):
-        Student.load(path)
+        Student.load(node("student", "micro", path=path))
 
 
 def test_weights_with_holes_are_refused(base, tmp_path):
@@ -173,4 +177,4 @@ def test_weights_with_holes_are_refused(base, tmp_path):
     tensors.pop(next(name for name in tensors if "q_proj" in name))
     save_file(tensors, broken / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(ValueError, match=r"its weights lack \['.*q_proj.*transformers would fill them with noise"):
-        Student.load(str(broken))
+        Student.load(node("student", "micro", path=str(broken)))

@@ -12,17 +12,21 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from support.configs import node
 from support.fake_service import Server
 from support.recipes import RECIPE, tune
 from support.tiny_models import save_tiny_llava
 
-from delamo.experiment.models import Models
+from delamo.models.hf.identity import student_digest
 from delamo.models.students import served
-from delamo.models.students.local import Student, student_digest
+from delamo.models.students.config import Engine
+from delamo.models.students.loading import load_student
+from delamo.models.students.local import Student
 from delamo.models.students.served import ServedStudent
 from delamo.records import Sample
 
-ASKED = {"max_new_tokens": 8, "batch_size": 4}
+DECODING = {"max_new_tokens": 8, "batch_size": 4, "temperature": 0.0, "seed": 0}
+MICRO = node("student", "micro")
 
 
 class StudentServer:
@@ -30,7 +34,8 @@ class StudentServer:
 
     def __init__(self, path, folder, *, ignores=False, loads=True, failures=()):
         self.path, self.folder, self.ignores, self.loads = str(path), Path(folder), ignores, loads
-        self.students = {self.path: Student.load(self.path)}
+        self.config = replace(MICRO, path=self.path)
+        self.students = {self.path: Student.load(self.config)}
         self.requests, self.failures = [], list(failures)
         self.turn = threading.Lock()
         owner = self
@@ -47,9 +52,11 @@ class StudentServer:
                     owner.requests.append((self.path, body, self.headers.get("authorization")))
                     self.give(*(owner.failures.pop(0) if owner.failures else owner.answer(self.path, body)))
 
-            def give(self, status, body):
+            def give(self, status, body, headers=()):
                 data = json.dumps(body).encode()
                 self.send_response(status)
+                for name, value in dict(headers).items():
+                    self.send_header(name, value)
                 self.send_header("content-length", str(len(data)))
                 self.end_headers()
                 self.wfile.write(data)
@@ -76,18 +83,18 @@ class StudentServer:
             if not self.loads:
                 return 404, {"detail": "Not Found"}
             adapter = None if self.ignores else Path(body["lora_path"])
-            self.students[body["lora_name"]] = Student.load(self.path, adapter=adapter)
+            self.students[body["lora_name"]] = Student.load(self.config, adapter=adapter)
             return 200, {}
         student, sample = self.students[body["model"]], self.sample(body["messages"][0]["content"])
-        found = dict(student.replies([sample], max_new_tokens=body["max_tokens"], batch_size=1))[0]
-        if isinstance(found, Exception):
-            return 400, {"error": {"message": str(found)}}
-        choice = {"message": {"content": found.text}, "finish_reason": "length" if found.truncated else "stop"}
+        reply = dict(student.replies([sample], **{**DECODING, "max_new_tokens": body["max_tokens"]}))[0]
+        if isinstance(reply, Exception):
+            return 400, {"error": {"message": str(reply)}}
+        choice = {"message": {"content": reply.text}, "finish_reason": "length" if reply.truncated else "stop"}
         if body.get("logprobs"):
             with torch.inference_mode():
                 row = student.model(**student._encode([student._read(sample)])).logits[0, -1].log_softmax(-1)
             choice["logprobs"] = {"content": [{"token": str(int(row.argmax())), "logprob": float(row.max())}]}
-        return 200, {"choices": [choice], "usage": {"completion_tokens": found.num_tokens}}
+        return 200, {"choices": [choice], "usage": {"completion_tokens": reply.num_tokens}}
 
     def sample(self, parts):
         """The request as a sample; its picture comes as a data URL."""
@@ -122,24 +129,27 @@ def adapter(base, samples, tmp_path_factory):
     return folder
 
 
-def connect(server, base, **options):
-    return ServedStudent.connect(
-        str(base), api_base=server.address, api_key_env=None, concurrency=3, timeout_s=30, prompt="micro", **options
-    )
+def config_of(server, base, **changes):
+    fields = {"path": str(base), "engine": Engine.vllm, "api_base": server.address, "concurrency": 3, "timeout_s": 30.0}
+    return replace(MICRO, **fields | changes)
 
 
-def asked(student, samples):
-    found = dict(student.replies(samples, **ASKED))
-    return [found[index].text for index in range(len(samples))]
+def connect(server, base, adapter=None):
+    return ServedStudent.connect(config_of(server, base), adapter=adapter)
+
+
+def texts(student, samples):
+    replies = dict(student.replies(samples, **DECODING))
+    return [replies[index].text for index in range(len(samples))]
 
 
 def test_replies_are_those_of_the_same_model_here(base, samples, adapter, tmp_path):
     with StudentServer(base, tmp_path) as server:
-        served, local = connect(server, base), Student.load(str(base))
-        assert asked(served, samples) == asked(local, samples)
-        tuned, here = connect(server, base, adapter=adapter), Student.load(str(base), adapter=adapter)
-        assert asked(tuned, samples) == asked(here, samples) != asked(served, samples)
-        assert tuned.digest == here.digest == student_digest(str(base), adapter=adapter)
+        served, local = connect(server, base), Student.load(server.config)
+        assert texts(served, samples) == texts(local, samples)
+        tuned, here = connect(server, base, adapter=adapter), Student.load(server.config, adapter=adapter)
+        assert texts(tuned, samples) == texts(here, samples) != texts(served, samples)
+        assert tuned.digest == here.digest == student_digest(str(base), revision=None, prompt="micro", adapter=adapter)
         assert tuned.facts["model"].startswith("delamo-") and list(server.students) == [str(base), tuned.model]
         loads = len([path for path, *_ in server.requests if path.endswith("load_lora_adapter")])
         connect(server, base, adapter=adapter)
@@ -153,7 +163,7 @@ def test_unusable_samples_come_back_with_their_reason(base, samples, tmp_path):
         replace(samples[0], id="empty", instruction=" "),
     ]
     with StudentServer(base, tmp_path) as server:
-        found = dict(connect(server, base).replies([*bad, samples[1]], **ASKED))
+        found = dict(connect(server, base).replies([*bad, samples[1]], **DECODING))
     assert [found[i].reason for i in range(3)] == ["image missing", "refused by the server", "no text"]
     assert found[3].num_tokens > 0
 
@@ -189,10 +199,10 @@ def test_what_may_pass_is_tried_again_and_the_rest_is_not(base, samples, tmp_pat
     monkeypatch.setattr(served.time, "sleep", lambda seconds: None)
     with StudentServer(base, tmp_path, failures=[(503, {}), (429, {})]) as server:
         student = connect(server, base)
-        assert len(asked(student, samples[:1])) == 1 and len(server.requests) == 3
+        assert len(texts(student, samples[:1])) == 1 and len(server.requests) == 3
         server.failures = [(401, {"error": "no key"})]
         with pytest.raises(ValueError, match="answers 401"):
-            asked(student, samples[:1])
+            texts(student, samples[:1])
         assert len(server.requests) == 4
 
 
@@ -203,16 +213,16 @@ def test_a_server_that_refuses_everything_stops_the_work(base, samples, tmp_path
         with pytest.raises(
             ValueError, match=r"refused all of the first 16 requests for .*At most 0 image.*limit-mm-per-prompt"
         ):
-            dict(connect(server, base).replies(many, **ASKED))
+            dict(connect(server, base).replies(many, **DECODING))
         assert len(server.requests) < 30
 
 
 def test_refusals_after_a_reply_are_the_samples_own(base, samples, tmp_path):
     with StudentServer(base, tmp_path) as server:
         student = connect(server, base)
-        asked(student, samples[:1])
+        texts(student, samples[:1])
         server.failures = [(400, {"error": "too long"})] * 20
-        found = dict(student.replies([replace(samples[0], id=f"m{number}") for number in range(20)], **ASKED))
+        found = dict(student.replies([replace(samples[0], id=f"m{number}") for number in range(20)], **DECODING))
     assert len(found) == 20 and {reply.reason for reply in found.values()} == {"refused by the server"}
 
 
@@ -224,26 +234,36 @@ def test_refusals_after_a_reply_are_the_samples_own(base, samples, tmp_path):
     ],
 )
 def test_a_connection_needs_its_fields(base, changes, message):
-    options = {"api_base": "http://127.0.0.1:1/v1", "api_key_env": None, "concurrency": 1, "timeout_s": 1.0}
+    fields = {"path": str(base), "engine": Engine.vllm, "api_base": "http://127.0.0.1:1/v1", "timeout_s": 1.0}
     with pytest.raises(ValueError, match=message):
-        ServedStudent.connect(str(base), **options | changes)
+        ServedStudent.connect(replace(MICRO, **fields | changes))
 
 
 def test_another_model_s_server_is_refused_and_the_key_goes_along(base, tmp_path, monkeypatch):
     monkeypatch.setenv("SERVER_KEY", "not-a-key")
-    options = {"api_key_env": "SERVER_KEY", "concurrency": 1, "timeout_s": 30.0, "prompt": "micro"}
     with StudentServer(base, tmp_path) as server:
-        with pytest.raises(ValueError, match="it serves .* not student.path, other/model"):
-            ServedStudent.connect("other/model", api_base=server.address, **options)
-        student = ServedStudent.connect(str(base), api_base=server.address, **options)
-        next(student.replies([Sample(id="a", instruction="Hm?", answer="")], **ASKED))
+        config = config_of(server, base, api_key_env="SERVER_KEY", concurrency=1)
+        with pytest.raises(ValueError, match=r"it serves .* not student\.path, other/model"):
+            ServedStudent.connect(replace(config, path="other/model"))
+        student = ServedStudent.connect(config)
+        next(student.replies([Sample(id="a", instruction="Hm?", answer="")], **DECODING))
         assert server.requests[-1][2] == "Bearer not-a-key"
 
 
-def test_a_cell_asks_the_server_where_its_config_says_so(base, samples, adapter, tmp_path, experiment_config):
+def test_the_server_is_asked_where_the_config_says_so(base, samples, adapter, tmp_path):
     with StudentServer(base, tmp_path) as server:
-        where = [f"student.path={base}", "student.engine=vllm", f"student.api_base={server.address}"]
-        models = Models(experiment_config("student=hf", "student.prompt=micro", *where))
         for folder in (None, adapter):
-            local = Student.load(str(base), adapter=folder)
-            assert asked(models.load_student(folder), samples) == asked(local, samples)
+            student, local = load_student(config_of(server, base), folder), Student.load(server.config, adapter=folder)
+            assert isinstance(student, ServedStudent) and texts(student, samples) == texts(local, samples)
+
+
+def test_a_wish_to_wait_is_granted_and_one_of_hours_is_not(base, samples, tmp_path, monkeypatch):
+    waits = []
+    monkeypatch.setattr(served.time, "sleep", waits.append)
+    with StudentServer(base, tmp_path, failures=[(429, {}, {"retry-after": "7"}), (503, {})]) as server:
+        student = connect(server, base)
+        assert len(texts(student, samples[:1])) == 1 and waits[0] == 7 and 2 <= waits[1] <= 4
+        server.failures = [(429, {}, {"retry-after": "86400"})]
+        with pytest.raises(ValueError, match="answers 429"):
+            texts(student, samples[:1])
+    assert len(waits) == 2

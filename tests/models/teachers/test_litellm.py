@@ -1,15 +1,19 @@
-"""The API teacher: what it asks, how it reads option probabilities, and that it agrees with the same model loaded here."""
+"""The API teacher: its requests, its option probabilities, and that it agrees with the same model loaded here."""
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
-from support.fake_service import FakeService, ask, failure, make_engine, reply
+from support.configs import experiment_config, node
+from support.fake_service import FakeService, ask, failure, make_client, reply
 from support.model_server import ModelServer
 
-from delamo.models.api.client import NotRecorded
-from delamo.models.api.transport import TeacherUnavailable
+from delamo.models.api.budget import prices_of
+from delamo.models.api.client import NotRecordedError
+from delamo.models.api.transport import TeacherUnavailableError
 from delamo.models.teachers.base import PrefixPrompt, Refusal
+from delamo.models.teachers.config import Readout
 from delamo.models.teachers.litellm import LiteLLMTeacher
 from delamo.models.teachers.loading import load_teacher, teacher_digest
 from delamo.models.teachers.local import LocalTeacher
@@ -21,6 +25,7 @@ from delamo.models.teachers.option_probabilities import (
     read_token_ids,
 )
 
+CONFIG = experiment_config("teacher=litellm", "teacher.model=openai/fake").teacher
 PROMPT = PrefixPrompt("Q", (" One.",), "\nThe answer is", 2)
 LISTED = (("A", -1.0), (" B", -0.7))
 RATIONALES = [
@@ -47,12 +52,12 @@ def service(monkeypatch):
 
 @pytest.fixture
 def teacher(service, tmp_path):
-    return LiteLLMTeacher(make_engine(service, tmp_path))
+    return LiteLLMTeacher(make_client(service, tmp_path), CONFIG)
 
 
 @pytest.fixture(scope="module")
 def micro():
-    return LocalTeacher.load("package:micro_teacher", device="cpu")
+    return LocalTeacher.load(node("teacher", "micro", device="cpu"))
 
 
 @pytest.fixture
@@ -112,14 +117,14 @@ def test_probabilities_after_every_prefix(service, teacher):
     probe, *asked = service.requests
     assert {r["messages"][0]["content"] for r in asked} == {"Q\nThe answer is", "Q One.\nThe answer is"}
     assert all(r["logprobs"] and r["top_logprobs"] == 20 and r["temperature"] == 0 for r in [probe, *asked])
-    assert len(service.requests) == 3 == teacher.spent.calls
+    assert len(service.requests) == 3 == teacher.usage.calls
 
 
 def test_the_probe_is_one_call_that_says_what_it_found_and_is_kept(service, tmp_path, capsys):
     service.models = [{"id": "fake", "shutdown_date": "2027-01-14"}]
     service.script = [reply(top=LISTED)]
     for _ in range(2):
-        LiteLLMTeacher(make_engine(service, tmp_path)).option_probabilities([PROMPT])
+        LiteLLMTeacher(make_client(service, tmp_path), CONFIG).option_probabilities([PROMPT])
     assert len(service.requests) == 3
     told = capsys.readouterr().err
     assert told.count("option probabilities by top_logprobs (the 2 most probable tokens)") == 1
@@ -128,7 +133,7 @@ def test_the_probe_is_one_call_that_says_what_it_found_and_is_kept(service, tmp_
 
 def test_the_probe_shows_a_picture_to_a_teacher_that_sees_and_rationales_are_judged_without(service, tmp_path):
     service.script = [reply(top=LISTED)]
-    teacher = LiteLLMTeacher(make_engine(service, tmp_path), sees_images=True)
+    teacher = LiteLLMTeacher(make_client(service, tmp_path), replace(CONFIG, sees_images=True))
     teacher.option_probabilities([PROMPT])
     kinds = [type(request["messages"][0]["content"]) for request in service.requests]
     assert kinds == [list, str, str]
@@ -138,10 +143,11 @@ def test_a_model_without_log_probabilities_is_refused_unless_draws_are_asked_for
     service.script = lambda number, body: (
         failure(400, "logprobs are not supported") if body.get("logprobs") else reply("B." if number % 8 else "A")
     )
-    with pytest.raises(TeacherUnavailable, match=r"teacher\.readout=samples"):
-        LiteLLMTeacher(make_engine(service, tmp_path / "a")).option_probabilities([PROMPT])
+    with pytest.raises(TeacherUnavailableError, match=r"teacher\.readout=samples"):
+        LiteLLMTeacher(make_client(service, tmp_path / "a"), CONFIG).option_probabilities([PROMPT])
     sent = len(service.requests)
-    teacher = LiteLLMTeacher(make_engine(service, tmp_path / "b"), readout="samples", num_samples=4)
+    draws = replace(CONFIG, readout=Readout.samples, num_draws=4)
+    teacher = LiteLLMTeacher(make_client(service, tmp_path / "b"), draws)
     (result,) = teacher.option_probabilities([PROMPT])
     assert len(service.requests) == sent + 2 + 2 * 4  # the probe without log-probabilities too, and k draws a prefix
     assert all(row[1] > row[0] > 0 for row in result.probabilities)
@@ -151,7 +157,7 @@ def test_a_model_without_log_probabilities_is_refused_unless_draws_are_asked_for
 def test_a_refused_prefix_refuses_its_rationale_alone(service, tmp_path):
     too_long = failure(400, "This model's maximum context length is 8 tokens.", "context_length_exceeded")
     service.script = lambda number, body: too_long if "One" in str(body["messages"]) else reply(top=LISTED)
-    refused, good = LiteLLMTeacher(make_engine(service, tmp_path)).option_probabilities(
+    refused, good = LiteLLMTeacher(make_client(service, tmp_path), CONFIG).option_probabilities(
         [PROMPT, PrefixPrompt("Q", (" Two.",), "\nThe answer is", 2)]
     )
     assert isinstance(refused, Refusal) and refused.reason == "too long" and len(good.probabilities) == 2
@@ -175,7 +181,7 @@ def test_a_picture_travels_as_a_data_url_of_the_allowed_size(service, tmp_path):
     from PIL import Image
 
     Image.new("RGB", (400, 100), "red").save(tmp_path / "wide.png")
-    teacher = LiteLLMTeacher(make_engine(service, tmp_path / "t"), sees_images=True)
+    teacher = LiteLLMTeacher(make_client(service, tmp_path / "t"), replace(CONFIG, sees_images=True))
     (bad, _) = teacher.complete(
         ["one", "two"], max_new_tokens=9, images=[str(tmp_path / "none.png"), str(tmp_path / "wide.png")]
     )
@@ -258,16 +264,16 @@ def test_a_replayed_teacher_says_what_was_said_and_asks_nobody(service, tmp_path
     sent = len(service.requests)
     replayed = config(f"teacher.transcripts={folder}", name="replay")
     assert teacher_digest(replayed) != teacher_digest(given)
-    teacher = load_teacher(replayed)
+    teacher = load_teacher(replayed, transcripts=tmp_path)
     assert teacher.option_probabilities([PROMPT]) == scores and teacher.complete(["one"], max_new_tokens=9) == skills
-    with pytest.raises(NotRecorded, match="'two'"):
+    with pytest.raises(NotRecordedError, match="'two'"):
         teacher.complete(["two"], max_new_tokens=9)
-    assert len(service.requests) == sent and teacher.spent.calls == 0
+    assert len(service.requests) == sent and teacher.usage.calls == 0
 
 
-def test_a_folder_without_transcripts_is_named(config):
+def test_a_folder_without_transcripts_is_named(config, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"teacher\.transcripts is nowhere"):
-        load_teacher(config("teacher.transcripts=nowhere", name="replay"))
+        load_teacher(config("teacher.transcripts=nowhere", name="replay"), transcripts=tmp_path)
 
 
 def test_a_base_that_only_the_environment_names_is_another_teacher(monkeypatch, config):
@@ -284,18 +290,17 @@ def test_how_fast_and_how_dear_is_no_part_of_who(monkeypatch, config):
 
 def test_prices_are_those_of_the_local_table_or_declared(tmp_path, config):
     mini = load_teacher(config(name="gpt_4o_mini"), transcripts=tmp_path)
-    assert mini.engine.budget.prices.cost(1_000_000, 1_000_000) == pytest.approx(0.75)
-    assert mini.engine.budget.prices.cost(1_000_000, 0, batch=True) == pytest.approx(0.075)
+    assert mini.client.budget.prices.cost(1_000_000, 1_000_000) == pytest.approx(0.75)
+    assert mini.client.budget.prices.cost(1_000_000, 0, batch=True) == pytest.approx(0.075)
     own = load_teacher(config(name="qwen2_5_vl_72b"), transcripts=tmp_path)
-    assert own.engine.budget.prices.cost(10**9, 10**9) == 0
+    assert own.client.budget.prices.cost(10**9, 10**9) == 0
 
 
-def test_a_price_at_another_provider_is_not_taken(tmp_path):
-    from delamo.models.api.budget import prices_of
-
-    assert prices_of("openai/gpt-4o", (None, None)).prompt == pytest.approx(2.5e-6)
-    assert prices_of("hosted_vllm/gpt-4o", (None, None)) is None
-    assert prices_of("hosted_vllm/gpt-4o", (0.0, 0.0)).cost(9, 9) == 0
+def test_a_price_at_another_provider_is_not_taken():
+    elsewhere = replace(CONFIG, model="hosted_vllm/gpt-4o")
+    assert prices_of(replace(CONFIG, model="openai/gpt-4o")).prompt == pytest.approx(2.5e-6)
+    assert prices_of(elsewhere) is None
+    assert prices_of(replace(elsewhere, input_usd_per_million=0.0, output_usd_per_million=0.0)).cost(9, 9) == 0
 
 
 def test_pictures_do_not_go_over_the_bare_text_interface(tmp_path, config):
@@ -307,7 +312,7 @@ def test_pictures_do_not_go_over_the_bare_text_interface(tmp_path, config):
 def test_litellm_neither_caches_nor_retries(service, tmp_path):
     import litellm
 
-    ask(make_engine(service, tmp_path), "one")
+    ask(make_client(service, tmp_path), "one")
     assert litellm.cache is None and litellm.drop_params is False
     assert json.dumps(service.requests[0], sort_keys=True) == json.dumps(
         {"max_tokens": 9, "messages": [{"content": "one", "role": "user"}], "model": "fake", "temperature": 0.0},

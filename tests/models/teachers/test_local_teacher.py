@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from support.configs import node
 from support.tiny_models import tiny_tokenizer
 from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
 
@@ -32,7 +33,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def teacher(folder):
-    return LocalTeacher.load(str(folder))
+    return LocalTeacher.load(node("teacher", "micro", path=str(folder)))
 
 
 def prompt(*steps, options=3):
@@ -95,10 +96,11 @@ def test_a_model_without_4d_masks_says_so_and_gets_a_pass_for_each_prefix(folder
     def refuse(self, trees):
         raise ValueError("attention_mask must be 2-D")
 
-    shared = LocalTeacher.load(str(folder)).option_probabilities([prompt(" No.")])
+    config = node("teacher", "micro", path=str(folder))
+    shared = LocalTeacher.load(config).option_probabilities([prompt(" No.")])
     monkeypatch.setattr(LocalTeacher, "_tree_logits", refuse)
     with pytest.warns(UserWarning, match="a pass of its own"):
-        plain = LocalTeacher.load(str(folder))
+        plain = LocalTeacher.load(config)
     assert not plain.shared
     agree(shared, plain.option_probabilities([prompt(" No.")]))
 
@@ -109,7 +111,7 @@ def test_beyond_a_sliding_window_prefixes_get_passes_of_their_own(tmp_path, fold
     torch.manual_seed(1)
     MistralForCausalLM(config).save_pretrained(tmp_path)
     tiny_tokenizer(max_length=128).save_pretrained(tmp_path)
-    teacher = LocalTeacher.load(str(tmp_path))
+    teacher = LocalTeacher.load(node("teacher", "micro", path=str(tmp_path)))
     teacher.shared = True  # whatever a short self-check said
     long = teacher.option_probabilities([prompt(*[" Again, it is."] * 4)])
     teacher.shared = False
@@ -160,10 +162,10 @@ def test_equal_prompts_are_asked_once(teacher, monkeypatch):
 
 
 def test_a_text_only_teacher_says_so_when_given_a_picture(teacher):
-    with pytest.raises(ValueError, match="teacher.sees_images"):
+    with pytest.raises(ValueError, match=r"teacher\.sees_images"):
         teacher.complete(["one"], max_new_tokens=4, images=["a.png"])
 
 
 def test_unknown_weights_name_the_key():
-    with pytest.raises(FileNotFoundError, match="teacher.path is package:nothing"):
-        LocalTeacher.load("package:nothing")
+    with pytest.raises(FileNotFoundError, match=r"teacher\.path is package:nothing"):
+        LocalTeacher.load(node("teacher", "micro", path="package:nothing"))

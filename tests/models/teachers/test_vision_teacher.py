@@ -18,7 +18,10 @@ from delamo.records import Mistake, Sample
 from delamo.stages.skills import annotate_pool, name_skills
 
 PROMPT = PrefixPrompt("Question: big or small?\nRationale:", (" It is red.", " So it is big."), "\nThe answer is", 2)
-CHAT = "{% for message in messages %}USER: {{ message['content'] }}{% endfor %}{% if add_generation_prompt %} ASSISTANT: {% endif %}"
+CHAT = (
+    "{% for message in messages %}USER: {{ message['content'] }}{% endfor %}"
+    "{% if add_generation_prompt %} ASSISTANT: {% endif %}"
+)
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +42,7 @@ def reading(tmp_path_factory):
 
 
 @pytest.fixture
-def load(experiment_config):
+def load(experiment_config, tmp_path):
     def load(path, *overrides):
         fixed = [
             "teacher=hf",
@@ -48,9 +51,8 @@ def load(experiment_config):
             "teacher.device=cpu",
             "teacher.prompts=micro",
         ]
-        return load_teacher(
-            experiment_config(*fixed, "teacher.device=cpu", "teacher.chat_template=false", *overrides).teacher
-        )
+        config = experiment_config(*fixed, "teacher.device=cpu", "teacher.chat_template=false", *overrides).teacher
+        return load_teacher(config, transcripts=tmp_path / "transcripts")
 
     return load
 
@@ -91,7 +93,7 @@ def test_the_picture_changes_the_reply_of_a_teacher_that_sees(load, seeing):
     assert all(
         isinstance(one, Refusal) and one.reason == "reply cut off" for one in replies
     )  # it never learned to stop
-    assert teacher.spent.calls == 3 and teacher.spent.completion_tokens == 18
+    assert teacher.usage.calls == 3 and teacher.usage.completion_tokens == 18
     (missing,) = teacher.complete(["Look."], max_new_tokens=6, images=["/nowhere.png"])
     assert missing.reason == "image missing"
 
@@ -103,20 +105,22 @@ def test_a_teacher_that_sees_by_cross_attention(load, tmp_path, monkeypatch):
     assert len(teacher.option_probabilities([PROMPT])[0].probabilities) == 3
     pictures = [f"micro:pool/0/{number}" for number in range(3)]
     samples = [Sample(id=f"s{i}", instruction=f"Look.{' Big?' * i}", answer="", image=pictures[i]) for i in range(3)]
-    student, chosen, choose = Student(teacher.model, teacher.processor, "teacher", "micro"), [], Decoder._choose
+    student = Student(teacher.model, teacher.processor, "teacher", "micro", max_image_pixels=None)
+    chosen, choose = [], Decoder._choose
 
     def note(self, logits, rows):
         chosen.append((choose(self, logits, rows), len(rows)))
         return chosen[-1][0]
 
     monkeypatch.setattr(Decoder, "_choose", note)
-    student.generate(samples[:1], max_new_tokens=8, batch_size=1)
+    greedy = {"max_new_tokens": 8, "temperature": 0.0, "seed": 0}
+    student.generate(samples[:1], batch_size=1, **greedy)
     teacher.model.generation_config.eos_token_id = int(chosen[3][0])  # so that this one ends after at most four tokens
-    alone = student.generate(samples, max_new_tokens=8, batch_size=1)
+    alone = student.generate(samples, batch_size=1, **greedy)
     chosen.clear()
-    assert student.generate(samples, max_new_tokens=8, batch_size=3) == alone
+    assert student.generate(samples, batch_size=3, **greedy) == alone
     assert chosen[0][1] == 3 and chosen[-1][1] < 3
-    (blind,) = student.generate([replace(samples[0], image=None)], max_new_tokens=8, batch_size=1)
+    (blind,) = student.generate([replace(samples[0], image=None)], batch_size=1, **greedy)
     assert blind != alone[0]
 
 
@@ -149,12 +153,12 @@ def test_a_start_token_that_the_template_leaves_out_is_added_once(load, tmp_path
     from delamo.models.hf.processors import load_processor
 
     base = save_tiny_llava(tmp_path / "base")
-    tokenizer = load_processor(str(base)).tokenizer
+    tokenizer = load_processor(str(base), revision=None).tokenizer
     start = ("<s>", tokenizer.bos_token_id)
     tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single="<s> $A", special_tokens=[start])
     tokenizer.save_pretrained(base)
     template = base / "chat_template.jinja"
-    written = load_processor(str(base)).chat_template
+    written = load_processor(str(base), revision=None).chat_template
     for text in (written, "<s>" + written):
         template.write_text(text)
         teacher = load(base, "teacher.chat_template=true")
