@@ -1,4 +1,4 @@
-"""A run's adapter for others: PEFT's files, no path of this machine in them, and a model card."""
+"""Export a run's adapter: PEFT's files without any path of this machine, and a model card."""
 
 from __future__ import annotations
 
@@ -17,7 +17,11 @@ _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 def write_adapter(selection: Selection, folder: Path) -> bool:
-    """Copy the run's adapter (or fully tuned weights) to a new folder and describe it; False where the run tuned nothing."""
+    """Copy the run's adapter (or fully tuned weights) to a new folder and describe it.
+
+    Returns:
+        Whether there is one: False where the run tuned nothing.
+    """
     source = selection.adapter
     if source is None:
         return False
@@ -33,8 +37,11 @@ def write_adapter(selection: Selection, folder: Path) -> bool:
 
 
 def base_of(selection: Selection) -> dict[str, Any]:
-    """The untuned student: `name` (hub id, packaged name, or a folder's own name without the way to it), `revision`,
-    `digest` of weights and prompt, and whether it is `on_hub`.
+    """Describe the untuned student.
+
+    Returns:
+        `name` (hub id, packaged name, or a folder's own name without the path to it), `revision`, `digest` of weights
+        and prompt, and whether it is `on_hub`.
     """
     config = selection.run.config
     path = str(config.get("student.path", ""))

@@ -1,4 +1,4 @@
-"""What an exported data set and an exported adapter say of themselves: where they come from, and what they scored."""
+"""Cards of exported data sets and adapters: where they come from, and what they scored."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from delamo.export.selection import Selection
 from delamo.reports.render.formats import escape_markdown
 
 LICENCE = (
-    "This card claims no licence: the samples keep that of the pool, and weights that of their base and of what they were "
-    "tuned on."
+    "This card claims no licence: the samples keep that of the pool, and weights that of their base and of what they "
+    "were tuned on."
 )
 
 USE = """\
@@ -22,18 +22,20 @@ model = PeftModel.from_pretrained(base_model, "adapter")  # base_model as transf
 ```"""
 
 
-def dataset_card(selection: Selection, *, num_rows: int, pictured: bool) -> str:
-    """README.md of a data set on the hub; its head tells `datasets` where the rows are."""
+def dataset_card(selection: Selection, *, num_rows: int, has_images: bool) -> str:
+    """Write README.md of a data set on the hub; its head tells `datasets` where the rows are."""
     head = {
         "configs": [{"config_name": "default", "data_files": [{"split": "train", "path": "train/**"}]}],
         "tags": ["data-selection", "delamo"],
     }
-    columns = ["image"] * pictured + ["id", "instruction", "answer", "source", "rank", "score", "skill", "val_id"]
+    columns = ["image"] * has_images + ["id", "instruction", "answer", "source", "rank", "score", "skill", "val_id"]
     lines = [
         f"# {escape_markdown(selection.title)}",
-        f"{num_rows} training samples, chosen for a target by what a student gets wrong (or as the selector below says).",
+        f"{num_rows} training samples, chosen for a target by what a student gets wrong "
+        "(or as the selector below says).",
         f"Columns: {', '.join(columns)}, reason.",
-        "`instruction` is the whole user turn, `answer` the reply to imitate; the last five say what brought a sample in.",
+        "`instruction` is the whole user turn, `answer` the reply to imitate; the last five say what brought a sample "
+        "in.",
         *_origin(selection),
         LICENCE,
     ]
@@ -41,9 +43,10 @@ def dataset_card(selection: Selection, *, num_rows: int, pictured: bool) -> str:
 
 
 def model_card(selection: Selection, base: dict[str, Any]) -> str:
-    """README.md of an adapter.
+    """Write README.md of an adapter.
 
     Args:
+        selection: of the run that tuned it.
         base: `name`, `revision`, `digest` and `on_hub`; see `adapters.base_of`.
     """
     head: dict[str, Any] = {"library_name": "peft", "tags": ["lora", "delamo"]}
@@ -64,18 +67,17 @@ def model_card(selection: Selection, base: dict[str, Any]) -> str:
 
 def _origin(selection: Selection) -> list[str]:
     cell, inputs = selection.run.cell, _inputs(selection.run.path)
-    named = ", ".join(
-        f"{key} {escape_markdown(str(cell[key]))}" for key in ("task", "pool", "selector", "budget", "seed")
-    )
+    keys = ("task", "pool", "selector", "budget", "seed")
+    names = ", ".join(f"{key} {escape_markdown(str(cell[key]))}" for key in keys)
     models = f"student {escape_markdown(cell['student'])}, teacher {escape_markdown(cell['teacher'])}"
-    return [f"From a run of delamo: {named}, iterations {cell['iterations']}; {models}.", *inputs]
+    return [f"From a run of delamo: {names}, iterations {cell['iterations']}; {models}.", *inputs]
 
 
 def _inputs(run: Path) -> list[str]:
-    """Digests of the data, as the run's manifest has them."""
+    """List digests of the data, as the run's manifest has them."""
     path = run / "manifest.json"
-    found = json.loads(path.read_text(encoding="utf-8")).get("inputs", {}) if path.is_file() else {}
-    lines = [f"- content of the {key}: sha256 `{found[key]}`" for key in ("pool", "task") if key in found]
+    digests = json.loads(path.read_text(encoding="utf-8")).get("inputs", {}) if path.is_file() else {}
+    lines = [f"- content of the {key}: sha256 `{digests[key]}`" for key in ("pool", "task") if key in digests]
     return ["\n".join(lines)] if lines else []
 
 

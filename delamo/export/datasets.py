@@ -1,4 +1,4 @@
-"""A selection as a training set: LLaVA's JSON, LLaMA-Factory's ShareGPT form, a folder for the Hugging Face hub."""
+"""Export a selection as a training set: LLaVA's JSON, LLaMA-Factory's ShareGPT form, a folder for the hub."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from delamo.data.images import ImageError
 from delamo.export.cards import dataset_card
-from delamo.export.pictures import PictureFolder
+from delamo.export.images import ImageFolder
 from delamo.export.selection import Selection
 from delamo.records import Quarantined, Sample, Selected
 from delamo.store import write_json, write_parts, write_text
@@ -22,14 +22,14 @@ DATA = "data.json"
 
 
 def write_llava(selection: Selection, folder: Path) -> list[Quarantined]:
-    """`data.json` and `images/`, in the order of selection."""
+    """Write `data.json` and `images/`, in the order of selection."""
     rows, bad = _rows(selection, folder / "images", _llava_row)
     write_json(folder / DATA, rows)
     return bad
 
 
 def write_llama_factory(selection: Selection, folder: Path) -> list[Quarantined]:
-    """`data.json`, `images/` and the `dataset_info.json` that names them `delamo_selection`."""
+    """Write `data.json`, `images/` and the `dataset_info.json` that names them `delamo_selection`."""
     rows, bad = _rows(selection, folder / "images", _sharegpt_row)
     write_json(folder / DATA, rows)
     tags = {"role_tag": "role", "content_tag": "content", "user_tag": "user", "assistant_tag": "assistant"}
@@ -40,26 +40,26 @@ def write_llama_factory(selection: Selection, folder: Path) -> list[Quarantined]
 
 
 def write_hf(selection: Selection, folder: Path) -> list[Quarantined]:
-    """`train/` as `datasets`' image folder: metadata.jsonl beside images/; without any picture, plain rows."""
+    """Write `train/` as `datasets`' image folder: metadata.jsonl beside images/; without any image, plain rows."""
     rows, bad = _rows(selection, folder / "train" / "images", _hf_row)
-    pictured = any(row["file_name"] for row in rows)
-    if not pictured:
+    has_images = any(row["file_name"] for row in rows)
+    if not has_images:
         rows = [{key: value for key, value in row.items() if key != "file_name"} for row in rows]
     (folder / "train").mkdir(exist_ok=True)
-    name = "metadata.jsonl" if pictured else "data.jsonl"
+    name = "metadata.jsonl" if has_images else "data.jsonl"
     write_parts(folder / "train" / name, (json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-    write_text(folder / "README.md", dataset_card(selection, num_rows=len(rows), pictured=pictured))
+    write_text(folder / "README.md", dataset_card(selection, num_rows=len(rows), has_images=has_images))
     return bad
 
 
 def _rows(
     selection: Selection, images: Path, make: Callable[[Selected, Sample, str | None], dict[str, Any]]
 ) -> tuple[list[dict[str, Any]], list[Quarantined]]:
-    """One row a sample, pictures written on the way; samples whose picture is gone are left out, and said."""
-    pictures, rows, bad = PictureFolder(images), [], []
+    """Make a row for each sample and write its image; returns them with the samples whose image is gone."""
+    folder, rows, bad = ImageFolder(images), [], []
     for chosen, sample in tqdm(selection.rows, desc="exporting", unit="sample", delay=5, leave=False):
         try:
-            rows.append(make(chosen, sample, pictures.add(sample.image)))
+            rows.append(make(chosen, sample, folder.add(sample.image)))
         except ImageError as error:
             bad.append(Quarantined(id=sample.id, stage="export", reason=error.reason, detail=error.detail))
     return rows, bad

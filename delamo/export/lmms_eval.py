@@ -1,4 +1,4 @@
-"""A run's test set as a task of lmms-eval, and its results in lmms-eval's shape, keyed by sample id.
+"""Export a run's test set as a task of lmms-eval, and its results in lmms-eval's shape, keyed by sample id.
 
 lmms-eval is not needed for it. Its names follow docs/task_guide.md and loggers/evaluation_tracker.py of version 0.7.
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from delamo.data.images import ImageError
-from delamo.export.pictures import PictureFolder
+from delamo.export.images import ImageFolder
 from delamo.export.selection import Selection
 from delamo.models import parsing, prompts
 from delamo.records import LETTERS, ItemScore, Quarantined, Sample
@@ -33,7 +33,7 @@ def doc_to_visual(doc):
 
 
 def process_results(doc, results):
-    """1 where the reply's final answer is the option's letter, or says the gold text; a reply without one is not right."""
+    """1 where the reply's final answer is the option's letter, or says the gold text; a reply without one is wrong."""
     said = read_answer(results[0].strip(), doc["options"]).prediction
     right = said == doc["target"] if doc["letter"] else said is not None and same_answer(said, doc["target"])
     return {"accuracy": float(right)}
@@ -42,14 +42,14 @@ def process_results(doc, results):
 
 
 def write_results(selection: Selection, folder: Path) -> list[Quarantined]:
-    """TASK.yaml, delamo_functions.py, test.jsonl, images/, results.json and samples_TASK.jsonl."""
+    """Write TASK.yaml, delamo_functions.py, test.jsonl, images/, results.json and samples_TASK.jsonl."""
     run, name = selection.run, task_name(selection.run.cell["task"])
     samples = lineage.test_samples(run)
-    pictures, docs, bad = PictureFolder(folder / "images"), {}, []
+    images, docs, bad = ImageFolder(folder / "images"), {}, []
     prompt = run.config.get("student.prompt", "micro")
     for score in run.scores:
         try:
-            docs[score.id] = _doc(samples[score.id], score, pictures.add(samples[score.id].image), prompt)
+            docs[score.id] = _doc(samples[score.id], score, images.add(samples[score.id].image), prompt)
         except ImageError as error:
             bad.append(Quarantined(id=score.id, stage="export", reason=error.reason, detail=error.detail))
     kept = [score for score in run.scores if score.id in docs]
@@ -62,15 +62,17 @@ def write_results(selection: Selection, folder: Path) -> list[Quarantined]:
 
 
 def task_name(task: str) -> str:
-    """A name that lmms-eval takes: `delamo_micro_objects`."""
+    """Make a name that lmms-eval takes: `delamo_micro_objects`."""
     return "delamo_" + re.sub(r"[^a-z0-9]+", "_", task.lower()).strip("_")
 
 
 def functions() -> str:
-    """The Python file that the task's YAML names: this project's reading of replies as it is, and `SCORING`; it imports nothing of
-    this project.
+    """Write the Python file that the task's YAML names: this project's reading of replies as it is, and `SCORING`.
 
-    lmms-eval loads the file without entering it among the modules, where a dataclass cannot resolve annotations that are text.
+    It imports nothing of this project.
+
+    lmms-eval loads the file without entering it among the modules, where a dataclass cannot resolve annotations that
+    are text.
     """
     text = inspect.getsource(parsing)
     for line, instead in (
@@ -84,7 +86,7 @@ def functions() -> str:
 
 
 def _doc(sample: Sample, score: ItemScore, image: str | None, prompt: str) -> dict[str, Any]:
-    """The question as the student was asked it; `letter` says that the target is one."""
+    """Build a row with the question as the student read it; `letter` says that the target is one."""
     return {
         "id": sample.id,
         "question": prompts.question(prompt, sample),
@@ -96,7 +98,7 @@ def _doc(sample: Sample, score: ItemScore, image: str | None, prompt: str) -> di
 
 
 def _scored(number: int, doc: dict[str, Any], score: ItemScore) -> dict[str, Any]:
-    """A line of lmms-eval's sample log; `parsed` and `prediction` are this project's."""
+    """Build a line of lmms-eval's sample log; `parsed` and `prediction` are this project's."""
     return {
         "doc_id": number,
         "id": score.id,

@@ -1,4 +1,4 @@
-"""What one run chose, in the order in which it chose it."""
+"""Read what one run selected, in the order in which it was selected."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Selection:
 
 
 def read_selection(run: Run) -> Selection:
-    """Read it from the store. Raises FileNotFoundError where a stage's result is gone."""
+    """Read the selection of a run from the store. Raises ValueError where a stage's result is gone."""
     rows: dict[str, tuple[Selected, Sample]] = {}
     for round in lineage.rounds(run):
         samples = lineage.selected_samples(run, round)

@@ -45,8 +45,8 @@ def minimum_detectable_effect(
 def detectable_difference(n: int, discordant: float, *, alpha: float = 0.05, power: float = POWER) -> float | None:
     """Compute the smallest difference d of two accuracies over `n` items that McNemar's two-sided test finds.
 
-    Solves z(1 - alpha / 2) sqrt(p) + z(power) sqrt(p - d^2) = d sqrt(n) for d, with p the share of discordant items; None
-    where d would be above p, which no difference is.
+    Solves z(1 - alpha / 2) sqrt(p) + z(power) sqrt(p - d^2) = d sqrt(n) for d, with p the share of discordant items;
+    None where d would be above p, which no difference is.
 
     Args:
         n: test items.

@@ -18,7 +18,11 @@ _SCHEME = "micro:"
 
 
 def missing_skills(student_dir: Path) -> frozenset[str] | None:
-    """Read the skills that were left out of a student's pretraining from the recipe beside its weights; None without."""
+    """Read the skills that were left out of a student's pretraining from the recipe beside its weights.
+
+    Returns:
+        The skills; None where there is no recipe.
+    """
     recipe = student_dir / "recipe.json"
     return frozenset(json.loads(recipe.read_text())["missing"]) if recipe.is_file() else None
 

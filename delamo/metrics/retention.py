@@ -11,7 +11,10 @@ from delamo.metrics.statistics import Outcomes, common_items, mean
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retention:
-    """One method against the student before tuning, over the same test items; shares are means over runs, from 0 to 1."""
+    """One method against the student before tuning, over the same test items.
+
+    Shares are means over runs, from 0 to 1.
+    """
 
     num_right: int
     """Items that the untuned student answers correctly."""

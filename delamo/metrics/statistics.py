@@ -130,7 +130,7 @@ def wilson(share: float, n: int, confidence: float = 0.95) -> Interval:
 
 
 def mcnemar(first: Outcomes, second: Outcomes) -> PairedCounts:
-    """Test two runs by McNemar's exact test: of the items that only one run answers correctly, half should be each one's.
+    """Test two runs by McNemar's exact test: each should have half of the items that only one answers correctly.
 
     Two-sided, by Binomial(only_first + only_second, 1/2). Only items of both runs count.
 
@@ -203,11 +203,11 @@ def bootstrap_difference(
     import numpy as np
 
     common = _common([*first, *second])
-    outcomes_RI = np.array([[run[id] for id in common] for run in (*first, *second)], dtype=float)
+    outcomes_RI = np.array([[run[id] for id in common] for run in (*first, *second)], dtype=float)  # noqa: N806 -- shape letters
     # items with the same outcomes in all runs are interchangeable: draw how many of each kind, not which
-    patterns_RP, frequency = np.unique(outcomes_RI, axis=1, return_counts=True)
-    items_SP = rng.multinomial(len(common), frequency / len(common), size=num_resamples) / len(common)
-    first_RP, second_RP = patterns_RP[: len(first)], patterns_RP[len(first) :]
+    patterns_RP, frequency = np.unique(outcomes_RI, axis=1, return_counts=True)  # noqa: N806 -- shape letters
+    items_SP = rng.multinomial(len(common), frequency / len(common), size=num_resamples) / len(common)  # noqa: N806 -- shape letters
+    first_RP, second_RP = patterns_RP[: len(first)], patterns_RP[len(first) :]  # noqa: N806 -- shape letters
     differences = _redrawn(first_RP, items_SP, rng) - _redrawn(second_RP, items_SP, rng)
     low, high = np.quantile(differences, [0.5 - confidence / 2, 0.5 + confidence / 2])
     return Interval(float(low), float(high))
@@ -222,14 +222,15 @@ def compare(first: Sequence[Outcomes], second: Sequence[Outcomes], *, rng: np.ra
         difference=means[0] - means[1],
         interval=bootstrap_difference(first, second, rng=rng),
         p=paired_test(first, second),
-        pairs=tuple(tuple(mcnemar(one, other) for other in second) for one in first),
+        pairs=tuple(tuple(mcnemar(run, other) for other in second) for run in first),
     )
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """Adjust p values by Holm, in the order given: at most alpha of one or more false findings in the whole family.
 
-    Source: Holm 1979. Sorted ascending, the i-th of m (from 0) is multiplied by m - i, and none falls below the one before.
+    Source: Holm 1979. Sorted ascending, the i-th of m (from 0) is multiplied by m - i, and none falls below the one
+    before.
     """
     adjusted, floor = [0.0] * len(p_values), 0.0
     for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
@@ -266,8 +267,8 @@ def _power(distribution: Sequence[float], count: int) -> np.ndarray:
     return result
 
 
-def _redrawn(outcomes_RP: np.ndarray, items_SP: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _redrawn(outcomes_RP: np.ndarray, items_SP: np.ndarray, rng: np.random.Generator) -> np.ndarray:  # noqa: N803
     """Compute mean accuracies (S,) of redrawn runs over redrawn items. R runs, P kinds of items, S resamples."""
     num_runs = len(outcomes_RP)
-    runs_SR = rng.multinomial(num_runs, [1 / num_runs] * num_runs, size=len(items_SP)) / num_runs
+    runs_SR = rng.multinomial(num_runs, [1 / num_runs] * num_runs, size=len(items_SP)) / num_runs  # noqa: N806 -- shape letters
     return (items_SP @ outcomes_RP.T * runs_SR).sum(axis=1)

@@ -1,4 +1,4 @@
-"""Where a run's accuracy gets its noise from: the selection's seed, the training's seed, and the draw of the test items."""
+"""Variance components of a run's accuracy: the selection's seed, the training's seed, the draw of the test items."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class VarianceSplit:
 def split(runs: Sequence[Outcomes], selections: Sequence[Hashable]) -> VarianceSplit:
     """Split the variance of a method's runs on one target.
 
-    Model: correct = mean + item + selection + training within selection + rest, all random. The rest, runs that turn different items, is
-    taken out of the seeds' part with its mean square over the number of items.
+    Model: correct = mean + item + selection + training within selection + rest, all random. The rest, runs that turn
+    different items, is taken out of the seeds' part with its mean square over the number of items.
 
     Args:
         runs: of one method, over the same items.
@@ -47,7 +47,7 @@ def split(runs: Sequence[Outcomes], selections: Sequence[Hashable]) -> VarianceS
     import numpy as np
 
     common = common_items(runs)
-    outcomes_RI = np.array([[run[id] for id in common] for run in runs], dtype=float)
+    outcomes_RI = np.array([[run[id] for id in common] for run in runs], dtype=float)  # noqa: N806 -- R runs, I items
     num_runs, n = outcomes_RI.shape
     means = outcomes_RI.mean(axis=1)
     test_items = math.sqrt(mean([p * (1 - p) / max(n - 1, 1) for p in means.tolist()]))
@@ -63,8 +63,8 @@ def split(runs: Sequence[Outcomes], selections: Sequence[Hashable]) -> VarianceS
     )
 
 
-def _interaction(outcomes_RI: np.ndarray) -> float:
-    """Mean square of what neither the run nor the item explains."""
+def _interaction(outcomes_RI: np.ndarray) -> float:  # noqa: N803 -- shape letters
+    """Compute the mean square of what neither the run nor the item explains."""
     num_runs, n = outcomes_RI.shape
     if num_runs < 2 or n < 2:
         return 0.0
@@ -73,13 +73,13 @@ def _interaction(outcomes_RI: np.ndarray) -> float:
 
 
 def _within(groups: Sequence[np.ndarray]) -> float:
-    """Mean square of runs about their selection's mean."""
+    """Compute the mean square of runs about their selection's mean."""
     freedom = sum(len(group) - 1 for group in groups)
     return sum(float(((group - group.mean()) ** 2).sum()) for group in groups) / freedom
 
 
 def _between(groups: Sequence[np.ndarray]) -> float | None:
-    """Standard deviation of selections; needs two of them, one tuned on twice."""
+    """Compute the standard deviation of selections; None without two of them, one tuned on twice."""
     sizes = [len(group) for group in groups]
     total = sum(sizes)
     if len(groups) < 2 or total == len(groups):

@@ -1,7 +1,7 @@
-"""`delamo card`: every number of the paper, and whether it was reproduced here, not run for want of what, or not derivable.
+"""`delamo card`: every number of the paper: reproduced here, not run for want of what, or not derivable.
 
-Generated from what is on disk. Only a run at the paper's scale with the preset's own settings can reproduce a number, and only where
-the paper's lies in its 95 % interval. Runs of the microworld are counted, and reproduce nothing.
+Generated from what is on disk. Only a run at the paper's scale with the preset's own settings can reproduce a number,
+and only where the paper's lies in its 95 % interval. Runs of the microworld are counted, and reproduce nothing.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ REPRODUCED, DIFFERENT, OTHER_SETTINGS = "reproduced", "run, differs", "run other
 NOT_RUN, NOT_DERIVABLE = "not run", "not derivable"
 DERIVED, CONTRADICTED = "from the tables", "contradicted"
 STATES = {
-    REPRODUCED: "run at the paper's scale with the preset's settings; the paper's number lies in our 95 % interval, or is "
-    "ours to the last digit printed where a number has no interval",
+    REPRODUCED: "run at the paper's scale with the preset's settings; the paper's number lies in our 95 % interval, or "
+    "is ours to the last digit printed where a number has no interval",
     DIFFERENT: "run likewise, and the paper's number lies outside",
-    OTHER_SETTINGS: "run at the paper's scale with settings other than the preset's, or without what the number is made "
-    "of",
+    OTHER_SETTINGS: "run at the paper's scale with settings other than the preset's, or without what the number is "
+    "made of",
     NOT_RUN: "no finished run; what is missing for one stands beside it",
     NOT_DERIVABLE: "no run can give it",
     DERIVED: "a number in the text that the paper's own tables give",
@@ -272,10 +272,10 @@ def _missing(made: Card) -> list[Block]:
     rows = [[need.kind, need.what, str(count)] for need, count in sorted(waiting.items())]
     hours = {tuning: item.gpu_hours / len(item.tunings) for item in made.items for tuning in item.tunings}
     note = (
-        f"The {len(hours)} distinct tunings that were not run take {sum(hours.values()):,.0f} A100 GPU-hours by the paper's "
-        "own timings (Table 6), in proportion to the samples; answering and evaluation are not in them. One that does not "
-        "look at the target counts once, as if the audit removed nothing from the pool. More of one table: "
-        "delamo plan experiment=table1 scale=paper."
+        f"The {len(hours)} distinct tunings that were not run take {sum(hours.values()):,.0f} A100 GPU-hours by the "
+        "paper's own timings (Table 6), in proportion to the samples; answering and evaluation are not in them. "
+        "One that does not look at the target counts once, as if the audit removed nothing from the pool. "
+        "More of one table: delamo plan experiment=table1 scale=paper."
     )
     return [Heading("What is missing here"), Table(["kind", "what", "numbers"], rows, num_text=2), Lines([note])]
 

@@ -86,8 +86,8 @@ def lay_out(collection: RunCollection, table: PaperTable) -> list[Layout]:
     filled = [layout for layout in layouts if any(entry.runs for row in layout.entries for entry in row)]
     if not filled:
         raise ValueError(
-            f"table is {table.name}: none of the {len(collection.runs)} finished runs under {collection.root} is one of its "
-            f"cells; `delamo run -m experiment={table.name} scale=micro` makes them (a smoke grid, "
+            f"table is {table.name}: none of the {len(collection.runs)} finished runs under {collection.root} is one "
+            f"of its cells; `delamo run -m experiment={table.name} scale=micro` makes them (a smoke grid, "
             "fast=true, has budgets of its own: `delamo report` without table)"
         )
     return filled
@@ -178,7 +178,7 @@ def _entry(
 
 
 def _peers(run: Run, selector: str, runs: Sequence[Run]) -> list[Run]:
-    """Collect the runs of another selector to compare a run with: same target, student and settings, one for each seed."""
+    """Collect the runs of another selector on the same target, by the same student and settings, one for each seed."""
     same = [
         other
         for other in runs

@@ -54,7 +54,9 @@ def deviations(run: Run, choices: Mapping[str, Any], scale: str) -> dict[str, An
 
 
 def find(cells: Mapping[tuple[int, int], Mapping[str, Any]], runs: Sequence[Run], scale: str) -> MatchedRuns:
-    """Sort runs into cells. All that stand in one table agree in their other settings: the preset's, where a tuned run has them.
+    """Sort runs into cells.
+
+    All that stand in one table agree in their other settings: the preset's, where a tuned run has them.
 
     Args:
         cells: by (row, column), the overrides that make the cell.

@@ -1,4 +1,4 @@
-"""Measure what a column of the paper's tables shows, in its own unit (percent, points, seconds, ...), from the runs of one cell."""
+"""Measures: what a column of the paper's tables shows of the runs of one cell, in the column's own unit."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def accuracy(source: MeasureInput) -> Value:
 
 
 def gain(source: MeasureInput) -> Value:
-    """Measure points over the pretrained student (Table 12), with the interval of a paired bootstrap over items and runs."""
+    """Measure points over the pretrained student (Table 12), with the interval of a paired bootstrap."""
     import numpy as np
 
     if not source.untuned:
@@ -181,7 +181,7 @@ def _steps(run: Run) -> float:
 
 
 def _form(form: str) -> Callable[[str], Any]:
-    """Return the search for a format: the paper's expression, or the pattern rebuilt for one that is garbled in print."""
+    """Return the search for a format: the paper's expression, or a rebuilt one where it is garbled in print."""
     from delamo.models import parsing
 
     rebuilt = {"bare": parsing.BARE.fullmatch, "option": parsing.PHRASES[3].search}

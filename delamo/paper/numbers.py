@@ -1,12 +1,13 @@
 """The numbers that the paper prints, as data: `table1.yaml` to `table12.yaml`, and those in its text, `prose.yaml`.
 
-Source: Yao, Wang, Huang, "Error-driven Data-efficient Large Multimodal Model Tuning" (arXiv 2412.15652, late version), read from
-its text, which has no page numbers: `source` names table and section. One value is missing from that text and stands as `lost`.
+Source: Yao, Wang, Huang, "Error-driven Data-efficient Large Multimodal Model Tuning" (arXiv 2412.15652, late version),
+read from its text, which has no page numbers: `source` names table and section. One value is missing from that text and
+stands as `lost`.
 
 A cell of a table is the overrides that make it, the table's, its row's and its column's together: `selector: random`,
-`budget: names.budgets.0`. `names.X.i` is the i-th of what `conf/scale/SCALE.yaml` calls X, so that a row means 10K samples at one
-scale and 300 at the other; `{paper: P}` has no counterpart in the microworld. An error-driven cell also has the paper's own
-settings (`OURS`, `ANSWER_SWITCH`) wherever it says nothing else.
+`budget: names.budgets.0`. `names.X.i` is the i-th of what `conf/scale/SCALE.yaml` calls X, so that a row means 10K
+samples at one scale and 300 at the other; `{paper: P}` has no counterpart in the microworld. An error-driven cell also
+has the paper's own settings (`OURS`, `ANSWER_SWITCH`) wherever it says nothing else.
 """
 
 from __future__ import annotations
@@ -142,7 +143,10 @@ def numbers(table: PaperTable) -> Iterator[tuple[int, int, float]]:
 
 
 def resolved(overrides: Mapping[str, Any], scale: str) -> dict[str, Any] | None:
-    """Replace names by what they are at the scale, and an ablation by what it overrides; None where a name is nothing there."""
+    """Replace names by what they are at the scale, and an ablation by what it overrides.
+
+    None where a name is nothing there.
+    """
     choices = {key: _at_scale(value, scale) for key, value in overrides.items()}
     if None in choices.values():
         return None

@@ -1,7 +1,7 @@
 """Write runs in the layout of one of the paper's tables, with the paper's numbers beside them if wanted.
 
-The microworld's numbers are another world's. Beside the paper's they stand in a column of their own under a head that says so,
-and nothing is said of how near they come.
+The microworld's numbers are another world's. Beside the paper's they stand in a column of their own under a head that
+says so, and nothing is said of how near they come.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from delamo.reports.render.formats import BEATS, WIDTH, Block, Heading, Lines, T
 
 WORLD = (
     "These runs are of the microworld: another world, with its own targets, budgets and models in the places of the "
-    "paper's. None of its numbers is a reproduction of one of the paper's; what may be compared is which row comes before "
-    "which."
+    "paper's. None of its numbers is a reproduction of one of the paper's; what may be compared is which row comes "
+    "before which."
 )
 OURS, OURS_MICRO = "ours", "ours (microworld)"
 INTERVAL = "  95 %"
@@ -38,22 +38,23 @@ MEANINGS = {
     NOT_RECORDED: "are not in what their runs recorded",
 }
 DEFINITIONS = {
-    "accuracy": "Accuracy: correct / n test items in percent, an unparsed answer not correct; the mean over the runs of a "
-    "cell, under it Wilson's 95 % interval for n items.",
-    "gain": "Gain: accuracy minus the untouched student's on the same items, in points, with the 95 % interval of a paired "
-    "bootstrap.",
+    "accuracy": "Accuracy: correct / n test items in percent, an unparsed answer not correct; the mean over the runs "
+    "of a cell, under it Wilson's 95 % interval for n items.",
+    "gain": "Gain: accuracy minus the untouched student's on the same items, in points, with the 95 % interval of a "
+    "paired bootstrap.",
     "step_accuracy": "Mistake steps in the microworld: against the first sentence that is false in the scene, over the "
     "errors that have one, with Wilson's 95 % interval.",
-    "steps": "Reasoning steps: sentences of the rationale, the mean over the validation errors in which a mistake was looked "
-    "for.",
-    "seconds_tuning": "Seconds: as measured when the stage was computed, on the machine that computed it, whichever cells "
-    "share it.",
+    "steps": "Reasoning steps: sentences of the rationale, the mean over the validation errors in which a mistake was "
+    "looked for.",
+    "seconds_tuning": "Seconds: as measured when the stage was computed, on the machine that computed it, whichever "
+    "cells share it.",
     "usd": "API cost: of mistake identification and skill analysis, as recorded; a local teacher costs nothing.",
     "read": "Found in: percent of the test replies in which the expression is found; one reply may hold several.",
 }
+"""What the footer says of a measure."""
 DAGGER = (
-    f"A dagger ({BEATS}): ahead of random selection at the same budget, p by Holm over all compared cells of this table "
-    "below 0.05 (exact paired test over the items), and the bootstrap interval of the difference above 0."
+    f"A dagger ({BEATS}): ahead of random selection at the same budget, p by Holm over all compared cells of this "
+    "table below 0.05 (exact paired test over the items), and the bootstrap interval of the difference above 0."
 )
 COLUMNS = (
     *("table", "scale", "world", "row", "column", "unit", "value", "sd", "low", "high", "n", "num_runs"),
@@ -204,7 +205,7 @@ def _interval(layout: Layout, entry: Entry) -> str:
     if interval is None:
         return ""
     decimals = _decimals(layout, entry)
-    between = " to " if interval.low < 0 else "–"
+    between = " to " if interval.low < 0 else "\N{EN DASH}"
     return f"{interval.low:.{decimals}f}{between}{interval.high:.{decimals}f}"
 
 

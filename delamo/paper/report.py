@@ -46,8 +46,9 @@ def report(
 
     Raises:
         FileNotFoundError: no such folder of runs.
-        ValueError: no finished run in it, or none of the table; an unknown format, table or comparison; a reference that no run
-            is of, or one for a table, which has its own; a run that contradicts itself; or plots without matplotlib.
+        ValueError: no finished run in it, or none of the table; an unknown format, table or comparison; a reference
+            that no run is of, or one for a table, which has its own; a run that contradicts itself; or plots without
+            matplotlib.
         OSError: a file or folder cannot be written.
     """
     all_runs.check_format(format)

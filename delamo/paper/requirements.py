@@ -77,9 +77,10 @@ def gpu_hours(choices: Mapping[str, Any]) -> float:
 
 
 def tunings(choices: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-    """Return what tells a cell's tunings from others: none for an untouched student, one for each seed of random selection.
+    """Return what tells a cell's tunings from others: nothing for an untouched student, else one for each seed.
 
-    A method that does not look at the target is tuned once for all of them, as long as the audit removes nothing from the pool.
+    A method that does not look at the target is tuned once for all of them, as long as the audit removes nothing from
+    the pool.
     """
     selector = choices["selector"]
     if selector == PRETRAINED:

@@ -1,4 +1,7 @@
-"""Runs arranged as a reader asks for them: budget, target, method, each against the reference. Numbers only, no layout."""
+"""Compare runs: by budget, target and method, each method against the reference.
+
+Numbers only, no layout.
+"""
 
 from __future__ import annotations
 
@@ -144,12 +147,12 @@ def compare_runs(collection: RunCollection, reference: str = RANDOM) -> Comparis
 
     Args:
         collection: the runs.
-        reference: the selector that the others are compared with (`random`, `insta`, `pretrained` for `none`), or one method's
-            label, as the tables print it, where a selector was run with several settings.
+        reference: the selector that the others are compared with (`random`, `insta`, `pretrained` for `none`), or one
+            method's label, as the tables print it, where a selector was run with several settings.
 
     Raises:
-        ValueError: a run's items contradict its metrics, there is no run of the reference, or it stands for several methods
-            that nothing can be compared with.
+        ValueError: a run's items contradict its metrics, there is no run of the reference, or it stands for several
+            methods that nothing can be compared with.
     """
     runs, superseded = _split_superseded(collection.runs)
     tables, name = _by_budget(runs), PRETRAINED if reference == PRETRAINED_LABEL else reference
@@ -171,8 +174,8 @@ def compare_runs(collection: RunCollection, reference: str = RANDOM) -> Comparis
 def stage_times(runs: Sequence[Run]) -> list[StageTime]:
     """Count results and sum seconds of each kind of stage, in the order in which the cells list them.
 
-    A kind is the stage's folder in the store: the pretrained student's evaluation is one result, whether a cell calls it its own or
-    the one to compare with.
+    A kind is the stage's folder in the store: the pretrained student's evaluation is one result, whether a cell calls
+    it its own or the one to compare with.
     """
     seconds: dict[str, dict[str, float]] = {}
     reused: Counter[str] = Counter()
@@ -258,7 +261,8 @@ def _check_comparisons(reference: str, budgets: Sequence[Budget]) -> None:
 def _by_budget(runs: list[Run]) -> list[tuple[tuple[Any, ...], list[Run]]]:
     """Sort runs by (student, pool, budget, num_samples).
 
-    What no budget changes stands in each table of its student, pool and task, and where there is none in a table of its own.
+    What no budget changes stands in each table of its student, pool and task, and where there is none in a table of its
+    own.
     """
     tables: dict[tuple[Any, ...], list[Run]] = defaultdict(list)
     free = [run for run in runs if not follows_budget(run.cell["selector"])]
@@ -302,7 +306,7 @@ def labels(targets: Sequence[Target]) -> list[str]:
 
 
 def _judged_together(targets: list[Target]) -> list[Target]:
-    """Correct all comparisons of the table by Holm, and compute what each could have found at the level that it asks for."""
+    """Correct all comparisons of the table by Holm, and compute what each could have found at that level."""
     judged = [m for target in targets for m in target.methods if m.is_judged and m.versus]
     adjusted = dict(zip(map(id, judged), statistics.holm([m.versus.p for m in judged]), strict=True))
 

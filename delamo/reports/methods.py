@@ -1,8 +1,8 @@
-"""What the report knows of methods: which runs are runs of one, what it is called, and where it stands in a table.
+"""Methods: which runs are runs of one, what it is called, and where it stands in a table.
 
 A method is a selector with its settings; its runs differ in the seed only. What is said of selectors follows from their
-declarations (`delamo.selectors`). A run may name a selector that is not declared here, as one of a plugin that is not loaded:
-it is taken to choose under a budget and to read all of the config.
+declarations (`delamo.selectors`). A run may name a selector that is not declared here, as one of a plugin that is not
+loaded: it is taken to choose under a budget and to read all of the config.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ ABLATIONS = {
 }
 """The settings in `conf/ablation`, as the paper's Table 5 names them."""
 WHOLE = ("mistakes=answer_switch", "skills=skill_analysis")
-"""What the method itself has in their place."""
+"""The settings of the method itself instead of these."""
 
 
 def declared(selector: str) -> Selector | None:
     """Return the declaration of a selector; None where it is not known here."""
-    return next((found for found in SELECTORS.values() if found.name == selector), None)
+    return next((known for known in SELECTORS.values() if known.name == selector), None)
 
 
 def follows_budget(selector: str) -> bool:
@@ -86,7 +86,7 @@ def target_order(task: str) -> tuple[int, str]:
 
 
 def short(label: str) -> str:
-    """Shorten `error_driven (mistakes=answer_switch, skills=mistake_steps)` to `error_driven without skill analysis`."""
+    """Shorten a label for plots: `error_driven (skills=mistake_steps)` is `error_driven without skill analysis`."""
     selector, _, settings = label.removesuffix(")").partition(" (")
     parts = [part for part in settings.split(", ") if part and part not in WHOLE]
     words = [ABLATIONS[part] for part in parts if part in ABLATIONS]
@@ -100,14 +100,17 @@ def is_ablation(label: str) -> bool:
 
 
 def group(runs: Sequence[Run], keys: Mapping[str, Sequence[str]] | None = None) -> list[tuple[str, list[Run]]]:
-    """Sort the runs of one task, student and budget into methods: (label, its runs in seed order), in order of the labels.
+    """Sort the runs of one task, student and budget into methods.
 
-    A cell's names (task, student, selector, budget) do not tell an ablation from the default; the resolved configs do. A label
-    is the selector's name, with the keys in which its runs differ: `error_driven (retriever=rank_bm25)`.
+    A cell's names (task, student, selector, budget) do not tell an ablation from the default; the resolved configs do.
+    A label is the selector's name, with the keys in which its runs differ: `error_driven (retriever=rank_bm25)`.
 
     Args:
         runs: of one task, student and budget.
         keys: those that name the runs of each selector, where the labels of several tasks must agree (`label_keys`).
+
+    Returns:
+        (label, its runs in seed order), in order of the labels.
     """
     by_selector: dict[str, list[Run]] = defaultdict(list)
     for run in runs:
@@ -122,7 +125,7 @@ def group(runs: Sequence[Run], keys: Mapping[str, Sequence[str]] | None = None) 
 
 
 def label_keys(runs: Sequence[Run]) -> dict[str, list[str]]:
-    """Return, by selector, the keys in which its runs differ on any one task: an ablation on one task names the method on all."""
+    """Return, by selector, the keys in which its runs differ on any task: an ablation on one names it on all."""
     cells: dict[tuple[str, str], list[Run]] = defaultdict(list)
     for run in runs:
         cells[run.cell["selector"], run.cell["task"]].append(run)
@@ -160,7 +163,7 @@ def newest(runs: Sequence[Run]) -> tuple[list[Run], list[Run]]:
 
 
 def settings(run: Run, *selectors: str) -> dict[str, Any]:
-    """Return the config keys that decide the result under all of the selectors, seeds and the selector's own left out."""
+    """Return the config that decides the result under all of the selectors, without seeds and the selector's own."""
     unused = tuple(key for selector in selectors for key in ignored_keys(selector)) + NOT_COMPARED
     silent = _not_in_identity()
     return {key: value for key, value in run.config.items() if not key.startswith(unused) and key not in silent}

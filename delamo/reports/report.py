@@ -1,8 +1,8 @@
 """The report on finished runs, as Markdown, HTML, JSON, CSV or LaTeX.
 
-One table a budget: methods against targets, then each target with n, intervals, the paired test against the reference and the
-unparsed rate; under them the planted metrics, validation, quarantine, seconds, runs and the commands that trace a sample.
-Each section is a file in `sections/`.
+One table a budget: methods against targets, then each target with n, intervals, the paired test against the reference
+and the unparsed rate; under them the planted metrics, validation, quarantine, seconds, runs and the commands that trace
+a sample. Each section is a file in `sections/`.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ def report(
 
     Raises:
         FileNotFoundError: no such folder of runs.
-        ValueError: no finished run in it, an unknown format, no run of the reference, a run that contradicts itself, or plots
-            without matplotlib.
+        ValueError: no finished run in it, an unknown format, no run of the reference, a run that contradicts itself, or
+            plots without matplotlib.
         OSError: a file or folder cannot be written.
     """
     check_format(format)

@@ -1,6 +1,7 @@
-"""`delamo why` and `delamo trace`: one sample through the whole chain, as text for a terminal.
+"""`delamo why` and `delamo trace`: follow one sample through the stages of its runs, as text for a terminal.
 
-validation item -> rationale -> probabilities by step -> mistake step -> missing skill -> hits -> after tuning -> test items that flipped
+validation sample -> rationale -> probabilities by step -> mistake step -> missing skill -> hits
+-> after tuning -> test items that flipped
 """
 
 from __future__ import annotations
@@ -24,14 +25,14 @@ BAR = 10
 
 
 def why(pool_id: str, runs: Path) -> str:
-    """Every run under `runs` that selected a pool sample, and what brought it in.
+    """Name every run below a folder that selected a pool sample, and what brought it in.
 
     Raises:
         FileNotFoundError: no such folder.
         ValueError: no finished run, or none that selected the sample; the nearest ids are named.
     """
-    found = finished_runs(Path(runs)).runs
-    chosen = [(run, r, row) for run in found for r in lineage.rounds(run) for row in lineage.selection(run, r)]
+    finished = finished_runs(Path(runs)).runs
+    chosen = [(run, r, row) for run in finished for r in lineage.rounds(run) for row in lineage.selection(run, r)]
     hits = [(run, r, row) for run, r, row in chosen if row.id == pool_id]
     if not hits:
         raise ValueError(
@@ -39,44 +40,44 @@ def why(pool_id: str, runs: Path) -> str:
         )
     run, r, _ = hits[0]
     lines = [f"Pool sample {one_line(pool_id)}", *_pool_sample(lineage.selected_samples(run, r)[pool_id])]
-    lines += ["", f"Selected by {len({run.path for run, _, _ in hits})} of {len(found)} runs."]
+    lines += ["", f"Selected by {len({run.path for run, _, _ in hits})} of {len(finished)} runs."]
     for run, r, row in hits:
         lines += ["", _run_title(run, r), *_arrival(run, r, row)]
     return "\n".join(lines)
 
 
 def trace(val_id: str, runs: Path) -> str:
-    """A validation sample through every run under `runs` that used it.
+    """Follow a validation sample through every run below a folder that used it.
 
     Raises:
         FileNotFoundError: no such folder.
         ValueError: no finished run, or none whose task has the sample; the nearest ids are named.
     """
-    found = finished_runs(Path(runs)).runs
-    with_sample = [run for run in found if val_id in lineage.validation_samples(run)]
+    finished = finished_runs(Path(runs)).runs
+    with_sample = [run for run in finished if val_id in lineage.validation_samples(run)]
     if not with_sample:
-        known = {id for run in found for id in lineage.validation_samples(run)}
+        known = {id for run in finished for id in lineage.validation_samples(run)}
         raise ValueError(_unknown("validation sample", val_id, known, f"in a task of the runs under {runs}"))
     tasks = sorted({run.cell["task"] for run in with_sample})
-    parts = [_trace_task([run for run in with_sample if run.cell["task"] == task], val_id, found) for task in tasks]
+    parts = [_trace_task([run for run in with_sample if run.cell["task"] == task], val_id, finished) for task in tasks]
     return "\n".join(line for part in parts for line in part).rstrip("\n")
 
 
 def _trace_task(runs: Sequence[Run], val_id: str, others: Sequence[Run]) -> list[str]:
     lines = [f"Validation sample {one_line(val_id)} of {runs[0].cell['task']}"]
     lines += [*_question(lineage.validation_samples(runs[0])[val_id]), ""]
-    asked = [run for run in runs if any(lineage.answers(run, r) for r in lineage.rounds(run))]
+    reading = [run for run in runs if any(lineage.answers(run, r) for r in lineage.rounds(run))]
     shown: dict[str, str] = {}
-    for run in asked:
+    for run in reading:
         lines += [*_trace_run(run, val_id, others, shown), ""]
-    unasked = [str(run.path) for run in runs if run not in asked]
-    if unasked:
-        lines += ["Runs whose selector reads no validation sample:", *(f"  {path}" for path in unasked), ""]
+    others_paths = [str(run.path) for run in runs if run not in reading]
+    if others_paths:
+        lines += ["Runs whose selector reads no validation sample:", *(f"  {path}" for path in others_paths), ""]
     return lines
 
 
 def _trace_run(run: Run, val_id: str, runs: Sequence[Run], shown: dict[str, str]) -> list[str]:
-    """One run; `shown` says which results were printed for which run, as runs of several seeds or budgets share them."""
+    """Follow the sample through one run; `shown` says which shared results were printed for which run."""
     lines = []
     for r in lineage.rounds(run):
         lines += [_run_title(run, r)]
@@ -91,7 +92,7 @@ def _trace_run(run: Run, val_id: str, runs: Sequence[Run], shown: dict[str, str]
 
 
 def _trace_round(run: Run, round: str, val_id: str) -> list[str]:
-    """One round: what the student said, where it went wrong, what it lacks."""
+    """Show one round: the student's answer, where it went wrong, what it lacks."""
     sample, answer = lineage.validation_samples(run)[val_id], lineage.answers(run, round).get(val_id)
     if answer is None:
         return _field("student", "not answered: the sample is in quarantine.jsonl")
@@ -101,12 +102,12 @@ def _trace_round(run: Run, round: str, val_id: str) -> list[str]:
         why_not = "none to look for" if answer.correct else "the sample did not go on to mistake identification"
         return lines + _field("rationale", answer.rationale or answer.text) + _field("mistake", why_not)
     skill = lineage.skills(run, round).get(val_id)
-    said = skill.skill if skill else "not named: the sample is in quarantine.jsonl"
-    return [*lines, "", *_steps(mistake), "", *_field("missing skill", said)]
+    text = skill.skill if skill else "not named: the sample is in quarantine.jsonl"
+    return [*lines, "", *_steps(mistake), "", *_field("missing skill", text)]
 
 
 def _steps(mistake: Mistake) -> list[str]:
-    """Each step and, under it, the teacher's probability of every option once it has read that far."""
+    """Show each step and, under it, the teacher's probability of every option once it has read that far."""
     size = BAR if len(mistake.options) <= 4 else BAR // 2
     lines = _field(
         "steps", f"the teacher's probability of each option after each step; gold is ({LETTERS[mistake.gold]})"
@@ -128,13 +129,13 @@ def _steps(mistake: Mistake) -> list[str]:
 def _mistake_step(mistake: Mistake) -> str:
     if mistake.step is None:
         return "no step: none met the margin"
-    found = "step with the largest gap, none met the margin" if mistake.fallback else "first step with a lasting margin"
+    rule = "step with the largest gap, none met the margin" if mistake.fallback else "first step with a lasting margin"
     flag = ", answer unparsed" if mistake.unparsed else ""
-    return f'step {mistake.step + 1} of {len(mistake.steps)} ({found}{flag}): "{mistake.steps[mistake.step].strip()}"'
+    return f'step {mistake.step + 1} of {len(mistake.steps)} ({rule}{flag}): "{mistake.steps[mistake.step].strip()}"'
 
 
 def _hits(run: Run, round: str, val_id: str) -> list[str]:
-    """What the error brought into the selection, the best ranks first."""
+    """Show what the error brought into the selection, the best ranks first."""
     rows = [row for row in lineage.selection(run, round) if row.val_id == val_id]
     if not rows:
         error = val_id in lineage.skills(run, round)
@@ -156,7 +157,7 @@ def _after_tuning(run: Run, val_id: str) -> list[str]:
 
 
 def _flips(run: Run, val_id: str, runs: Sequence[Run]) -> list[str]:
-    """Test items of the same kind (the sample's `source`) that tuning turned right or wrong."""
+    """Count the test items of the same kind (the sample's `source`) that tuning turned right or wrong."""
     before = {score.id: score for score in lineage.scores_before(run, runs)}
     kind = lineage.validation_samples(run)[val_id].source
     same = {id for id, sample in lineage.test_samples(run).items() if sample.source == kind}
@@ -165,13 +166,13 @@ def _flips(run: Run, val_id: str, runs: Sequence[Run]) -> list[str]:
         return _field("test items", "no pretrained run to compare with")
     gained = [b.id for a, b in pairs if b.correct is True and a.correct is not True]
     lost = [b.id for a, b in pairs if a.correct is True and b.correct is not True]
-    named = f" of kind {kind}" if kind else ""
-    counts = f"{len(pairs)}{named}: {len(gained)} turned right{_some(gained)}, {len(lost)} turned wrong{_some(lost)}"
+    which = f" of kind {kind}" if kind else ""
+    counts = f"{len(pairs)}{which}: {len(gained)} turned right{_some(gained)}, {len(lost)} turned wrong{_some(lost)}"
     return _field("test items", counts)
 
 
 def _arrival(run: Run, round: str, row: Selected) -> list[str]:
-    """Why the selector took the sample."""
+    """Say why the selector took the sample."""
     score = "" if row.score is None else f", score {row.score:.2f}"
     reason = f", {row.reason}" if row.reason else ""
     lines = _field("rank", f"{row.rank + 1} of {len(lineage.selection(run, round))}{score}{reason}")
@@ -206,15 +207,15 @@ def _question(sample: Sample) -> list[str]:
 
 
 def _reply(answer: Answer, sample: Sample) -> str:
-    """The reading of a reply, with the option's text."""
+    """Write the reading of a reply, with the option's text."""
     if answer.prediction is None:
         return "unparsed: " + textwrap.shorten(one_line(answer.text), 200, placeholder=" ...")
-    said = answer.prediction
-    index = LETTERS.find(said) if len(said) == 1 else -1
+    prediction = answer.prediction
+    index = LETTERS.find(prediction) if len(prediction) == 1 else -1
     if 0 <= index < len(sample.options):
-        said = f"({said}) {sample.options[index]}"
+        prediction = f"({prediction}) {sample.options[index]}"
     cut = ", cut off at the token limit" if answer.truncated else ""
-    return f"{said}: {'right' if answer.correct else 'wrong'}{cut}"
+    return f"{prediction}: {'right' if answer.correct else 'wrong'}{cut}"
 
 
 def _run_title(run: Run, round: str = "") -> str:
@@ -224,7 +225,7 @@ def _run_title(run: Run, round: str = "") -> str:
 
 
 def _field(label: str, text: str) -> list[str]:
-    """A labelled text, wrapped beside its label; its own line breaks stay."""
+    """Wrap a labelled text beside its label; its own line breaks stay."""
     lines = []
     for line in text.splitlines() or [""]:
         lines += textwrap.wrap(one_line(line), WIDTH - INDENT, break_on_hyphens=False, break_long_words=False) or [""]

@@ -115,7 +115,7 @@ class Run:
         return statistics.outcomes(self.scores)
 
     def selected_ids(self) -> frozenset[str]:
-        """What was selected, of all iterations; empty where nothing was.
+        """Read what was selected in all iterations; empty where nothing was.
 
         Read anew at each call: many selections are large.
         """
@@ -226,12 +226,15 @@ def read_run(path: Path) -> Run | Unfinished:
 
 
 def stage_kind(stage: Mapping[str, Any]) -> str:
-    """Return the kind of an entry of `stages.json`, its folder in the store: the same for every round and role of a stage."""
+    """Return the kind of an entry of `stages.json`, its folder in the store: the same in every round and role."""
     return Path(stage["path"]).parent.name
 
 
 def with_measured(stage: dict[str, Any]) -> dict[str, Any]:
-    """Return an entry of `stages.json` with what it took; of an older run, as the store says where it still has the result."""
+    """Return an entry of `stages.json` with what the stage took.
+
+    An older run did not record it: the store says it, where it still has the result.
+    """
     manifest = Path(stage["path"]) / MANIFEST
     if "disk_bytes" in stage or not manifest.is_file():
         return stage

@@ -47,13 +47,15 @@ class Input:
     """Makes the stage of an experiment, the adapter of the round before (None before the first) and the candidates.
     None where `delamo.pipeline` wires the stages, and where no stage is needed."""
     config: type[SelectorConfig] = SelectorConfig
-    """The schema whose fields decide the input, such as the encoder: a selector that needs it derives its own from this."""
+    """The schema whose fields decide the input, such as the encoder: a selector that needs it derives its own from
+    this."""
     pool_stages: tuple[str, ...] = ()
-    """Names of the stages behind it that go over the pool, not over the task's samples: the report counts their cost apart."""
+    """Names of the stages behind it that go over the pool, not over the task's samples: the report counts their cost
+    apart."""
 
     @property
     def ranks_pool(self) -> bool:
-        """Whether it gives each pool sample the numbers that a selector goes by; the report counts the samples without."""
+        """Whether it gives each pool sample the numbers that a selector goes by; the report counts those without."""
         return self.read is read_vectors and self.name in self.pool_stages
 
 

@@ -1,7 +1,8 @@
 """Log a finished cell as a W&B run: its metrics, its tables from error to skill to sample, and its files as artifacts.
 
-Everything is read from the run directory and from the stages that it names, so that a cell that was finished without W&B can be
-logged later. `wandb.json` in the run directory says which result was logged where: a finished cell is logged once, never twice.
+Everything is read from the run directory and from the stages that it names, so that a cell that was finished without
+W&B can be logged later. `wandb.json` in the run directory says which result was logged where: a finished cell is logged
+once, never twice.
 """
 
 from __future__ import annotations
@@ -79,7 +80,8 @@ def sweep_name(config: ExperimentConfig) -> str:
 def log_results(run: wandb.Run, config: ExperimentConfig, folder: Path) -> None:
     """Log a run directory that is complete.
 
-    W&B that cannot take it does not undo a finished cell: stderr says so, and the next `delamo run` of the cell tries again.
+    W&B that cannot take it does not undo a finished cell: stderr says so, and the next `delamo run` of the cell tries
+    again.
     """
     import wandb
 
@@ -228,7 +230,7 @@ def _first(cls: type[T], path: Path) -> Iterable[T]:
 
 
 def _artifacts(run: Run, config: ExperimentConfig) -> Iterator[wandb.Artifact]:
-    """Yield the results, the selection, and the adapter as a reference: checksums and sizes go along, its weights do not."""
+    """Yield the results, the selection, and the adapter by reference: with checksums and sizes, without weights."""
     import wandb
 
     digest = run.path.name[-10:]

@@ -1,4 +1,4 @@
-"""Log the comparison of a sweep as one W&B run: the report's tables and plots, a curve for each method, and the report itself.
+"""Log the comparison of a sweep as one W&B run: the report, its tables and plots, and a curve for each method.
 
 What `delamo report` says is logged, and nothing else is computed here.
 """
@@ -85,7 +85,7 @@ def _log(run: wandb.Run, comparison: Comparison, tables: dict[str, Content], lay
 
 
 def curves(comparison: Comparison) -> list[dict[str, float]]:
-    """Return a point for each budget: its number of samples, and each method's mean accuracy in percent over its runs."""
+    """Return a point for each budget: its number of samples, and each method's mean accuracy in percent."""
     points: dict[int, dict[str, float]] = {}
     for budget in comparison.budgets:
         if budget.num_samples is None:

@@ -4,7 +4,8 @@
     delamo report runs=runs logger=wandb logger.mode=online
     delamo dashboard runs=runs entity=TEAM
 
-Building it needs no account, saving it does. Panels are made for the tasks, budgets, methods and skills that the runs have.
+Building it needs no account, saving it does. Panels are made for the tasks, budgets, methods and skills that the runs
+have.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ NO_ACCOUNT = (
 def dashboard(
     runs: Path, *, project: str, entity: str | None, group: str | None, reference: str = RANDOM, out: Path | None = None
 ) -> str:
-    """Save the dashboard of the finished runs below a folder and return its address, or write its specification to `out`.
+    """Save the dashboard of the finished runs below a folder, or write its specification to a file.
 
     Args:
         runs: a folder of runs; what they hold decides which panels there are.
@@ -46,6 +47,9 @@ def dashboard(
         group: the W&B group whose runs are shown, with the comparison's; None shows all of the project.
         reference: as in the report.
         out: a JSON file; nothing is sent then, and no account is needed.
+
+    Returns:
+        The address of the dashboard, or where its specification lies.
 
     Raises:
         FileNotFoundError: no such folder.
@@ -105,7 +109,7 @@ def _sections(comparison: Comparison) -> list[ws.Section]:
 
 
 def _bars(runs: Sequence[Run]) -> list[wr.BarPlot]:
-    """Build a panel for each student and task: mean accuracy over the runs of a selector at each budget, with its spread."""
+    """Build a panel for each student and task: mean accuracy of a selector at each budget, with its spread."""
     panels, metrics = _panels(), {}
     for run in runs:
         metrics.setdefault((run.cell["student"], run.cell["task"]), {})[cell_key(run)] = None

@@ -22,7 +22,7 @@ from delamo.experiment.config import CsvLoggerConfig, ExperimentConfig, LoggerCo
 
 @contextlib.contextmanager
 def open_logger(config: ExperimentConfig, folder: Path, attempt: int) -> Iterator[Any]:
-    """Open Lightning's logger for one attempt at a cell, closed when the cell ends, however it ends; None for no logger.
+    """Open Lightning's logger for one attempt at a cell, closed however the cell ends; None for no logger.
 
     A block that ends well has written the run directory: its metrics are logged then.
 

@@ -90,7 +90,10 @@ def _init(settings: WandbLoggerConfig, **options: Any) -> wandb.Run:
 
 
 def accuracy_key(student: str, task: str, budget: str | None) -> str:
-    """Return the metric of a cell's accuracy, for bars by selector; `budget` is None for a selector that no budget limits."""
+    """Return the metric of a cell's accuracy, for bars by selector.
+
+    `budget` is None for a selector that no budget limits.
+    """
     return "/".join(["accuracy", *map(slug, (student, task, budget or "any_budget"))])
 
 

@@ -1,4 +1,4 @@
-"""What is exported is what was selected, and other code reads it: this project's readers, PEFT, `datasets` where it is installed."""
+"""What is exported is what was selected, and other code reads it: this project's readers, PEFT, `datasets`."""
 
 from __future__ import annotations
 

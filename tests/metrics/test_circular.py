@@ -1,4 +1,4 @@
-"""Circular evaluation of MMBench: every test item asked once a rotation of its options, and right only in all of them."""
+"""Circular evaluation of MMBench: an item is asked in every rotation of its options, and right only in all of them."""
 
 from __future__ import annotations
 

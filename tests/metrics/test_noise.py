@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from support.fake_runs import planted, write_rows, write_run
 
-from delamo.metrics import statistics as S
+from delamo.metrics import statistics
 from delamo.metrics.minimum_detectable_effect import detectable_difference, minimum_detectable_effect
 from delamo.metrics.retention import retention
 from delamo.metrics.variance import split
@@ -50,7 +50,7 @@ def test_more_comparisons_and_fewer_items_need_larger_differences():
 
 def test_discordant_share_is_the_mean_over_pairs_of_runs():
     # against the first of the others 2 of 4 items differ, against the second 1 of 4
-    found = S.compare([run("1100")], [run("0000"), run("1000")], rng=np.random.default_rng(0))
+    found = statistics.compare([run("1100")], [run("0000"), run("1000")], rng=np.random.default_rng(0))
     assert minimum_detectable_effect(found, alpha=0.05, num_comparisons=3).discordant == pytest.approx(0.375)
 
 

@@ -37,7 +37,7 @@ def test_random_halves_share_a_third():
 
 @pytest.mark.parametrize("runs", [[], [{"a"}, set()]])
 def test_nothing_selected_is_no_overlap_but_an_error(runs):
-    with pytest.raises(ValueError, match="none has .*leave it out"):
+    with pytest.raises(ValueError, match=r"none has .*leave it out"):
         overlap({"random": [{"a"}], "none": runs})
 
 

@@ -1,4 +1,4 @@
-"""The planted truth reaches the metrics and nothing else: with other truth, the same cell but for its planted metrics."""
+"""The planted truth reaches the metrics and nothing else: with other truth, all but the planted metrics is the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The reproduction card on run directories made by hand: only a run at the paper's scale with the preset's settings reproduces a number."""
+"""The reproduction card: only a run at the paper's scale with the preset's settings reproduces a number."""
 
 from __future__ import annotations
 
@@ -141,8 +141,10 @@ def test_gpu_hours_by_the_papers_timings():
 
 
 def test_a_tuning_that_several_numbers_need_is_counted_once(tmp_path):
-    """Table 1: 3 x 2 selectors of 7 targets and 7 of the validation samples; what does not look at the target, 3 x 3 random runs,
-    3 of Superfiltering and the whole pool, once for all. Then what others add.
+    """Count by hand.
+
+    Table 1: 3 x 2 selectors of 7 targets and 7 of the validation samples; what does not look at the target, 3 x 3
+    random runs, 3 of Superfiltering and the whole pool, once for all. Then what others add.
     """
     distinct = {tuning for item in card.make(tmp_path).items for tuning in item.tunings}
     by_table = {1: 7 * 3 * 2 + 7 + 9 + 3 + 1, 2: 4, 3: 7 * 2 * 3, 4: 14, 5: 12, 6: 1, 8: 2, 9: 6}

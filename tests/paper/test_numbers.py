@@ -56,7 +56,7 @@ def test_spot_values(table, row, column, value):
 
 
 def test_unknown_table_is_an_error_that_names_those_there_are():
-    with pytest.raises(ValueError, match="table is 'table13': choose one of table1, .*table12"):
+    with pytest.raises(ValueError, match=r"table is 'table13': choose one of table1, .*table12"):
         paper_table("table13")
 
 

@@ -56,7 +56,7 @@ def by_difficulty(task: str) -> dict:
 
 @pytest.fixture
 def budgets_and_runs(tmp_path):
-    for number, task in enumerate(("micro/easy", "micro/hard")):
+    for task in ("micro/easy", "micro/hard"):
         rows = [
             ("none", {"evaluation": stage("evaluation", f"x{task}", 9)}, {}),
             ("full_data", {"selection": stage("selection", "all", 9)}, {}),

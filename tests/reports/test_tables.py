@@ -112,7 +112,7 @@ def test_items_that_contradict_the_metrics_are_an_error(tmp_path):
     with pytest.raises(ValueError, match=r"items\.jsonl gives accuracy 1\.000000, metrics\.json states 0\.500000"):
         report(tmp_path)
     (path / "items.jsonl").unlink()
-    with pytest.raises(ValueError, match="has no items.jsonl"):
+    with pytest.raises(ValueError, match=r"has no items\.jsonl"):
         report(tmp_path)
 
 
@@ -241,7 +241,8 @@ NASTY = "a|b\n<script>alert(1)</script> `x` *y* [l](javascript:z) _e_ a_b &lt; \
 
 def test_markdown_escapes():
     assert formats.escape_markdown(NASTY) == (
-        r"a\|b \<script>alert(1)\</script> \`x\` \*y\* \[l\](javascript:z) \_e\_ a_b \&lt; \[31m \~s\~ 50% $m$ #h {g} ^c \\d"
+        r"a\|b \<script>alert(1)\</script> \`x\` \*y\* \[l\](javascript:z) \_e\_ a_b \&lt; \[31m \~s\~ 50% $m$ #h "
+        r"{g} ^c \\d"
     )
     (row,) = [line for line in markdown([Table(["x"], [[NASTY]])]).splitlines() if "script" in line]
     assert row.count("|") == 3 and row.count(r"\|") == 1

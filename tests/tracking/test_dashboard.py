@@ -1,4 +1,4 @@
-"""The dashboard's specification, built without an account: every metric and table that it names is one that is logged."""
+"""The dashboard's specification, built without an account: every metric and table that it names is logged."""
 
 from __future__ import annotations
 

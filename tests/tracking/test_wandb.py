@@ -190,14 +190,17 @@ def test_a_config_with_a_key_opens_no_run(config, tmp_path):
         "group": "x",
         "config": {"teacher": {"api_base": "sk-proj-abcdefghijklmnop"}},
     }
-    with pytest.raises(SecretInConfigError, match="teacher.api_base"), open_run(config.logger, tmp_path, **where):
+    with pytest.raises(SecretInConfigError, match=r"teacher\.api_base"), open_run(config.logger, tmp_path, **where):
         raise AssertionError("opened")
     assert not read_runs(tmp_path)
 
 
 def test_online_without_an_account_says_what_to_do(experiment_config, tmp_path):
     online = experiment_config("logger=wandb", "logger.mode=online")
-    with pytest.raises(ValueError, match="wandb login.*logger.mode=offline"), cells.cell_run(online, tmp_path / "x", 1):
+    with (
+        pytest.raises(ValueError, match=r"wandb login.*logger\.mode=offline"),
+        cells.cell_run(online, tmp_path / "x", 1),
+    ):
         raise AssertionError("opened")
 
 

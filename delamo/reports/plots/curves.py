@@ -14,7 +14,10 @@ from delamo.reports.comparison import Budget, Comparison, Method
 from delamo.reports.methods import follows_budget, is_ablation, short, target_order
 from delamo.reports.plots.style import Look, caption, distinct_methods, grid, legend, lines_of, looks, num_lines
 
-INTERVALS = "Bars: 95 % Wilson interval for the test items of one run; a mean over seeds has the same, so that seeds do not narrow it."
+INTERVALS = (
+    "Bars: 95 % Wilson interval for the test items of one run; a mean over seeds has the same, so that seeds do not "
+    "narrow it."
+)
 
 
 def draw(comparison: Comparison) -> dict[str, Figure]:
@@ -55,7 +58,8 @@ def _curves(budgets: Sequence[Budget]) -> Figure:
     caption(
         figure,
         "training samples",
-        f"Accuracy on the test items against the number of training samples; across it, what no budget changes. {INTERVALS}",
+        "Accuracy on the test items against the number of training samples; across it, what no budget changes. "
+        f"{INTERVALS}",
     )
     return figure
 

@@ -25,8 +25,8 @@ from delamo.reports.plots.style import (
 from delamo.reports.sections.planted import skills_of
 
 NOTE = (
-    "Test accuracy after tuning minus before, in points, over the items that count for a skill (n in brackets). Shaded: "
-    "skills that the student lacked; below them those that it had, where left of zero is forgetting."
+    "Test accuracy after tuning minus before, in points, over the items that count for a skill (n in brackets). "
+    "Shaded: skills that the student lacked; below them those that it had, where left of zero is forgetting."
 )
 
 

@@ -1,4 +1,4 @@
-"""Write the comparison for other programs: JSON with everything in it, CSV with one line a method and target and one a run.
+"""Write the comparison for other programs: JSON with everything in it, CSV with a line for each method and run.
 
 Shares are fractions of 1 here, unrounded; only the tables speak of percent.
 """
@@ -54,7 +54,7 @@ def comparison_csv(comparison: Comparison) -> str:
 
 
 def rows(comparison: Comparison) -> list[dict[str, Any]]:
-    """Build a row for each method's mean over seeds, whose `seed` is `mean`, where it has several, and one for each run."""
+    """Build a row for each run, and before several of a method one for their mean, whose `seed` is `mean`."""
     records = []
     for budget in comparison.budgets:
         for target in budget.targets:

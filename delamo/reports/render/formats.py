@@ -1,4 +1,7 @@
-"""Write blocks as aligned Markdown and LaTeX, and records as CSV and JSON. All text that comes from data is escaped here."""
+"""Write blocks as aligned Markdown and LaTeX, and records as CSV and JSON.
+
+All text that comes from data is escaped here.
+"""
 
 from __future__ import annotations
 
@@ -122,7 +125,7 @@ def one_line(text: str) -> str:
 
 
 def fitting(widths: Sequence[int], fixed: int, width: int = WIDTH) -> list[slice]:
-    """Cut columns of these widths into runs that, with `fixed` for the first column, fit a Markdown table of `width`."""
+    """Cut columns of these widths into parts that, with `fixed` for the first column, fit a table of `width`."""
     cuts, start, used = [], 0, fixed
     for index, column in enumerate(widths):
         if index > start and used + column + 3 > width:

@@ -1,4 +1,4 @@
-"""Render blocks as one HTML file that opens from disk: no script, nothing loaded from anywhere, plots inline, light and dark.
+"""Render blocks as one HTML file that opens from disk: no script, nothing loaded, plots inline, light and dark.
 
 All text is escaped by the template. Plots are inserted as they are: matplotlib escapes what they show.
 """
@@ -77,7 +77,7 @@ def _render(template: str, blocks: Iterable[PageBlock]) -> str:
 
 
 def inline_svg(prefix: str, svg: str) -> str:
-    """Adapt matplotlib's SVG to the inside of a page: as wide as the page allows, ids of its own, in the page's text color."""
+    """Adapt matplotlib's SVG to the inside of a page: of its width, ids of its own, in the page's text color."""
     from delamo.reports.plots.style import INK
 
     text = _METADATA.sub("", _PROLOG.sub("", svg, count=1))

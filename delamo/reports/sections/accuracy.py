@@ -92,7 +92,8 @@ def _method_rows(method: Method) -> list[list[str]]:
 def _detectable_lines(target: Target) -> list[Block]:
     """State the smallest difference that each judged comparison could have found."""
     effects = [
-        f"{method.label} {percent(effect.alone)} ({percent(effect.corrected)}) at {percent(effect.discordant)} % discordant"
+        f"{method.label} {percent(effect.alone)} ({percent(effect.corrected)}) "
+        f"at {percent(effect.discordant)} % discordant"
         for method in target.methods
         if (effect := method.detectable_effect)
     ]

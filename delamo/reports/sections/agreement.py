@@ -15,14 +15,17 @@ from delamo.runs.read import Run
 
 NOTES = (
     "Errors: validation samples for which both teachers named a skill, from the same answers of the student.",
-    "Same words: share of them whose two skills have the same set of words. Overlap: unweighted mean, over the errors, "
-    "of the share of words in common (2 x common / sum of both, as BM25 splits words). Nobody judged the meaning: in the "
-    "paper (appendix G) people compared skills with gold ones.",
+    "Same words: share of them whose two skills have the same set of words. Overlap: unweighted mean, over the "
+    "errors, of the share of words in common (2 x common / sum of both, as BM25 splits words). Nobody judged the "
+    "meaning: in the paper (appendix G) people compared skills with gold ones.",
 )
 
 
 def agreement_blocks(runs: Sequence[Run]) -> list[Block]:
-    """Build a row for each pair of teachers that named skills from the same answers; nothing where there is no such pair."""
+    """Build a row for each pair of teachers that named skills from the same answers.
+
+    Nothing where there is no such pair.
+    """
     rows = [
         [run.cell["task"], f"{run.cell['teacher']} and {other.cell['teacher']}", *_cells(run, other)]
         for run, other in _pairs(runs)
@@ -35,7 +38,7 @@ def agreement_blocks(runs: Sequence[Run]) -> list[Block]:
 
 
 def _pairs(runs: Sequence[Run]) -> list[tuple[Run, Run]]:
-    """Pair runs by two teachers on the same answers, of the same settings of mistakes and skills, each pair of results once."""
+    """Pair runs by two teachers on the same answers and of the same settings, each pair of results once."""
     by_answers: dict[tuple[Any, ...], dict[str, Run]] = {}
     for run in runs:
         if {"answers", "mistakes", "skills"} <= run.stages.keys():

@@ -17,7 +17,10 @@ NOTE = (
 
 
 def leakage_blocks(runs: Sequence[Run]) -> list[Block]:
-    """Build a table of distinct leaks by target and kind; a line where there is none, nothing where no pool was audited."""
+    """Build a table of distinct leaks by target and kind.
+
+    A line where there is none, nothing where no pool was audited.
+    """
     audited = [run for run in runs if run.metrics.get("leakage") is not None]
     if not audited:
         return []

@@ -1,4 +1,4 @@
-"""The planted metrics as tables: what each selector picked, how the teacher did, and what tuning gained and cost by skill.
+"""The planted metrics: what each selector picked, how the teacher did, and what tuning gained and cost by skill.
 
 They exist only for tasks with planted truth; `delamo.metrics.planted` computes them when a cell ends.
 """
@@ -15,10 +15,10 @@ from delamo.reports.render.formats import Block, Heading, Lines, Table, fitting
 from delamo.reports.render.numbers import NOTHING, percent, points
 
 NOTES = (
-    "Precision at N: share of the N selected samples that need a skill which the target asks for and the student lacks; "
-    "any: a skill that the student lacks, asked for or not. Step: share of the errors whose mistake step is the first "
-    "false sentence; recall@3: or where that lies in the three steps before it. Skill: share of the errors whose named "
-    "skill is a missing one that the question needs.",
+    "Precision at N: share of the N selected samples that need a skill which the target asks for and the student "
+    "lacks; any: a skill that the student lacks, asked for or not. Step: share of the errors whose mistake step is "
+    "the first false sentence; recall@3: or where that lies in the three steps before it. Skill: share of the errors "
+    "whose named skill is a missing one that the question needs.",
     "By skill: test accuracy before tuning, and its change in points. Gain: unweighted mean change over the missing "
     "skills; forgetting: over the known ones, negative where tuning did harm.",
 )

@@ -20,9 +20,9 @@ AFTERWARDS = "answers_after"
 NOTE = (
     "All that a method's selections are made from, over all runs in the tables above: answers, mistakes, skills, "
     "annotation and index, or embeddings, difficulty, hidden states, gradients. Each distinct result counts once, as "
-    "measured when it was computed, whichever cells share it; reading, auditing, tuning and evaluating do not. Of it for "
-    "the pool: what serves every task. Peak memory: the process's, with the models that it held; on a GPU its own after "
-    "the slash. USD: '-' where a price is not known."
+    "measured when it was computed, whichever cells share it; reading, auditing, tuning and evaluating do not. Of it "
+    "for the pool: what serves every task. Peak memory: the process's, with the models that it held; on a GPU its own "
+    "after the slash. USD: '-' where a price is not known."
 )
 COLUMNS = (
     *("method", "selections", "seconds", "of it for the pool"),

@@ -1,4 +1,4 @@
-"""Pool samples that a selector had no number for, or none that it takes: too long, empty, a difficulty of 1 or above."""
+"""Pool samples that a selector could not rank: too long, empty, a difficulty of 1 or above."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ NOTE = (
 
 
 def unranked_blocks(runs: Sequence[Run]) -> list[Block]:
-    """Count samples by stage, pool and reason; a line where there are none, nothing where no selector goes by numbers."""
+    """Count samples by stage, pool and reason.
+
+    A line where there are none, nothing where no selector goes by numbers.
+    """
     counts = _row_counts(runs)
     if not counts:
         return []

@@ -8,11 +8,11 @@ from delamo.reports.render.formats import Block, Heading, Lines, Table
 from delamo.reports.render.numbers import NOTHING, percent
 
 DEFINITION = (
-    "Standard deviations of one run's accuracy, in points, from an analysis of variance of runs and test items (random "
-    "effects; a negative estimate is 0). Test items: other items of the same kind, sqrt of the mean over runs of "
-    "p (1 - p) / (n - 1). Seeds: other runs on the same items, without what they differ in by item alone. Selection "
-    "seed: between different selections; training seed: between runs on one selection, '-' where no two runs tell; both "
-    "seeds: where every run has a selection of its own, so that they cannot be told apart."
+    "Standard deviations of one run's accuracy, in points, from an analysis of variance of runs and test items "
+    "(random effects; a negative estimate is 0). Test items: other items of the same kind, sqrt of the mean over runs "
+    "of p (1 - p) / (n - 1). Seeds: other runs on the same items, without what they differ in by item alone. "
+    "Selection seed: between different selections; training seed: between runs on one selection, '-' where no two "
+    "runs tell; both seeds: where every run has a selection of its own, so that they cannot be told apart."
 )
 
 

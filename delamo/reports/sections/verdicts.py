@@ -34,8 +34,8 @@ def _verdict(reference: str, target: Target, method: Method) -> str:
     pairs = [pair for row in versus.pairs for pair in row]
     ahead = sum(pair.only_first > pair.only_second for pair in pairs)
     numbers = (
-        f"{points(versus.difference)} points ({span(versus.interval, points)}), p Holm {p_value(p)}, ahead in {ahead} of "
-        f"{len(pairs)} pairs of runs (largest McNemar p {p_value(max(pair.p for pair in pairs))})."
+        f"{points(versus.difference)} points ({span(versus.interval, points)}), p Holm {p_value(p)}, ahead in {ahead} "
+        f"of {len(pairs)} pairs of runs (largest McNemar p {p_value(max(pair.p for pair in pairs))})."
     )
     if method.beats_reference:
         return f"{name} beats {reference}: {numbers}"
