@@ -30,7 +30,6 @@ from PIL import Image, ImageFont
 from delamo.data.images import open_image
 from delamo.mistakes.steps import split_steps
 from delamo.records import LETTERS, Answer, Mistake, Sample, Selected, Skill
-from delamo.reports.methods import PRETRAINED
 from delamo.runs import lineage
 from delamo.runs.read import PRETRAINED, Run, finished_runs
 from delamo.store import write_text
