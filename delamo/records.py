@@ -54,7 +54,7 @@ class Quarantined:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leak:
-    """A pool sample that meets a validation or test sample; it cannot be selected unless it is an `equal scene`."""
+    """A pool sample that overlaps a validation or test sample; it cannot be selected unless it is an `equal scene`."""
 
     pool_id: str
     sample_id: str

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
-from delamo.data.quarantine import BadRow
+from delamo.data.quarantine import RowError
 
 SCHEME = "arrow:"
 NUM_FILES_KEPT = 512
@@ -50,11 +50,11 @@ class ArrowTable:
 def image_in(scalar: Any) -> Any:
     """Return what an image's field holds: a buffer of encoded bytes, the name of a file, or None.
 
-    `datasets.Image` is a struct of bytes and path; a list of at most one image, and a plain column of names or of bytes,
-    will do too.
+    `datasets.Image` is a struct of bytes and path; a list of at most one image, and a plain column of names or of
+    bytes, will do too.
 
     Raises:
-        BadRow: `several images`, or `not a picture` for another type.
+        RowError: `several images`, or `not a picture` for another type.
     """
     import pyarrow as pa
 
@@ -62,7 +62,7 @@ def image_in(scalar: Any) -> Any:
         return None
     if isinstance(scalar, (pa.ListScalar, pa.LargeListScalar)):
         if len(scalar) > 1:
-            raise BadRow("several images", "image", len(scalar), "one picture a sample")
+            raise RowError("several images", "image", len(scalar), "one picture a sample")
         return image_in(scalar[0]) if len(scalar) else None
     if isinstance(scalar, pa.StructScalar) and {"bytes", "path"} <= set(scalar):
         return image_in(scalar["bytes"]) or image_in(scalar["path"])
@@ -72,7 +72,7 @@ def image_in(scalar: Any) -> Any:
         return scalar.as_buffer()
     if isinstance(scalar, (pa.StringScalar, pa.LargeStringScalar)):
         return scalar.as_py() or None
-    raise BadRow("not a picture", "image", str(scalar.type), "expected datasets.Image, a file name or bytes")
+    raise RowError("not a picture", "image", str(scalar.type), "expected datasets.Image, a file name or bytes")
 
 
 def read_bytes(locator: str) -> bytes:

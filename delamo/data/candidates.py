@@ -10,7 +10,7 @@ from delamo.records import Quarantined, Sample
 
 
 class Candidates:
-    """What selectors may choose from: `pool` but for the ids in `removed`. Same protocol."""
+    """What selectors may choose from: `pool` but for the ids in `removed`, with the same protocol."""
 
     def __init__(self, pool: Pool, removed: frozenset[str]) -> None:
         self._pool, self.removed = pool, removed
@@ -30,11 +30,11 @@ class Candidates:
         return (sample for sample in self._pool if sample.id not in self.removed)
 
     def get(self, id: str) -> Sample:
-        """One sample. Raises KeyError for a removed id too."""
+        """Return one sample. Raises KeyError for a removed id too."""
         if id in self.removed:
-            raise KeyError(f"{id!r} meets a validation or test sample and was removed from the pool")
+            raise KeyError(f"{id!r} overlaps a validation or test sample and was removed from the pool")
         return self._pool.get(id)
 
     def ids(self) -> Sequence[str]:
-        """All ids that are left, ascending."""
+        """Return all ids that are left, ascending."""
         return self._ids

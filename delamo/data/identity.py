@@ -1,4 +1,4 @@
-"""What a pool or a task *is*: a digest of its content, whatever file, folder or order it came in."""
+"""Identity of a pool or a task: a digest of its content, whatever file, folder or order it came in."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from delamo.records import Quarantined, Sample
 class ContentDigest:
     """Order-free digest of a set of samples: SHA-256 sums modulo 2**256, so a pool of any size is digested in one pass.
 
-    A picture counts by its name under the image root and its size in bytes: hashing 1.6 million files would take hours,
+    An image counts by its name under the image root and its size in bytes: hashing 1.6 million files would take hours,
     and an absolute path would make the same data another data set on another machine.
     """
 
@@ -33,5 +33,5 @@ class ContentDigest:
         self._sum = (self._sum + int.from_bytes(digest, "big")) % (1 << 256)
 
     def hexdigest(self) -> str:
-        """64 hexadecimal digits."""
+        """Return the digest so far: 64 hexadecimal digits."""
         return f"{self._sum:064x}"

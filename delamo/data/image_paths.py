@@ -1,4 +1,4 @@
-"""Where a record's picture lies: always a regular file inside the image root, whatever the record says."""
+"""Files of images: always regular files inside the image root, whatever a record says."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from delamo.data.quarantine import BadRow
+from delamo.data.quarantine import RowError
 
 
 @dataclass(frozen=True, slots=True)
 class ImageFile:
-    """One picture found under an image root."""
+    """One image under an image root."""
 
     path: str
     """Absolute, symbolic links resolved."""
     name: str
-    """As the record gives it, normalised: identity does not depend on where the root lies."""
+    """As the record gives it, normalized: identity does not depend on where the root lies."""
     size: int
     """Bytes."""
 
 
 class ImageRoot:
-    """A folder of pictures. A name is followed only as far as it stays inside (no `..`, absolute path, link out, URL)."""
+    """A folder of images; no name leads out of it by `..`, an absolute path, a link or a URL."""
 
     def __init__(self, root: Path, key: str = "image_root") -> None:
         """Raises NotADirectoryError, naming the config key, where `root` is not a folder."""
@@ -33,24 +33,23 @@ class ImageRoot:
         self._parents: dict[str, str] = {}
 
     def locate(self, name: str) -> ImageFile:
-        """Find a picture; the file is not opened, so a broken one is found where it is decoded.
+        """Find an image; the file is not opened, so a broken one is found where it is decoded.
 
         A name with non-ASCII characters is also looked for as unzip writes it on a machine without that alphabet: `é`
         as `#U00e9`.
 
         Raises:
-            BadRow: `image is a URL`, `image outside root`, `image missing`, `image not a file`.
+            RowError: `image is a URL`, `image outside root`, `image missing`, `image not a file`.
         """
         if "://" in name or name.startswith("data:"):
-            raise BadRow("image is a URL", "image", name, "pictures are read from image_root only")
+            raise RowError("image is a URL", "image", name, "pictures are read from image_root only")
         if os.path.isabs(name) or "\0" in name:
-            raise BadRow("image outside root", "image", name, f"expected a path relative to {self.root}")
+            raise RowError("image outside root", "image", name, f"expected a path relative to {self.root}")
         name = os.path.normpath(name)
         for candidate in dict.fromkeys((name, _unzipped(name))):
-            found = self._regular_file(candidate)
-            if found:
-                return found
-        raise BadRow("image missing", "image", name, f"no such file under {self.root}")
+            if file := self._regular_file(candidate):
+                return file
+        raise RowError("image missing", "image", name, f"no such file under {self.root}")
 
     def _regular_file(self, name: str) -> ImageFile | None:
         folder, base = os.path.split(name)
@@ -63,20 +62,20 @@ class ImageRoot:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as problem:
-            raise BadRow("image missing", "image", name, str(problem.strerror)) from None
+            raise RowError("image missing", "image", name, str(problem.strerror)) from None
         if not stat.S_ISREG(status.st_mode):
-            raise BadRow("image not a file", "image", name)
+            raise RowError("image not a file", "image", name)
         return ImageFile(path, name, status.st_size)
 
     def _resolved(self, folder: str) -> str:
-        """One `realpath` a folder, not one a picture: a pool has 1.6 million pictures in a few folders."""
+        """Resolve a folder once, not once for each image: a pool has 1.6 million images in a few folders."""
         if folder not in self._parents:
             self._parents[folder] = os.path.realpath(os.path.join(self.root, folder))
         return self._parents[folder]
 
     def _check_inside(self, path: str, name: str) -> None:
         if os.path.commonpath((self.root, os.path.abspath(path))) != self.root:
-            raise BadRow("image outside root", "image", name, f"it leads out of {self.root}")
+            raise RowError("image outside root", "image", name, f"it leads out of {self.root}")
 
 
 def _unzipped(name: str) -> str:

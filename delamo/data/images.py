@@ -1,4 +1,4 @@
-"""Pictures from locators, opened defensively: whatever is wrong with a picture ends as an `ImageError` with a countable reason."""
+"""Open images from locators, defensively: whatever is wrong ends as an `ImageError` with a countable reason."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+):")
 
 
 class ImageError(ValueError):
-    """A picture that cannot be used.
+    """An image that cannot be used.
 
     `reason` is short and countable (`image missing`, `image broken`, `image too large`, `image outside root`,
     `image locator`); `detail` names the file and what happened.
@@ -35,13 +35,13 @@ class ImageError(ValueError):
 
 
 def open_image(locator: str, *, image_root: Path | None = None, max_pixels: int = MAX_PIXELS) -> Image:
-    """The picture as RGB, decoded, upright, first frame only.
+    """Open an image as RGB, decoded, upright, first frame only.
 
     Args:
-        locator: a path; `micro:...`, which the microworld renders; `arrow:...`, inside an Arrow file. A relative path needs
-            `image_root`.
+        locator: a path; `micro:...`, which the microworld renders; `arrow:...`, inside an Arrow file. A relative path
+            needs `image_root`.
         image_root: folder that the file must lie in, symbolic links resolved.
-        max_pixels: width x height above which the picture is refused before it is decoded.
+        max_pixels: width x height above which the image is refused before it is decoded.
 
     Raises:
         ImageError: missing, broken, truncated, too large, outside `image_root`, or a URL.
@@ -60,7 +60,7 @@ def open_image(locator: str, *, image_root: Path | None = None, max_pixels: int 
 
 
 def encoded(locator: str) -> bytes | None:
-    """The bytes of a picture as they lie in a file or in an Arrow table; None for one that is drawn, and where there is none."""
+    """Return an image's bytes as they are in a file or in an Arrow table; None for one that is rendered or missing."""
     if locator.startswith("arrow:"):
         return _inside_arrow(locator)
     path = Path(locator)
@@ -101,12 +101,12 @@ def _decode(file: Path | io.BytesIO, path: str, max_pixels: int) -> Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(file) as picture:
-                width, height = picture.size
+            with Image.open(file) as image:
+                width, height = image.size
                 if width * height > max_pixels:
                     raise ImageError("image too large", f"{path} is {width} x {height} pixels, the cap is {max_pixels}")
-                picture.load()  # a truncated file opens well and fails only here
-                return _rgb(_upright(picture))
+                image.load()  # a truncated file opens well and fails only here
+                return _rgb(_upright(image))
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise ImageError("image too large", f"{path}: {error}") from error
     except ImageError:
@@ -115,49 +115,49 @@ def _decode(file: Path | io.BytesIO, path: str, max_pixels: int) -> Image:
         raise ImageError("image broken", f"{path}: {error}") from error
 
 
-def _upright(picture: Image) -> Image:
-    """Turned as its orientation tag says, whatever else its EXIF block holds.
+def _upright(image: Image) -> Image:
+    """Turn an image as its orientation tag says, whatever else its EXIF block holds.
 
-    Pillow writes the whole block anew when it turns a picture, which fails on a tag of another type than the standard's; then
-    the orientation alone is kept.
+    Pillow writes the whole block anew when it turns an image, which fails on a tag of another type than the standard's;
+    then the orientation alone is kept.
     """
     from PIL import ExifTags, Image, ImageOps
 
     try:
-        return ImageOps.exif_transpose(picture)
-    except Exception:  # noqa: BLE001 - struct.error, AttributeError, ..., by the tag
+        return ImageOps.exif_transpose(image)
+    except Exception:  # struct.error, AttributeError, ..., by the tag
         alone = Image.Exif()
         with contextlib.suppress(Exception):  # a block that cannot be read tells of no orientation
-            alone[ExifTags.Base.Orientation] = picture.getexif()[ExifTags.Base.Orientation]
-        bare = picture.copy()
-        bare.info = {key: value for key, value in picture.info.items() if key not in METADATA}
+            alone[ExifTags.Base.Orientation] = image.getexif()[ExifTags.Base.Orientation]
+        bare = image.copy()
+        bare.info = {key: value for key, value in image.info.items() if key not in METADATA}
         bare.info["exif"] = alone.tobytes()
         return ImageOps.exif_transpose(bare)
 
 
-def _rgb(picture: Image) -> Image:
-    """Any mode to RGB: transparency over white, more than 8 bits scaled down rather than clipped."""
+def _rgb(image: Image) -> Image:
+    """Convert any mode to RGB: transparency over white, more than 8 bits scaled down rather than clipped."""
     from PIL import Image
 
-    if picture.mode.startswith("I") or picture.mode == "F":
-        return _eight_bit(picture).convert("RGB")
-    if picture.mode in {"RGBA", "LA", "PA", "RGBa", "La"} or "transparency" in picture.info:
-        layer = picture.convert("RGBA")
+    if image.mode.startswith("I") or image.mode == "F":
+        return _eight_bit(image).convert("RGB")
+    if image.mode in {"RGBA", "LA", "PA", "RGBa", "La"} or "transparency" in image.info:
+        layer = image.convert("RGBA")
         ground = Image.new("RGBA", layer.size, "white")
         return Image.alpha_composite(ground, layer).convert("RGB")
-    return picture.convert("RGB")
+    return image.convert("RGB")
 
 
-def _eight_bit(picture: Image) -> Image:
-    """Modes I;16, I and F to L. Integers are 16-bit samples, floats lie in 0..1 or 0..255 by their maximum."""
+def _eight_bit(image: Image) -> Image:
+    """Convert modes I;16, I and F to L; integers are 16-bit samples, floats lie in 0..1 or 0..255 by their maximum."""
     import numpy as np
     from PIL import Image
 
-    values = np.nan_to_num(np.asarray(picture, dtype=np.float64))
+    values = np.nan_to_num(np.asarray(image, dtype=np.float64))
     top = values.max(initial=0.0)
     scale = 1.0 if top <= 255 else 65535 / 255
-    if picture.mode == "F" and top <= 1:
+    if image.mode == "F" and top <= 1:
         scale = 1 / 255
-    elif picture.mode.startswith("I;16"):
+    elif image.mode.startswith("I;16"):
         scale = 65535 / 255
     return Image.fromarray(np.clip(values / scale, 0, 255).astype(np.uint8))

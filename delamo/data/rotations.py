@@ -10,7 +10,7 @@ MARK = "@rotation-"
 
 
 def rotations(sample: Sample) -> list[Sample]:
-    """The sample itself and, with n options, n - 1 copies: in the k-th, option k comes first and the others follow in turn.
+    """Return the sample and, with n options, n - 1 copies: in the k-th, option k comes first, then the others in turn.
 
     Raises:
         ValueError: it has no options.
@@ -31,5 +31,5 @@ def rotations(sample: Sample) -> list[Sample]:
 
 
 def original(id: str) -> str:
-    """The id of the sample that a rotation is of; a sample's own id where it is none."""
+    """Return the id of the sample that a rotation is of; a sample's own id where it is no rotation."""
     return id.partition(MARK)[0]

@@ -33,17 +33,19 @@ class DocIds:
         return len(self.ends) - 1
 
     def take(self, rows: np.ndarray) -> list[str]:
-        """The ids of `rows`, in their order."""
+        """Return the ids of `rows`, in their order."""
         text = memoryview(self.text)
         starts, ends = self.ends[rows].tolist(), self.ends[rows + 1].tolist()
-        return [str(text[start:end], "utf-8", "surrogatepass") for start, end in zip(starts, ends)]
+        return [str(text[start:end], "utf-8", "surrogatepass") for start, end in zip(starts, ends, strict=True)]
 
     def save(self, folder: Path) -> None:
+        """Write both arrays."""
         np.save(folder / "ids.text.npy", self.text)
         np.save(folder / "ids.ends.npy", self.ends)
 
     @classmethod
     def load(cls, folder: Path, *, mmap: bool) -> DocIds:
+        """Read what `save` wrote, or map it into memory."""
         mode = "r" if mmap else None
         return cls(*(np.load(folder / f"ids.{name}.npy", mmap_mode=mode) for name in ("text", "ends")))
 
@@ -66,7 +68,6 @@ def read_corpus(docs: Iterable[tuple[str, str]], *, stop_words: bool, stemming: 
 
     Raises:
         ValueError: no documents, an id twice, or ids out of order (rows must be in id order, for ties break by id).
-
     """
     words, hasher = _Numbering(), _CorpusHash()
     id_parts, chunks = [], []
@@ -84,7 +85,7 @@ def read_corpus(docs: Iterable[tuple[str, str]], *, stop_words: bool, stemming: 
 
 
 def corpus_digest(docs: Iterable[tuple[str, str]]) -> str:
-    """The digest that an index of `docs` records: of every id and text, in ascending order of id."""
+    """Return the digest that an index of `docs` records: of every id and text, in ascending order of id."""
     hasher = _CorpusHash()
     for ids, texts in _chunks(docs):
         hasher.update(ids, texts)
@@ -92,7 +93,7 @@ def corpus_digest(docs: Iterable[tuple[str, str]]) -> str:
 
 
 class _Numbering(dict):
-    """Numbers keys in the order in which they are first asked for."""
+    """Number keys in the order in which they are first looked up."""
 
     def __missing__(self, key: str) -> int:
         self[key] = number = len(self)
@@ -120,7 +121,7 @@ def _chunks(docs: Iterable[tuple[str, str]]) -> Iterator[tuple[list[str], list[s
     last = None
     with tqdm(desc="read documents", unit="doc", unit_scale=True, delay=5) as bar:
         while chunk := list(islice(stream, CHUNK_DOCS)):
-            ids, texts = map(list, zip(*chunk))
+            ids, texts = map(list, zip(*chunk, strict=True))
             _require_ascending(ids if last is None else [last, *ids])
             last = ids[-1]
             yield ids, texts
@@ -130,14 +131,14 @@ def _chunks(docs: Iterable[tuple[str, str]]) -> Iterator[tuple[list[str], list[s
 def _require_ascending(ids: Sequence[str]) -> None:
     for before, after in pairwise(ids):
         if before >= after:
-            what = "stands twice" if before == after else f"comes after {before!r}"
+            problem = "stands twice" if before == after else f"comes after {before!r}"
             raise ValueError(
-                f"documents must come in ascending order of distinct ids: {after!r} {what}; sort them by id"
+                f"documents must come in ascending order of distinct ids: {after!r} {problem}; sort them by id"
             )
 
 
 def pack_ids(ids: Sequence[str]) -> DocIds:
-    """Ids in their order, compactly."""
+    """Pack ids compactly, in their order."""
     return _join([_pack(ids)])
 
 
@@ -163,7 +164,6 @@ def _tokens_of_words(
 
     Returns:
         tokens (num_tokens,), lengths (num_docs,), vocabulary.
-
     """
     vocabulary, read = _Numbering(), word_reader(**options)
     of_word = [[vocabulary[token] for token in read(word)] for word in words]

@@ -116,8 +116,8 @@ def merge_lists(
     missing = num_samples - len(selected)
     if missing and fill is Fill.error:
         raise ValueError(
-            f"budget.num_samples is {num_samples}, but the {len(queries)} missing skills share a word with only {len(taken)} "
-            "samples: choose at most that, or selector.fill=random"
+            f"budget.num_samples is {num_samples}, but the {len(queries)} missing skills share a word with only "
+            f"{len(taken)} samples: choose at most that, or selector.fill=random"
         )
     drawn = rng.choice(len(rest), missing, replace=False).tolist() if missing else []
     return selected + [Selected(id=rest[i], rank=rank, reason="fill") for rank, i in enumerate(drawn, len(selected))]

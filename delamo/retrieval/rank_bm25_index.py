@@ -1,4 +1,4 @@
-"""The reference backend: rank-bm25's own BM25Okapi over the same tokens. Pure Python, seconds a query at a million documents."""
+"""The reference backend: rank-bm25's BM25Okapi over the same tokens, pure Python, seconds a query on a million."""
 
 from __future__ import annotations
 

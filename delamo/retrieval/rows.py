@@ -1,7 +1,7 @@
-"""A row of numbers for each sample of a pool: embeddings, hidden states, gradients, perplexities. On disk, never all in memory.
+"""Vectors of samples on disk: embeddings, hidden states, gradients, perplexities.
 
-Rows are written block by block into one memory-mapped file, so that memory does not grow with the pool and a kill loses one block
-at most. A row that could not be made is NaN throughout.
+Rows are written block by block into one memory-mapped file, so that memory does not grow with the pool and a kill loses
+one block at most. A row that could not be made is NaN throughout.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class SampleVectors:
 
     @classmethod
     def load(cls, folder: Path) -> SampleVectors:
-        """What `fill_rows` wrote."""
+        """Open what `fill_rows` wrote."""
         return cls(DocIds.load(folder, mmap=True), np.load(folder / VALUES, mmap_mode="r"))
 
     def __len__(self) -> int:
@@ -61,7 +61,11 @@ def fill_rows(
         folder: where `SampleVectors.load` finds them.
         work: keeps count, so that a killed run goes on after its last block.
         samples: in the order of `ids`.
-        compute: (len(block), width) of a block of samples, NaN for those that it returns beside.
+        ids: ascending.
+        width: numbers in a row.
+        dtype: numpy's name of the stored format.
+        compute: (len(block), width) of a block of samples, NaN for those that it returns as quarantined.
+        block_size: samples at a time.
         what: names the rows in the bar.
     """
     from tqdm import tqdm
@@ -88,7 +92,7 @@ def fill_rows(
 
 
 def unit(rows: np.ndarray) -> np.ndarray:
-    """Rows of length 1. (n, width) -> (n, width) float64; a row of zeros becomes NaN, it points nowhere."""
+    """Scale rows to length 1: (n, width) -> (n, width) float64; a row of zeros becomes NaN."""
     rows = np.asarray(rows, np.float64)
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     return rows / np.where(lengths > 0, lengths, np.nan)

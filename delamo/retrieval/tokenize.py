@@ -1,4 +1,4 @@
-"""Text to tokens, for documents and queries alike; versioned, because an index only answers the tokenizer that built it.
+"""The tokenizer of documents and queries; versioned, because an index only fits the tokenizer that built it.
 
 The paper names BM25 and says nothing of its tokens. A skill is a short phrase in which `C++`, `3.5` or the variable `x`
 can be the whole point, so nothing is dropped unless asked: bm25s' own default loses one-letter words and stop words.
@@ -18,11 +18,11 @@ TOKENIZER_VERSION = 1
 """Part of every index's manifest; raise it with any change to the tokens that come out."""
 
 _FUNCTION_WORDS = """
-a an and are as at be been but by for from had has have he her his i if in into is it its of on or our she that the their
-them there these they this to was we were which will with you your
+a an and are as at be been but by for from had has have he her his i if in into is it its of on or our she that the
+their them there these they this to was we were which will with you your
 """
 STOP_WORDS = frozenset(_FUNCTION_WORDS.split())
-"""English function words. Short on purpose: negations, question words and quantifiers name skills (`count how many`)."""
+"""English function words; negations, question words and quantifiers name skills (`count how many`) and are kept."""
 
 _TOKEN = re.compile(
     r"""[0-9]+(?:\.[0-9]+)+               # 3.5, 1.2.3
@@ -38,7 +38,7 @@ _UNSPACED = re.compile(
 
 
 def tokenize(text: str, *, stop_words: bool = False, stemming: bool = False) -> list[str]:
-    """The tokens of `text` in order: lower case, NFKC-normalised, split at anything but letters, marks and numbers.
+    """Return the tokens of `text` in order: lower case, NFKC, split at anything but letters, marks and numbers.
 
     A number keeps its decimal point (`3.5`) and a name its `++` or `#` (`c++`, `c#`); a word of one letter is a word;
     a character of an unspaced script (Han, Kana, Thai, ...) is a token of its own. Never fails, whatever the text.
@@ -50,14 +50,13 @@ def tokenize(text: str, *, stop_words: bool = False, stemming: bool = False) -> 
 
     Raises:
         ImportError: `stemming` without PyStemmer.
-
     """
     read = word_reader(stop_words=stop_words, stemming=stemming)
     return [token for word in text.split() for token in read(word)]
 
 
 def word_reader(*, stop_words: bool, stemming: bool) -> Callable[[str], list[str]]:
-    """A function from one word without white space to its tokens: `tokenize` is this over `text.split()`."""
+    """Make the function from one word without white space to its tokens: `tokenize` is this over `text.split()`."""
     stem = _stemmer() if stemming else None
 
     def read(word: str) -> list[str]:
@@ -70,13 +69,13 @@ def word_reader(*, stop_words: bool, stemming: bool) -> Callable[[str], list[str
 
 
 def tokenizer_identity(*, stop_words: bool, stemming: bool) -> dict[str, object]:
-    """What decides the tokens, as JSON values: recorded by an index when it is built, compared when it is loaded."""
+    """Return what decides the tokens, as JSON values: an index records it when built and compares it when loaded."""
     stemmer = f"snowball-english PyStemmer {_stemmer_module().version()}" if stemming else None
     return {"version": TOKENIZER_VERSION, "stop_words": stop_words, "stemmer": stemmer}
 
 
 def _plain(word: str) -> str:
-    """Lower case, and nothing above ASCII but letters, marks and numbers, those of unspaced scripts set apart."""
+    """Lower the case and keep nothing above ASCII but letters, marks and numbers, those of unspaced scripts apart."""
     if word.isascii():
         return word.lower()
     lowered = unicodedata.normalize("NFKC", word).lower()

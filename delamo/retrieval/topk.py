@@ -1,4 +1,4 @@
-"""The search kernel: scores and best rows of one query, compiled. Imported late: numba takes half a second."""
+"""The search kernel: scores and best rows of one query, compiled; imported late, since numba takes half a second."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _compiled(function):
 
 @_compiled
 def best_of_postings(data, indices, starts, ends, counts, num_docs, k):
-    """Rows and scores of the best `k` documents of one query, best first, ties by ascending row.
+    """Return rows and scores of the best `k` documents of one query, best first, ties by ascending row.
 
     Args:
         data: (num_postings,) float64, score of a term in a document; the postings of a term lie together.
@@ -35,7 +35,6 @@ def best_of_postings(data, indices, starts, ends, counts, num_docs, k):
 
     Returns:
         rows (at most k,) int64, scores (at most k,) float64 above zero, rounded like `round_scores`.
-
     """
     scores = np.zeros(min(BLOCK, num_docs))
     position = starts.copy()
@@ -65,8 +64,8 @@ def best_of_postings(data, indices, starts, ends, counts, num_docs, k):
                 if len(heap) == k:
                     threshold = heap[0][0] * (1 - 1e-9)  # of what may still round to more than the worst kept
         scores[:] = 0.0
-    rows, found = np.empty(len(heap), np.int64), np.empty(len(heap))
-    for place in range(len(heap) - 1, -1, -1):
+    rows, best = np.empty(len(heap), np.int64), np.empty(len(heap))
+    for rank in range(len(heap) - 1, -1, -1):
         score, row = heapq.heappop(heap)
-        rows[place], found[place] = -row, score
-    return rows, found
+        rows[rank], best[rank] = -row, score
+    return rows, best

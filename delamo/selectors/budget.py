@@ -34,7 +34,7 @@ def require_left(num_samples: int | None, left: int, leaks: Callable[[], Sequenc
     kinds = Counter(leak.kind for leak in removed if leak.kind != CHANCE)
     by_kind = ", ".join(f"{count} by {kind}" for kind, count in kinds.most_common())
     raise ValueError(
-        f"{wanted}, the pool has {left} since {len(removed_ids(removed))} of its samples meet the task's "
+        f"{wanted}, the pool has {left} since {len(removed_ids(removed))} of its samples overlap the task's "
         f"({by_kind}; see {file}): "
         + (f"choose at most {left}, or audit=none" if left else "choose audit=none")
         + " if they are no copies"

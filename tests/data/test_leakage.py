@@ -1,4 +1,4 @@
-"""The audit finds every pool sample that meets a target sample, says how, and takes nothing else for one."""
+"""The audit finds every pool sample that overlaps a target sample, says how, and takes nothing else for one."""
 
 from __future__ import annotations
 
@@ -43,6 +43,7 @@ class Listed:
 
 def audit(pool, test, validation=(), **options):
     near = options.get("perceptual_distance") is not None
+    options = {"perceptual_distance": None, "text_min_words": 20} | options
     return find_leaks(
         pool, fingerprints(pool, len(pool), near=near), {"validation": validation, "test": test}, **options
     )
@@ -239,7 +240,7 @@ def test_a_budget_above_what_is_left_is_an_error_before_anything_is_asked(tmp_pa
     data = ("task=llava_json", f"task.validation={write('v.json', 'v')}", f"task.test={write('t.json', 't')}")
     data += ("pool=llava_json", f"pool.annotation={write('p.json', 'a', 'b', 't')}", f"paths.store={tmp_path}/store")
     cell = open_experiment(experiment_config(*data, "budget=custom", "budget.num_samples=3"))
-    said = r"is 3, the pool has 2 since 1 of its samples meet the task's \(1 by text; see .*leaks\.jsonl\): choose at most 2, or audit=none"
+    said = r"is 3, the pool has 2 since 1 of its samples overlap the task's \(1 by text; see .*leaks\.jsonl\): choose at most 2, or audit=none"
     with pytest.raises(ValueError, match=said):
         left(cell)
     cell = open_experiment(experiment_config(*data, "budget=custom", "budget.num_samples=2"))

@@ -1,4 +1,4 @@
-"""What the pool and the targets are made of: kinds of question, shares and wordings, as data."""
+"""The make-up of the pool and the targets: kinds of question, shares and wordings, as data."""
 
 from __future__ import annotations
 
@@ -26,13 +26,16 @@ class Family:
     setting: str
     weight: float
     related: str | None = None
-    """The target that needs this family's first skill: it takes on the target's wording with probability `surface_overlap`."""
+    """The target that needs this family's first skill; the family takes on the target's wording with probability
+    `surface_overlap`."""
     decoy: str | None = None
-    """A target that does *not* need it: it takes on that target's setting with probability 1 - `surface_overlap`."""
+    """A target that does *not* need it; the family takes on that target's setting with probability
+    1 - `surface_overlap`."""
     multiple_choice: bool = True
 
     @property
     def skills(self) -> tuple[str, ...]:
+        """The planted skills that the family's questions need."""
         return KINDS[self.kind].skills
 
 

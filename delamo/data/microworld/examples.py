@@ -5,8 +5,8 @@ An address is what a sample's `image` locator holds:
     micro:pool/SEED/INDEX                 a pool sample
     micro:TARGET/SPLIT/SEED/INDEX         a validation (`val`) or test sample of a target
 
-The scene and the question come from one random stream, the wording from another, so that `surface_overlap` changes words
-and nothing else.
+The scene and the question come from one random stream, the wording from another, so that `surface_overlap` changes
+words and nothing else.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from delamo.data.microworld.scene import Scene
 
 LETTERS = "ABCDEFGHIJ"
 WORLD_VERSION = 2
-"""Raised with every change of what an address stands for, so that stored results of the old world are not taken for new."""
+"""Raised with every change of the example at an address, so that stored results of the old world are not used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,18 +38,20 @@ class Example:
 
     @property
     def scene(self) -> Scene:
+        """The scene that the question is about."""
         return self.draft.scene
 
     @property
     def gold(self) -> int | None:
+        """Index of the right option; None when the question is open."""
         return self.options.index(self.draft.answer) if self.options else None
 
 
 def example_at(locator: str) -> Example:
-    """The example at an address.
+    """Return the example at an address.
 
     Raises:
-        ValueError: the address does not name a place of the microworld.
+        ValueError: the address is none of the microworld's.
     """
     match locator.removeprefix("micro:").split("/"):
         case ["pool", seed, index]:
@@ -62,12 +64,13 @@ def example_at(locator: str) -> Example:
 
 
 def split_of(locator: str) -> str:
-    """`pool`, `val` or `test`."""
+    """Return the split of an address: `pool`, `val` or `test`."""
     head = locator.removeprefix("micro:").split("/")
     return "pool" if head[0] == "pool" else head[1]
 
 
 def pool_example(seed: int, index: int) -> Example:
+    """Return the example of a pool sample."""
     rng = Random(f"pool/{seed}/{index}")
     name = _draw_family(rng)
     family = FAMILIES[name]
@@ -75,6 +78,7 @@ def pool_example(seed: int, index: int) -> Example:
 
 
 def target_example(target: str, split: str, seed: int, index: int) -> Example:
+    """Return the example of a target's validation or test sample."""
     rng = Random(f"{target}/{split}/{seed}/{index}")
     spec = TARGETS[target]
     kind = rng.choices(list(spec.shares), list(spec.shares.values()))[0]
@@ -98,7 +102,11 @@ def _draw(rng: Random, kind_name: str, family: str, multiple_choice: bool) -> Ex
 
 
 def draw_options(rng: Random, draft: QuestionDraft) -> tuple[str, ...]:
-    """A closed set of answers (big, small) whole and in its own order; of a larger one the answer among others, shuffled."""
+    """Return the options of a question.
+
+    A small set of answers (big, small) is given whole, in its own order; of a larger one, the answer among others,
+    shuffled.
+    """
     domain = tuple(dict.fromkeys(draft.domain))
     if len(domain) <= draft.max_options:
         return domain
@@ -111,15 +119,17 @@ def draw_options(rng: Random, draft: QuestionDraft) -> tuple[str, ...]:
 
 
 def target_question(example: Example, locator: str) -> str:
-    """The question as its target asks it, setting first."""
+    """Return the question as its target asks it, setting first."""
     rng = Random(f"words/{locator}")
     return f"{TARGETS[example.family].setting} {ask(rng, example, plain=True)}"
 
 
 def pool_instruction(example: Example, locator: str, surface_overlap: float) -> str:
-    """The pool sample's whole user turn, options inline.
+    """Return the pool sample's whole user turn, options inline.
 
     Args:
+        example: of the sample.
+        locator: its address, which seeds the wording.
         surface_overlap: in [0, 1]. At 1 the samples that train a target's skill are worded as the target is; at 0
             they come in other words, and samples that train something else wear the target's setting.
     """
@@ -139,19 +149,20 @@ def _wording(rng: Random, family: Family, surface_overlap: float) -> tuple[str, 
 
 
 def ask(rng: Random, example: Example, plain: bool) -> str:
+    """Draw a wording of the question: one of the targets' (`plain`), or one of the pool's own families'."""
     wordings = example.kind.plain if plain else example.kind.other
     return rng.choice(wordings).format(**example.draft.words)
 
 
 def options_line(options: tuple[str, ...]) -> str:
-    """`\\nOptions: (A) red (B) blue`; nothing for an open question."""
+    """Return the line `Options: (A) red (B) blue`, after a line break; nothing for an open question."""
     if not options:
         return ""
     return "\nOptions:" + "".join(f" ({letter}) {text}" for letter, text in zip(LETTERS, options, strict=False))
 
 
 def worked_answer(example: Example) -> str:
-    """The reply that tuning imitates: scan, reasoning, answer, a walk over the options, final answer."""
+    """Return the reply that tuning imitates: scan, reasoning, answer, a walk over the options, final answer."""
     draft = example.draft
     sentences = [*draft.scene.scan(), *draft.reasoning]
     if draft.answer:
@@ -163,5 +174,5 @@ def worked_answer(example: Example) -> str:
 
 
 def verdict(index: int, text: str, fits: bool) -> str:
-    """One step of the walk, in the words of the options line, so that finding the letter is copying."""
+    """Return one step of the walk, in the words of the options line, so that finding the letter is copying."""
     return f"({LETTERS[index]}) {text} {'fits' if fits else 'does not fit'}."

@@ -1,4 +1,4 @@
-"""Scenes as pictures: 48 x 48 RGB, drawn by Pillow; the digits are real handwriting (scikit-learn's `load_digits`)."""
+"""Render scenes as 48 x 48 RGB images by Pillow; the digits are real handwriting (scikit-learn's `load_digits`)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ def render(scene: Scene, split: str) -> Image.Image:
     """Draw a scene.
 
     Args:
-        split: `pool`, `val` or `test`; decides which handwritten digits may appear, so that no digit picture is
+        scene: what stands where.
+        split: `pool`, `val` or `test`; decides which handwritten digits may appear, so that no image of a digit is
             shared between the pool, the validation and the test samples.
     """
     canvas = Image.new("RGB", (IMAGE_SIZE * OVERSAMPLING,) * 2, (scene.shade,) * 3)
@@ -45,7 +46,7 @@ def render(scene: Scene, split: str) -> Image.Image:
 
 
 def render_locator(locator: str) -> Image.Image:
-    """The picture that a `micro:...` locator names."""
+    """Render the image that a `micro:...` locator names."""
     from delamo.data.microworld.examples import example_at, split_of
 
     return render(example_at(locator).scene, split_of(locator))
@@ -57,26 +58,26 @@ def _draw_thing(canvas: Image.Image, draw: ImageDraw.ImageDraw, thing: Thing, in
     if thing.frame == "framed":
         box = [(left + 1) * scale, (top + 1) * scale, (left + CELL - 1) * scale - 1, (top + CELL - 1) * scale - 1]
         draw.rectangle(box, outline=FRAME_RGB, width=scale)
-    centre = ((left + CELL / 2 + thing.shift[0]) * scale, (top + CELL / 2 + thing.shift[1]) * scale)
+    center = ((left + CELL / 2 + thing.shift[0]) * scale, (top + CELL / 2 + thing.shift[1]) * scale)
     radius = RADIUS[thing.size] * scale
     if thing.noun == "digit":
-        _paste_digit(canvas, thing, centre, radius, split)
+        _paste_digit(canvas, thing, center, radius, split)
     else:
-        _draw_shape(draw, thing, centre, radius)
+        _draw_shape(draw, thing, center, radius)
 
 
-def _draw_shape(draw: ImageDraw.ImageDraw, thing: Thing, centre: tuple[float, float], radius: float) -> None:
-    corners = _outline(thing.noun, centre, radius)
-    colour = RGB[thing.colour]
+def _draw_shape(draw: ImageDraw.ImageDraw, thing: Thing, center: tuple[float, float], radius: float) -> None:
+    corners = _outline(thing.noun, center, radius)
+    color = RGB[thing.colour]
     if thing.fill == "solid":
-        draw.polygon(corners, fill=colour)
+        draw.polygon(corners, fill=color)
     else:
-        draw.line([*corners, corners[0], corners[1]], fill=colour, width=2 * OVERSAMPLING, joint="curve")
+        draw.line([*corners, corners[0], corners[1]], fill=color, width=2 * OVERSAMPLING, joint="curve")
 
 
-def _outline(noun: str, centre: tuple[float, float], radius: float) -> list[tuple[float, float]]:
-    """Corners of a shape, clockwise from the top."""
-    x, y = centre
+def _outline(noun: str, center: tuple[float, float], radius: float) -> list[tuple[float, float]]:
+    """Return the corners of a shape, clockwise from the top."""
+    x, y = center
     if noun == "square":
         half = 0.85 * radius
         return [(x - half, y - half), (x + half, y - half), (x + half, y + half), (x - half, y + half)]
@@ -91,20 +92,20 @@ def _outline(noun: str, centre: tuple[float, float], radius: float) -> list[tupl
     return [(x + r * math.cos(a), y + r * math.sin(a)) for r, a in zip(radii, angles, strict=True)]
 
 
-def _paste_digit(canvas: Image.Image, thing: Thing, centre: tuple[float, float], radius: float, split: str) -> None:
+def _paste_digit(canvas: Image.Image, thing: Thing, center: tuple[float, float], radius: float, split: str) -> None:
     glyphs = digit_glyphs(split)[int(thing.digit or 0)]
     ink = Image.fromarray(glyphs[thing.glyph % len(glyphs)], mode=None)
     side = round(2 * radius)
     ink = ink.resize((side, side), Image.Resampling.BICUBIC)
-    corner = (round(centre[0] - radius), round(centre[1] - radius))
+    corner = (round(center[0] - radius), round(center[1] - radius))
     canvas.paste(Image.new("RGB", (side, side), RGB[thing.colour]), corner, ink)
 
 
 @cache
 def digit_glyphs(split: str) -> dict[int, list[np.ndarray]]:
-    """Handwritten digits of one split: value -> list of (8, 8) uint8 ink masks.
+    """Return the handwritten digits of one split: value -> list of (8, 8) uint8 ink masks.
 
-    Of scikit-learn's 1,797 pictures every fifth of each value goes to `val`, the one after it to `test`, the others
+    Of scikit-learn's 1,797 images every fifth of each value goes to `val`, the one after it to `test`, the others
     to `pool`.
     """
     import numpy as np

@@ -28,9 +28,9 @@ class Thing:
     digit: str | None = None
     """The value of a digit, `"0"` to `"9"`."""
     glyph: int = 0
-    """Which of the handwritten pictures of that value, modulo their number in the split."""
+    """Which of the handwritten images of that value, modulo their number in the split."""
     shift: tuple[int, int] = (0, 0)
-    """Pixels off the centre of the cell."""
+    """Pixels off the center of the cell."""
 
     @property
     def phrase(self) -> str:
@@ -45,24 +45,28 @@ class Scene:
 
     cells: tuple[Thing | None, ...]
     shade: int = 255
-    """Grey level of the background."""
+    """Gray level of the background."""
 
     def things(self) -> list[Thing]:
+        """Return the things of the scene, in the order of PLACES."""
         return [cell for cell in self.cells if cell is not None]
 
     def place(self, thing: Thing) -> str:
+        """Return the name of the cell that holds a thing."""
         return PLACES[self.cells.index(thing)]
 
     def scan(self) -> list[str]:
-        """One sentence a cell: the dense caption with which every worked answer starts."""
+        """Return one sentence a cell: the dense caption with which every worked answer starts."""
         return [scan_sentence(place, cell) for place, cell in zip(PLACES, self.cells, strict=True)]
 
 
 def scan_sentence(place: str, cell: Thing | None) -> str:
+    """Say what a cell holds."""
     return f"The {place} is empty." if cell is None else f"The {place} has a {cell.phrase}."
 
 
 def draw_thing(rng: Random, noun: str, digit: str | None = None) -> Thing:
+    """Draw the attributes of a shape or of a digit, whose value is drawn too unless given."""
     is_digit = noun == "digit"
     return Thing(
         noun=noun,
@@ -77,13 +81,13 @@ def draw_thing(rng: Random, noun: str, digit: str | None = None) -> Thing:
 
 
 def draw_things(rng: Random, num_shapes: int, num_digits: int) -> list[Thing]:
-    """Shapes with distinct nouns, then digits with distinct values."""
+    """Draw shapes with distinct nouns, then digits with distinct values."""
     shapes = [draw_thing(rng, noun) for noun in rng.sample(SHAPES, num_shapes)]
     return shapes + [draw_thing(rng, "digit", value) for value in rng.sample(DIGITS, num_digits)]
 
 
 def arrange(rng: Random, things: list[Thing], places: list[int] | None = None) -> Scene:
-    """The things in the given cells (indices into PLACES), or in distinct cells drawn at random."""
+    """Put the things in the given cells (indices into PLACES), or in distinct cells drawn at random."""
     cells: list[Thing | None] = [None] * len(PLACES)
     for place, thing in zip(places or rng.sample(range(len(PLACES)), len(things)), things, strict=True):
         cells[place] = thing

@@ -36,24 +36,24 @@ _SIGNS: tuple[tuple[str, str], ...] = (
 
 
 def skills_of(locator: str) -> tuple[str, ...]:
-    """The planted skills that the sample at an address needs."""
+    """Return the planted skills that the sample at an address needs."""
     return example_at(locator).kind.skills
 
 
 def planted_skill(text: str) -> str | None:
-    """The planted skill that a free-text skill speaks of; None where it speaks of none."""
+    """Return the planted skill that a free-text skill speaks of; None where it speaks of none."""
     words = set(re.findall(r"[a-z]+", text.lower()))
     return next((skill for skill, signs in _SIGNS if set(signs.split()) <= words), None)
 
 
 def first_false_step(locator: str, steps: Sequence[str]) -> int | None:
-    """0-based index of the first step that is false in the scene; None where none is."""
+    """Return the 0-based index of the first step that is false in the scene; None where none is."""
     example = example_at(locator)
     return next((i for i, step in enumerate(steps) if is_true(step.strip(), example) is False), None)
 
 
 def is_true(sentence: str, example: Example) -> bool | None:
-    """Whether a sentence holds; None where it is not one of the microworld's forms."""
+    """Return whether a sentence holds; None where it is not one of the microworld's forms."""
     for pattern, check in _checks():
         if match := pattern.fullmatch(sentence):
             return check(example, *match.groups())
@@ -91,8 +91,8 @@ def _holds_noun(e: Example, place: str, noun: str) -> bool:
 
 
 def _listed(e: Example, value: str | None, names: str) -> bool:
-    found = [thing.noun for thing in e.scene.things() if value is None or value in _values(thing)]
-    return sorted(found) == sorted([] if names == "none" else names.split(", "))
+    nouns = [thing.noun for thing in e.scene.things() if value is None or value in _values(thing)]
+    return sorted(nouns) == sorted([] if names == "none" else names.split(", "))
 
 
 def _total(e: Example, number: str, value: str | None) -> bool:

@@ -1,7 +1,7 @@
 """One file for each published format that a task or a pool is read from.
 
-A file holds the schemas of its format, the functions that read it, and the calls of `add_task` and `add_pool` that declare both. A new one:
-its file, a YAML file in `conf/task` or `conf/pool`, and one line below.
+A file holds the schemas of its format, the functions that read it, and the calls of `add_task` and `add_pool` that
+declare both. A new one: its file, a YAML file in `conf/task` or `conf/pool`, and one line below.
 """
 
 from delamo.data.readers import (

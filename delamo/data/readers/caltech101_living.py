@@ -1,7 +1,7 @@
 """Caltech101 (Fei-Fei et al. 2004) as a task: does the picture show a living thing?
 
-Format: `101_ObjectCategories/CLASS/image_0001.jpg`. Two options, as in the paper's Living Thing task; which classes live is
-listed here, and a class that is in neither list is quarantined.
+Format: `101_ObjectCategories/CLASS/image_0001.jpg`. Two options, as in the paper's Living Thing task; which classes
+live is listed here, and a class that is in neither list is quarantined.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from omegaconf import MISSING
 
 from delamo.data import Task, TaskConfig, add_task
 from delamo.data.image_paths import ImageRoot
-from delamo.data.quarantine import BadRow, quarantined
+from delamo.data.quarantine import RowError, quarantined
 from delamo.data.readers.splits import Item, as_task, draw_both
 from delamo.records import Quarantined, Sample
 
@@ -160,7 +160,7 @@ def read_task(config: CaltechTaskConfig) -> Task:
             continue
         try:
             if group not in LIVING | NON_LIVING:
-                raise BadRow("unknown class", "folder", path.parent.name, "neither living nor non-living")
+                raise RowError("unknown class", "folder", path.parent.name, "neither living nor non-living")
             file = images.locate(name)
             answer = OPTIONS[group in NON_LIVING]
             sample = Sample(
@@ -173,9 +173,9 @@ def read_task(config: CaltechTaskConfig) -> Task:
                 source=path.parent.name,
             )
             if sample.id in items:
-                raise BadRow("duplicate id", "file", name, "another suffix of the same name is used")
+                raise RowError("duplicate id", "file", name, "another suffix of the same name is used")
             items[sample.id] = Item.of(sample, file)
-        except BadRow as bad:
+        except RowError as bad:
             bad_rows.append(quarantined(bad, id=name, stage="task", file=root, record=number))
     key = f"task.num_val_samples + task.num_test_samples, {root}"
     parts = draw_both(items, config.num_val_samples, config.num_test_samples, config.seed, key, bad_rows)

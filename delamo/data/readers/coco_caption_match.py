@@ -1,7 +1,8 @@
 """COCO captions as a task: does this caption belong to this picture?
 
-Format: `captions_SPLIT.json` with `images` (id, file_name) and `annotations` (id, image_id, caption). Half of the questions show the
-picture's own caption, half that of another picture; which, and which phrasing, is drawn from the caption's id.
+Format: `captions_SPLIT.json` with `images` (id, file_name) and `annotations` (id, image_id, caption). Half of the
+questions show the picture's own caption, half that of another picture; which, and which phrasing, is drawn from the
+caption's id.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from omegaconf import MISSING
 
 from delamo.data import Task, TaskConfig, add_task
 from delamo.data.image_paths import ImageRoot
-from delamo.data.quarantine import BadRow, quarantined, text_field
+from delamo.data.quarantine import RowError, quarantined, text_field
 from delamo.data.readers.json_records import read_lists
 from delamo.data.readers.splits import Item, as_task, draw_both
 from delamo.records import Quarantined, Sample
@@ -62,9 +63,9 @@ def read_task(config: CaptionMatchTaskConfig) -> Task:
         try:
             item = _question(image, first, ids, images)
             if item.sample.id in items:
-                raise BadRow("duplicate id", "id", image["id"], "the first one is used")
+                raise RowError("duplicate id", "id", image["id"], "the first one is used")
             items[item.sample.id] = item
-        except BadRow as bad:
+        except RowError as bad:
             bad_rows.append(quarantined(bad, id=f"coco-{image.get('id')}", stage="task", file=path, record=number))
     key = f"task.num_val_samples + task.num_test_samples, {path}"
     parts = draw_both(items, config.num_val_samples, config.num_test_samples, config.seed, key, bad_rows)
@@ -83,7 +84,7 @@ def _question(image: dict[str, Any], first: dict[Any, str], ids: list[Any], imag
             first[other] for other in rng.sample(ids, min(8, len(ids))) if first[other] and first[other].strip() != own
         ]
         if not others:
-            raise BadRow("no options", "caption", own, "no other picture has another caption")
+            raise RowError("no options", "caption", own, "no other picture has another caption")
         caption = others[0].strip()
     gold = int(caption != own)
     sample = Sample(

@@ -1,9 +1,9 @@
 """COCO (Lin et al. 2014) as a task: which object of one supercategory does the picture show?
 
-Format: `instances_SPLIT.json` with `images` (id, file_name), `annotations` (image_id, category_id, area, iscrowd) and `categories`
-(id, name, supercategory). The paper's Appliance and Furniture tasks have the five and six categories of these supercategories as
-options. An option is a letter, so a supercategory of more than 26 categories, which files of COCO's format by others may have, is an
-error: which of them to ask for is the user's choice.
+Format: `instances_SPLIT.json` with `images` (id, file_name), `annotations` (image_id, category_id, area, iscrowd) and
+`categories` (id, name, supercategory). The paper's Appliance and Furniture tasks have the five and six categories of
+these supercategories as options. An option is a letter, so a supercategory of more than 26 categories, which files of
+COCO's format by others may have, is an error: which of them to ask for is the user's choice.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from omegaconf import MISSING
 
 from delamo.data import Task, TaskConfig, add_task
 from delamo.data.image_paths import ImageRoot
-from delamo.data.quarantine import BadRow, quarantined, text_field
+from delamo.data.quarantine import RowError, quarantined, text_field
 from delamo.data.readers.json_records import read_lists
 from delamo.data.readers.splits import Item, as_task, draw_both
 from delamo.records import LETTERS, Quarantined, Sample
@@ -71,9 +71,9 @@ def read_task(config: CocoTaskConfig) -> Task:
         try:
             item = _question(image, shown, sorted(names.values()), images, config)
             if item.sample.id in items:
-                raise BadRow("duplicate id", "id", image["id"], "the first one is used")
+                raise RowError("duplicate id", "id", image["id"], "the first one is used")
             items[item.sample.id] = item
-        except BadRow as bad:
+        except RowError as bad:
             bad_rows.append(quarantined(bad, id=f"coco-{image.get('id')}", stage="task", file=path, record=number))
     key = f"task.num_val_samples + task.num_test_samples, {path}, supercategory {supercategory}"
     parts = draw_both(items, config.num_val_samples, config.num_test_samples, config.seed, key, bad_rows)
@@ -97,7 +97,7 @@ def _question(
     gold = max(sorted(shown), key=shown.__getitem__)
     options = tuple(name for name in names if name == gold or not (config.drop_present_distractors and name in shown))
     if len(options) < 2:
-        raise BadRow("no options", "category_id", sorted(shown), "every other category is in the picture too")
+        raise RowError("no options", "category_id", sorted(shown), "every other category is in the picture too")
     sample = Sample(
         id=f"coco-{image['id']}",
         instruction=QUESTION.format(supercategory=config.supercategory),

@@ -1,11 +1,11 @@
 """Any data set that Hugging Face `datasets` opens, as a pool or a task, by a map of columns.
 
-`path` is a hub id, a folder (Parquet, JSON, CSV, pictures in class folders, or what `save_to_disk` wrote) or one file. `datasets`
-makes Arrow files of it once, in its cache; they are mapped into memory here and read row by row. Every row is checked when it is opened; what
-cannot be used is quarantined with its row number.
+`path` is a hub id, a folder (Parquet, JSON, CSV, pictures in class folders, or what `save_to_disk` wrote) or one file.
+`datasets` makes Arrow files of it once, in its cache; they are mapped into memory here and read row by row. Every row
+is checked when it is opened; what cannot be used is quarantined with its row number.
 
-A column is named as in the data set; a dot leads into a struct (`choices.text`). Class labels become their names. As a pool,
-options and gold are written into the text as Vision-Flan has them; as a task they stay apart.
+A column is named as in the data set; a dot leads into a struct (`choices.text`). Class labels become their names. As a
+pool, options and gold are written into the text as Vision-Flan has them; as a task they stay apart.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from delamo.data import PoolConfig, Task, TaskConfig, add_pool, add_task
 from delamo.data.arrow_table import SCHEME, read_bytes
 from delamo.data.identity import ContentDigest
 from delamo.data.image_paths import ImageRoot
-from delamo.data.quarantine import BadRow, quarantined
+from delamo.data.quarantine import RowError, quarantined
 from delamo.data.readers.hf_loading import load
 from delamo.data.readers.hf_rows import ColumnsConfig, Rows
 from delamo.data.readers.splits import Item, as_task, draw_both, take
@@ -149,7 +149,7 @@ def _one_split(config: HfDatasetTaskConfig, bad_rows: list[Quarantined]) -> dict
 
 
 def _two_splits(config: HfDatasetTaskConfig, bad_rows: list[Quarantined]) -> dict[str, list[Item]]:
-    """Read a part from each split; rows that cannot be used are appended to `bad_rows`, those of the test split first."""
+    """Read a part from each split; unusable rows are appended to `bad_rows`, those of the test split first."""
     test_name, test = _read_split(config, config.test_split, bad_rows)
     num_bad = len(bad_rows)
     name, validation = _read_split(config, config.validation_split, bad_rows)
@@ -203,8 +203,8 @@ def _usable(
             id = rows.id(number)
             item = read(number)
             if id in seen:
-                raise BadRow("duplicate id", "id", id, "the first row with it is used")
-        except BadRow as bad:
+                raise RowError("duplicate id", "id", id, "the first row with it is used")
+        except RowError as bad:
             bad_rows.append(quarantined(bad, id=id, stage=stage, file=Path(rows.name), record=number + 1))
             continue
         seen.add(id)

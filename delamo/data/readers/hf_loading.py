@@ -33,7 +33,8 @@ def load(path: str, *, subset: str | None, revision: str | None, split: str, cac
     """Open a split, which `datasets` downloads and converts where it has not yet; no code of a data set is run.
 
     Raises:
-        ValueError: `datasets` is not installed; no such data set, subset or split; a split that is not whole or not on disk.
+        ValueError: `datasets` is not installed; no such data set, subset or split; a split that is not whole or not on
+            disk.
     """
     if importlib.util.find_spec("datasets") is None:
         raise ValueError(f"{key}=hf_dataset needs Hugging Face datasets: pip install 'delamo[datasets]'")
@@ -82,7 +83,7 @@ def _open(path: str, subset: str | None, revision: str | None, split: str, cache
 
 
 def _load_builder(path: str, subset: str | None, **source: str | None) -> Any:
-    """Load the builder of a folder or of a data set on the hub; CSV files are read by `CSV`, unless the data set says how."""
+    """Load the builder of a folder or of a data set on the hub, which reads CSV by `CSV` unless it says how itself."""
     from datasets import load_dataset_builder
     from datasets.packaged_modules.csv.csv import CsvConfig
 

@@ -1,4 +1,4 @@
-"""Rows of a `datasets` split as questions and as examples, by a map of columns; see `delamo.data.readers.hf_dataset`."""
+"""Rows of a `datasets` split as questions and as examples, by a map of columns."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from omegaconf import MISSING
 
 from delamo.data.arrow_table import ArrowTable, image_in
 from delamo.data.image_paths import ImageFile, ImageRoot
-from delamo.data.quarantine import BadRow, text_field
+from delamo.data.quarantine import RowError, text_field
 from delamo.data.readers.hf_loading import Loaded
 from delamo.data.readers.llava_json import IMAGE_TOKEN, as_task_sample, find_gold, read_turns
 from delamo.data.readers.splits import Item
@@ -52,7 +52,18 @@ class Rows:
     def __init__(
         self, loaded: Loaded, columns: ColumnsConfig, question: str | None, roots: list[ImageRoot], key: str
     ) -> None:
-        """Raises ValueError where the columns do not fit the data set or leave something out; `key` is `pool` or `task`."""
+        """Check the columns.
+
+        Args:
+            loaded: the split.
+            columns: which column holds what.
+            question: asked of every row, where no column holds the question.
+            roots: folders that images which a column names must lie in.
+            key: `pool` or `task`, for messages.
+
+        Raises:
+            ValueError: the columns do not fit the data set or leave something out.
+        """
         self.name, self._loaded = loaded.name, loaded
         self._columns, self._question, self._roots = columns, question, roots
         self.table = ArrowTable(loaded.files)
@@ -69,7 +80,7 @@ class Rows:
         return len(self.table)
 
     def id(self, row: int) -> str:
-        """Return the id of a row, whatever else is wrong with it. Raises BadRow."""
+        """Return the id of a row, whatever else is wrong with it. Raises RowError."""
         if self._columns.id is None:
             return f"{self._loaded.split}-{row:09d}"
         value = self._value(row, self._columns.id)
@@ -78,12 +89,12 @@ class Rows:
         return text_field(value, self._columns.id, missing="no id")
 
     def question(self, row: int) -> Item:
-        """Return a row with its options apart, as a task has it. Raises BadRow."""
+        """Return a row with its options apart, as a task has it. Raises RowError."""
         item = self._read(row)
         return item if item.sample.options else item._replace(sample=as_task_sample(item.sample))
 
     def example(self, row: int) -> Item:
-        """Return a row as a turn and a reply, as a pool has it. Raises BadRow."""
+        """Return a row as a turn and a reply, as a pool has it. Raises RowError."""
         item = self._read(row)
         if not item.sample.options:
             return item
@@ -94,9 +105,11 @@ class Rows:
         tokens = instruction.count(IMAGE_TOKEN)
         locator, name, size = self._image(row)
         if tokens > 1:
-            raise BadRow("several images", "instruction", instruction, f"{tokens} image tokens, one picture a sample")
+            raise RowError("several images", "instruction", instruction, f"{tokens} image tokens, one picture a sample")
         if tokens and locator is None:
-            raise BadRow("image missing", self._columns.image or "image", None, f"the text has an {IMAGE_TOKEN} token")
+            raise RowError(
+                "image missing", self._columns.image or "image", None, f"the text has an {IMAGE_TOKEN} token"
+            )
         sample = Sample(
             id=self.id(row),
             instruction=text_field(instruction.replace(IMAGE_TOKEN, ""), "instruction", missing="no text"),
@@ -109,7 +122,7 @@ class Rows:
             gold = self._gold(row, options, answer)
             sample = replace(sample, options=options, gold=gold, answer=answer or options[gold])
         elif not answer:
-            raise BadRow("no answer", self._columns.answer or "answer", answer)
+            raise RowError("no answer", self._columns.answer or "answer", answer)
         return Item(sample, name, size)
 
     def _turns(self, row: int) -> tuple[str, str | None]:
@@ -127,7 +140,7 @@ class Rows:
             if values is None:
                 return ()
             if not isinstance(values, list):
-                raise BadRow("not a list", columns.options, values, "expected a list of texts")
+                raise RowError("not a list", columns.options, values, "expected a list of texts")
         elif columns.option_columns:
             values = [self._value(row, column) for column in columns.option_columns]
             while values and values[-1] in (None, ""):
@@ -138,9 +151,9 @@ class Rows:
             return ()
         options = tuple(text_field(_plain(v), f"option {i}", missing="empty option") for i, v in enumerate(values))
         if not 2 <= len(options) <= len(LETTERS):
-            raise BadRow("number of options", "options", len(options), f"expected 2 to {len(LETTERS)}")
+            raise RowError("number of options", "options", len(options), f"expected 2 to {len(LETTERS)}")
         if len({option.casefold() for option in options}) < len(options):
-            raise BadRow("duplicate options", "options", list(options))
+            raise RowError("duplicate options", "options", list(options))
         return options
 
     def _gold(self, row: int, options: Sequence[str], answer: str | None) -> int:
@@ -150,7 +163,7 @@ class Rows:
             return value
         index = find_gold(value.strip(), options) if isinstance(value, str) and value.strip() else None
         if index is None:
-            raise BadRow("gold not among options", key, value, f"options {list(options)}")
+            raise RowError("gold not among options", key, value, f"options {list(options)}")
         return index
 
     def _image(self, row: int) -> tuple[str | None, str, int]:
@@ -231,14 +244,17 @@ def _check_columns(columns: ColumnsConfig, question: str | None, loaded: Loaded,
 
 
 def _locate(name: str, roots: Sequence[ImageRoot]) -> ImageFile:
-    """Find a named image in the first root that holds it; an absolute name, which `datasets` writes, must lead into one."""
-    problem = BadRow("image outside root", "image", name, "no folder to look in: set image_root")
+    """Find a named image in the first root that holds it.
+
+    An absolute name, as `datasets` writes it, must lead into one of the roots.
+    """
+    problem = RowError("image outside root", "image", name, "no folder to look in: set image_root")
     if re.match(r"[a-z0-9+]+://", name):
-        raise BadRow("image is a URL", "image", name, "pictures are read from files only")
+        raise RowError("image is a URL", "image", name, "pictures are read from files only")
     for root in roots:
         try:
             inside = Path(name).is_absolute() and Path(name).is_relative_to(root.root)
             return root.locate(str(Path(name).relative_to(root.root)) if inside else name)
-        except BadRow as bad:
+        except RowError as bad:
             problem = bad
     raise problem

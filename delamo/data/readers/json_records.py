@@ -82,7 +82,7 @@ def read_lists(path: Path, *keys: str, example: str) -> dict[str, list[Any]]:
         raise ValueError(f"{path} is not JSON: {problem}") from problem
     for key in keys:
         if not isinstance(value, dict) or not isinstance(value.get(key), list):
-            raise ValueError(f"{path} has no list {key!r}: expected the format of {example}")  # noqa: TRY004
+            raise ValueError(f"{path} has no list {key!r}: expected the format of {example}")
     return {key: value[key] for key in keys}
 
 

@@ -1,11 +1,11 @@
 """Anyone's data in the LLaVA format: a JSON array or JSON lines of `id`, `image`?, `conversations: [{from, value}]`.
 
-Vision-Flan is published like that, and so are LLaVA's own mixtures and the exports of most labelling tools. As a pool, a
-record's turns are used as they stand; as a task, `Options: (a) ... (b) ...` in the question is parsed, and the answer
+Vision-Flan is published like that, and so are LLaVA's own mixtures and the exports of most labelling tools. As a pool,
+a record's turns are used as they stand; as a task, `Options: (a) ... (b) ...` in the question is parsed, and the answer
 (`(e) This image contains a sink`) is matched to one of them. What cannot be used is quarantined, row by row.
 
-A record holds one question and one answer. One with several turns is quarantined: a later turn means nothing alone, and the
-trainer imitates a single answer.
+A record holds one question and one answer. One with several turns is quarantined: a later turn means nothing alone, and
+the trainer imitates a single answer.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tqdm import tqdm
 from delamo.data import PoolConfig, Task, TaskConfig, add_pool, add_task
 from delamo.data.identity import ContentDigest
 from delamo.data.image_paths import ImageFile, ImageRoot
-from delamo.data.quarantine import BadRow, quarantined, text_field
+from delamo.data.quarantine import RowError, quarantined, text_field
 from delamo.data.readers.json_records import Record, read_at, read_records
 from delamo.data.readers.splits import Item, as_task, take
 from delamo.records import LETTERS, Quarantined, Sample
@@ -93,7 +93,7 @@ class LlavaJsonPool:
                     continue
                 if sample.id in spans:
                     raise _duplicate(sample)
-            except BadRow as bad:
+            except RowError as bad:
                 row = quarantined(bad, id=id_or_none(record), stage="pool", file=self._path, record=record.number)
                 self._quarantined.append(row)
                 continue
@@ -196,10 +196,10 @@ def read_sample(value: Any, images: ImageRoot) -> tuple[Sample, ImageFile | None
     """Read one record as a pool sample: the user's turn and the reply verbatim, image tokens taken out.
 
     Raises:
-        BadRow: a field is missing or not what it should be.
+        RowError: a field is missing or not what it should be.
     """
     if not isinstance(value, dict):
-        raise BadRow("not a record", "record", value, "expected an object with id and conversations")
+        raise RowError("not a record", "record", value, "expected an object with id and conversations")
     id = _read_id(value)
     instruction, answer = read_turns(value.get("conversations"))
     image = _read_image(value, instruction, images)
@@ -219,19 +219,19 @@ def as_task_sample(sample: Sample) -> Sample:
     A text without `Options: (a) ...` is not multiple-choice: its answer is the gold text.
 
     Raises:
-        BadRow: `gold not among options`, or `duplicate options`.
+        RowError: `gold not among options`, or `duplicate options`.
     """
     question, options = parse_options(sample.instruction)
     if not options:
         return sample
     if not question:
-        raise BadRow("no text", "conversations[0].value", sample.instruction, "nothing but options")
+        raise RowError("no text", "conversations[0].value", sample.instruction, "nothing but options")
     folded = [_folded(option) for option in options]
     if len(set(folded)) < len(folded):
-        raise BadRow("duplicate options", "conversations[0].value", list(options))
+        raise RowError("duplicate options", "conversations[0].value", list(options))
     gold = find_gold(sample.answer, options)
     if gold is None:
-        raise BadRow("gold not among options", "conversations[1].value", sample.answer, f"options {list(options)}")
+        raise RowError("gold not among options", "conversations[1].value", sample.answer, f"options {list(options)}")
     return replace(sample, instruction=question, options=options, gold=gold, answer=options[gold])
 
 
@@ -245,7 +245,7 @@ def parse_options(text: str) -> tuple[str, tuple[str, ...]]:
         The rest of the text, and the options: none, or two and more.
 
     Raises:
-        BadRow: `empty option`.
+        RowError: `empty option`.
     """
     starts = list(_OPTIONS.finditer(text))
     if not starts:
@@ -262,7 +262,7 @@ def parse_options(text: str) -> tuple[str, tuple[str, ...]]:
     if len(options) < 2:
         return text, ()
     if not all(options):
-        raise BadRow("empty option", "conversations[0].value", options)
+        raise RowError("empty option", "conversations[0].value", options)
     return f"{text[: starts[-1].start()].strip()}\n{after.strip()}".strip(), tuple(options)
 
 
@@ -294,9 +294,9 @@ def _read_split(
                 raise _duplicate(pool_sample)
             sample = as_task_sample(pool_sample)
             if (sample.instruction, sample.image) in tested:
-                raise BadRow("also in test", "id", sample.id, "same question and picture")
+                raise RowError("also in test", "id", sample.id, "same question and picture")
             items[sample.id] = Item.of(sample, image)
-        except BadRow as bad:
+        except RowError as bad:
             bad_rows.append(quarantined(bad, id=id_or_none(record), stage="task", file=path, record=record.number))
     if not items:
         raise nothing_readable(path, bad_rows)
@@ -305,12 +305,12 @@ def _read_split(
 
 def _parsed(record: Record) -> Any:
     if record.error:
-        raise BadRow("not JSON", "line", record.value, record.error)
+        raise RowError("not JSON", "line", record.value, record.error)
     return record.value
 
 
-def _duplicate(sample: Sample) -> BadRow:
-    return BadRow("duplicate id", "id", sample.id, "the first record with it is used")
+def _duplicate(sample: Sample) -> RowError:
+    return RowError("duplicate id", "id", sample.id, "the first record with it is used")
 
 
 def _read_id(value: dict[str, Any]) -> str:
@@ -322,17 +322,17 @@ def _read_id(value: dict[str, Any]) -> str:
 
 
 def read_turns(turns: Any) -> tuple[str, str]:
-    """Return the user's turn, with its image tokens, and the reply. Raises BadRow for anything but one of each."""
+    """Return the user's turn, with its image tokens, and the reply. Raises RowError for anything but one of each."""
     if not isinstance(turns, list) or not turns:
-        raise BadRow("no text", "conversations", turns, "expected a list of {from, value}")
+        raise RowError("no text", "conversations", turns, "expected a list of {from, value}")
     if not all(isinstance(turn, dict) for turn in turns):
-        raise BadRow("not text", "conversations", turns, "expected a list of {from, value}")
+        raise RowError("not text", "conversations", turns, "expected a list of {from, value}")
     speakers = [turn.get("from") for turn in turns]
     known = [SPEAKERS.get(speaker) if isinstance(speaker, str) else None for speaker in speakers]
     if len(turns) > 2 and None not in known:
-        raise BadRow("several turns", "conversations", speakers, "expected one human turn and one gpt turn")
+        raise RowError("several turns", "conversations", speakers, "expected one human turn and one gpt turn")
     if known != ["human", "gpt"]:
-        raise BadRow("unknown speakers", "conversations", speakers, "expected one human turn and one gpt turn")
+        raise RowError("unknown speakers", "conversations", speakers, "expected one human turn and one gpt turn")
     texts = [text_field(t.get("value"), f"conversations[{i}].value", missing="no text") for i, t in enumerate(turns)]
     return texts[0], texts[1]
 
@@ -340,12 +340,12 @@ def read_turns(turns: Any) -> tuple[str, str]:
 def _read_image(value: dict[str, Any], instruction: str, images: ImageRoot) -> ImageFile | None:
     name, tokens = value.get("image"), instruction.count(IMAGE_TOKEN)
     if tokens > 1:
-        raise BadRow(
+        raise RowError(
             "several images", "conversations[0].value", instruction, f"{tokens} image tokens, one picture a sample"
         )
     if name is None:
         if tokens:
-            raise BadRow("image missing", "image", name, f"the text has an {IMAGE_TOKEN} token")
+            raise RowError("image missing", "image", name, f"the text has an {IMAGE_TOKEN} token")
         return None
     return images.locate(text_field(name, "image", missing="image missing"))
 

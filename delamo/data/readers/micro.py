@@ -1,4 +1,4 @@
-"""Reader of the embedded microworld: its pool and its seven targets as plain samples, planted truth left behind."""
+"""The embedded microworld: its pool and its seven targets as plain samples, without the planted truth."""
 
 from __future__ import annotations
 
@@ -116,7 +116,8 @@ def read_pool(config: MicroPoolConfig) -> MicroPool:
     count, target = config.planted_leaks, config.planted_target
     if count < 0 or (count and target not in TARGETS):
         raise ValueError(
-            f"pool.planted_leaks is {count} of pool.planted_target {target!r}: choose 0 or more, of {', '.join(TARGETS)}"
+            f"pool.planted_leaks is {count} of pool.planted_target {target!r}: choose 0 or more, of "
+            f"{', '.join(TARGETS)}"
         )
     seed = config.planted_seed or 0
     planted = [f"micro:{target}/{('val', 'test')[number % 2]}/{seed}/{number // 2}" for number in range(count)]

@@ -1,12 +1,12 @@
 """MMBench (Liu et al. 2023) as a task: one TSV with a base64 picture in every row.
 
 Columns: index, question, hint, A, B, C, D, answer, category, image, ... Rows with an index of a million and more are
-rotations of the options of row index mod 10^6, for circular evaluation; the task takes the rows as first asked, and with `circular` makes
-the rotations of the test items itself, so that a file without them will do. Tabs
-part the fields, and quotes mean what they mean in CSV; Python's csv module would stop at fields of 131,072 characters, and pandas would
-take the options "None" and "NA" for missing ones. Pictures are written to files once, beside the TSV or in `image_cache`.
-An `image` of 64 characters or fewer is the index of the row whose picture is meant, which saves space where several questions share one
-(VLMEvalKit, vlmeval/dataset/image_base.py).
+rotations of the options of row index mod 10^6, for circular evaluation; the task takes the rows as first asked, and
+with `circular` makes the rotations of the test items itself, so that a file without them will do. Tabs part the fields,
+and quotes mean what they mean in CSV; Python's csv module would stop at fields of 131,072 characters, and pandas would
+take the options "None" and "NA" for missing ones. Pictures are written to files once, beside the TSV or in
+`image_cache`. An `image` of 64 characters or fewer is the index of the row whose picture is meant, which saves space
+where several questions share one (VLMEvalKit, vlmeval/dataset/image_base.py).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from delamo.config.fields import not_in_identity
 from delamo.data import Task, TaskConfig, add_task
-from delamo.data.quarantine import BadRow, quarantined, text_field
+from delamo.data.quarantine import RowError, quarantined, text_field
 from delamo.data.readers.splits import Item, as_task, draw_both
 from delamo.data.rotations import rotations
 from delamo.records import Quarantined, Sample
@@ -86,9 +86,9 @@ def _read_rows(path: Path, folder: Path, bad_rows: list[Quarantined]) -> dict[st
                 continue
             item = _read_row(index, row, images)
             if item.sample.id in items:
-                raise BadRow("duplicate id", "index", index, "the first row with it is used")
+                raise RowError("duplicate id", "index", index, "the first row with it is used")
             items[item.sample.id] = item
-        except BadRow as bad:
+        except RowError as bad:
             bad_rows.append(quarantined(bad, id=f"mmbench-{row['index']}", stage="task", file=path, record=number))
     return items
 
@@ -107,7 +107,7 @@ def _table(path: Path) -> Iterator[dict[str, str | None]]:
 def _read_index(value: str | None) -> int:
     text = text_field(value, "index", missing="no id")
     if not text.isdigit():
-        raise BadRow("no id", "index", value, "expected a number")
+        raise RowError("no id", "index", value, "expected a number")
     return int(text)
 
 
@@ -118,10 +118,10 @@ def _read_row(index: int, row: dict[str, str | None], images: _TableImages) -> I
     present = [(letter, text) for letter, text in texts if text]
     letters = [letter for letter, _ in present]
     if letters != list(LETTERS[: len(letters)]) or len(letters) < 2:
-        raise BadRow("empty option", "A to D", dict(texts), "expected two to four texts from A on")
+        raise RowError("empty option", "A to D", dict(texts), "expected two to four texts from A on")
     answer = text_field(row["answer"], "answer", missing="no answer")
     if answer not in letters:
-        raise BadRow("gold not among options", "answer", answer, f"options {letters}")
+        raise RowError("gold not among options", "answer", answer, f"options {letters}")
     options, gold = tuple(text for _, text in present), letters.index(answer)
     name, size = images.of(row)
     sample = Sample(
@@ -137,7 +137,7 @@ def _read_row(index: int, row: dict[str, str | None], images: _TableImages) -> I
 
 
 class _TableImages:
-    """The images of a TSV as files; a row that names another row has its image, wherever in the file that row stands."""
+    """The images of a TSV as files; a row that names another row has that row's image, wherever it is in the file."""
 
     def __init__(self, path: Path, folder: Path) -> None:
         self.folder = folder
@@ -147,16 +147,16 @@ class _TableImages:
         for row in _table(path) if wanted else ():
             index = _stripped(row["index"])
             if index in wanted and index not in self._owned:
-                with contextlib.suppress(BadRow):  # told of each row that names this one
+                with contextlib.suppress(RowError):  # told of each row that names this one
                     self._owned[index] = _keep_image(row["image"], self.folder)
 
     def of(self, row: dict[str, str | None]) -> tuple[str, int]:
-        """Return the file name and the size in bytes of a row's image. Raises BadRow."""
+        """Return the file name and the size in bytes of a row's image. Raises RowError."""
         if not 0 < len(_stripped(row["image"])) <= MAX_REFERENCE:
             return _keep_image(row["image"], self.folder)
         owned = self._owned.get(self._owners.get(_stripped(row["index"]), ""))
         if owned is None:
-            raise BadRow(
+            raise RowError(
                 "image missing", "image", row["image"], "it names another row's index, none with a picture has it"
             )
         return owned
@@ -197,7 +197,7 @@ def _keep_image(field: str | None, folder: Path) -> tuple[str, int]:
     try:
         content = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as problem:
-        raise BadRow("image broken", "image", text, f"not base64: {problem}") from problem
+        raise RowError("image broken", "image", text, f"not base64: {problem}") from problem
     name = f"{hashlib.sha256(content).hexdigest()[:24]}.jpg"
     if not (folder / name).is_file() or (folder / name).stat().st_size != len(content):
         partial = folder / f"{name}.part"

@@ -1,8 +1,8 @@
 """Cornell NLVR as a task: is a human-written statement about a picture of three boxes true or false?
 
-Format: `ROOT/dev/dev.json` and `ROOT/test/test.json`, JSON lines with `sentence`, `label`, `identifier`, `directory`; the
-picture of identifier `n-m` is `ROOT/dev/images/DIRECTORY/dev-n-m-0.png` (each pair has six renderings; the published
-subset keeps number 0). The public dev split is the validation set. Source: Suhr et al., ACL 2017.
+Format: `ROOT/dev/dev.json` and `ROOT/test/test.json`, JSON lines with `sentence`, `label`, `identifier`, `directory`;
+the picture of identifier `n-m` is `ROOT/dev/images/DIRECTORY/dev-n-m-0.png` (each pair has six renderings; the
+published subset keeps number 0). The public dev split is the validation set. Source: Suhr et al., ACL 2017.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from omegaconf import MISSING
 
 from delamo.data import Task, TaskConfig, add_task
 from delamo.data.image_paths import ImageRoot
-from delamo.data.quarantine import BadRow, quarantined, text_field
+from delamo.data.quarantine import RowError, quarantined, text_field
 from delamo.data.readers.json_records import Record, read_records
 from delamo.data.readers.splits import Item, as_task, take
 from delamo.records import Quarantined, Sample
@@ -69,9 +69,9 @@ def _read_split(root: Path, split: str) -> tuple[dict[str, Item], list[Quarantin
         try:
             item = _read_statement(record, split, images)
             if item.sample.id in items:
-                raise BadRow("duplicate id", "identifier", item.sample.id, "the first record with it is used")
+                raise RowError("duplicate id", "identifier", item.sample.id, "the first record with it is used")
             items[item.sample.id] = item
-        except BadRow as bad:
+        except RowError as bad:
             name = record.value.get("identifier") if isinstance(record.value, dict) else None
             id = f"{split}-{name}" if isinstance(name, str) else None
             bad_rows.append(quarantined(bad, id=id, stage="task", file=path, record=record.number))
@@ -80,15 +80,15 @@ def _read_split(root: Path, split: str) -> tuple[dict[str, Item], list[Quarantin
 
 def _read_statement(record: Record, split: str, images: ImageRoot) -> Item:
     if record.error:
-        raise BadRow("not JSON", "line", record.value, record.error)
+        raise RowError("not JSON", "line", record.value, record.error)
     if not isinstance(record.value, dict):
-        raise BadRow("not a record", "line", record.value)
+        raise RowError("not a record", "line", record.value)
     value: dict[str, Any] = record.value
     identifier = text_field(value.get("identifier"), "identifier", missing="no id")
     statement = text_field(value.get("sentence"), "sentence", missing="no text")
     label = text_field(value.get("label"), "label", missing="no answer")
     if label not in OPTIONS:
-        raise BadRow("gold not among options", "label", label, f"options {list(OPTIONS)}")
+        raise RowError("gold not among options", "label", label, f"options {list(OPTIONS)}")
     folder = text_field(value.get("directory"), "directory", missing="image missing")
     image = images.locate(f"{folder}/{split}-{identifier}-0.png")
     sample = Sample(

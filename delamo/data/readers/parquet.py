@@ -1,11 +1,11 @@
-"""A pool as Parquet: texts and picture names in one file, pictures as files where they lie. Opens in seconds at any size.
+"""A pool as Parquet: texts and image names in one file, images as files where they are; it opens in seconds.
 
-    FOLDER/pool.json          the original's digest, digest and number of samples by source, and the folder of the pictures
-    FOLDER/samples.parquet    one row a sample in ascending order of id, in small groups, so that one sample is read at little cost
+    FOLDER/pool.json          the original's digest, digest and number of samples by source, the folder of the images
+    FOLDER/samples.parquet    one row a sample in ascending order of id, in small groups: one sample is read cheaply
     FOLDER/quarantine.jsonl   the rows that the reader of the original held back
 
-`delamo convert` writes it from any pool, and it is that pool: same digest. Nothing is checked again when it is opened: a picture is looked
-for, and its size compared, when its sample is read.
+`delamo convert` writes it from any pool, and it is that pool: same digest. Nothing is checked again when it is opened:
+an image is looked for, and its size compared, when its sample is read.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from delamo.data import Pool, PoolConfig, add_pool
 from delamo.data.identity import ContentDigest
 from delamo.data.image_paths import ImageRoot
 from delamo.data.images import SCHEME
-from delamo.data.quarantine import BadRow
+from delamo.data.quarantine import RowError
 from delamo.records import Quarantined, Sample
 from delamo.store import QUARANTINE, read_rows, write_json, write_rows
 
@@ -130,7 +130,7 @@ class ParquetPool:
             return name
         try:
             file = self._images.locate(name)
-        except BadRow as problem:
+        except RowError as problem:
             raise RuntimeError(
                 f"{self._path}: the picture of {id!r} has gone since it was written: {problem}"
             ) from problem

@@ -1,7 +1,8 @@
 """ScienceQA (Lu et al. 2022) as a task: `problems.json`, `pid_splits.json`, pictures as `images/SPLIT/PID/image.png`.
 
-A problem has `question`, `choices`, `answer` (an index), `hint` (its context, may be empty) and `image` (a file name or null).
-The official `val` split is the validation set, `test` the test set; of both, by default, the problems with a picture.
+A problem has `question`, `choices`, `answer` (an index), `hint` (its context, may be empty) and `image` (a file name or
+null). The official `val` split is the validation set, `test` the test set; of both, by default, the problems with a
+picture.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from omegaconf import MISSING
 
 from delamo.data import Task, TaskConfig, add_task
 from delamo.data.image_paths import ImageRoot
-from delamo.data.quarantine import BadRow, quarantined, text_field
+from delamo.data.quarantine import RowError, quarantined, text_field
 from delamo.data.readers.splits import Item, as_task, take
 from delamo.records import Quarantined, Sample
 
@@ -50,9 +51,7 @@ def read_task(config: ScienceQaTaskConfig) -> Task:
         ("test", "test", config.num_test_samples, "task.num_test_samples"),
     ):
         if not isinstance(splits.get(split), list):
-            raise ValueError(  # noqa: TRY004 - of the file, not of an argument
-                f"{root / 'pid_splits.json'} has no list {split!r}; it has {sorted(splits)}"
-            )
+            raise ValueError(f"{root / 'pid_splits.json'} has no list {split!r}; it has {sorted(splits)}")
         items, bad_rows = _read_split(root, problems, split, splits[split], config.images_only)
         key = f"{key}, {root / 'problems.json'}, split {split}{with_image}"
         parts[part] = take(items, count, config.seed, key, bad_rows)
@@ -68,7 +67,7 @@ def _read_json(root: Path, name: str) -> dict[str, Any]:
     except ValueError as problem:
         raise ValueError(f"{root / name} is not JSON: {problem}") from problem
     if not isinstance(value, dict):
-        raise ValueError(f"{root / name} holds a {type(value).__name__}, expected an object")  # noqa: TRY004
+        raise ValueError(f"{root / name} holds a {type(value).__name__}, expected an object")
     return value
 
 
@@ -83,15 +82,15 @@ def _read_split(
     for number, pid in enumerate(pids, 1):
         try:
             if str(pid) not in problems:
-                raise BadRow("no such problem", split, pid, "problems.json has no such key")
+                raise RowError("no such problem", split, pid, "problems.json has no such key")
             problem = problems[str(pid)]
             if images_only and isinstance(problem, dict) and problem.get("image") is None:
                 continue
             item = _read_problem(f"{split}-{pid}", str(pid), problem, images, folder)
             if item.sample.id in items:
-                raise BadRow("duplicate id", split, pid, "the first one is used")
+                raise RowError("duplicate id", split, pid, "the first one is used")
             items[item.sample.id] = item
-        except BadRow as bad:
+        except RowError as bad:
             bad_rows.append(
                 quarantined(bad, id=f"{split}-{pid}", stage="task", file=root / "pid_splits.json", record=number)
             )
@@ -100,22 +99,22 @@ def _read_split(
 
 def _read_problem(id: str, pid: str, problem: Any, images: ImageRoot | None, folder: Path) -> Item:
     if not isinstance(problem, dict):
-        raise BadRow("not a record", pid, problem, "expected an object with question, choices and answer")
+        raise RowError("not a record", pid, problem, "expected an object with question, choices and answer")
     question = text_field(problem.get("question"), "question", missing="no text")
     hint = problem.get("hint")
     if isinstance(hint, str) and hint.strip():
         question = f"{hint.strip()}\n{question}"
     choices = problem.get("choices")
     if not isinstance(choices, list) or len(choices) < 2:
-        raise BadRow("no options", "choices", choices, "expected a list of two or more texts")
+        raise RowError("no options", "choices", choices, "expected a list of two or more texts")
     options = tuple(text_field(text, f"choices[{i}]", missing="empty option") for i, text in enumerate(choices))
     gold = problem.get("answer")
     if not isinstance(gold, int) or isinstance(gold, bool) or not 0 <= gold < len(options):
-        raise BadRow("gold not among options", "answer", gold, f"options {list(options)}")
+        raise RowError("gold not among options", "answer", gold, f"options {list(options)}")
     image = None
     if problem.get("image") is not None:
         if images is None:
-            raise BadRow("image missing", "image", problem["image"], f"no folder {folder}")
+            raise RowError("image missing", "image", problem["image"], f"no folder {folder}")
         image = images.locate(f"{pid}/{text_field(problem['image'], 'image', missing='image missing')}")
     sample = Sample(
         id=id,

@@ -1,9 +1,9 @@
 """Vision-Flan (Xu et al. 2024) as a pool, and one of its tasks held out as a target.
 
-Format: LLaVA's JSON with a `task_name` in every record; the full set has 187 tasks and 1,664,261 records, the 191-task set
-186,103, and both hold their pictures beside the annotation file. An `id` is not unique in it, so a sample's id here is the
-record's own and eight digits of its content's sha256, whatever order the file is in. Names with letters outside ASCII are found
-as unzip may have written them (`#U00e9` for `é`).
+Format: LLaVA's JSON with a `task_name` in every record; the full set has 187 tasks and 1,664,261 records, the 191-task
+set 186,103, and both hold their pictures beside the annotation file. An `id` is not unique in it, so a sample's id here
+is the record's own and eight digits of its content's sha256, whatever order the file is in. Names with letters outside
+ASCII are found as unzip may have written them (`#U00e9` for `é`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from omegaconf import MISSING
 
 from delamo.data import PoolConfig, Task, TaskConfig, add_pool, add_task
 from delamo.data.image_paths import ImageFile, ImageRoot
-from delamo.data.quarantine import BadRow, quarantined
+from delamo.data.quarantine import RowError, quarantined
 from delamo.data.readers.json_records import read_records
 from delamo.data.readers.llava_json import (
     LlavaJsonPool,
@@ -135,10 +135,10 @@ def _read_records_of(
             sample, image = _identified(record.value, images)
             sample = as_task_sample(sample)
             if (sample.instruction, sample.image) in seen:
-                raise BadRow("repeated", "id", sample.id, "the first record with its question and picture is used")
+                raise RowError("repeated", "id", sample.id, "the first record with its question and picture is used")
             seen.add((sample.instruction, sample.image))
             items[sample.id] = Item.of(sample, image)
-        except BadRow as bad:
+        except RowError as bad:
             bad_rows.append(quarantined(bad, id=id_or_none(record), stage="task", file=path, record=record.number))
     return items, names
 

@@ -1,7 +1,7 @@
 """Visual7W (Zhu et al. 2016), telling questions, as a task.
 
-Format: `dataset_v7w_telling.json` with `images`: each a `filename`, a `split` (train, val, test) and `qa_pairs` of `qa_id`, `question`,
-`answer`, `multiple_choices` (three wrong answers) and `type`.
+Format: `dataset_v7w_telling.json` with `images`: each a `filename`, a `split` (train, val, test) and `qa_pairs` of
+`qa_id`, `question`, `answer`, `multiple_choices` (three wrong answers) and `type`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from omegaconf import MISSING
 
 from delamo.data import Task, TaskConfig, add_task
 from delamo.data.image_paths import ImageRoot
-from delamo.data.quarantine import BadRow, quarantined, text_field
+from delamo.data.quarantine import RowError, quarantined, text_field
 from delamo.data.readers.json_records import read_lists
 from delamo.data.readers.splits import Item, as_task, take
 from delamo.records import Quarantined, Sample
@@ -68,27 +68,27 @@ def _read_split(
         try:
             item = _read_pair(image, pair, image_root)
             if item.sample.id in items:
-                raise BadRow("duplicate id", "qa_id", pair["qa_id"], "the first one is used")
+                raise RowError("duplicate id", "qa_id", pair["qa_id"], "the first one is used")
             items[item.sample.id] = item
-        except BadRow as bad:
+        except RowError as bad:
             bad_rows.append(quarantined(bad, id=id, stage="task", file=path, record=number))
     return items, bad_rows
 
 
 def _read_pair(image: dict[str, Any], pair: Any, image_root: ImageRoot) -> Item:
     if not isinstance(pair, dict) or pair.get("qa_id") is None:
-        raise BadRow("no id", "qa_id", pair)
+        raise RowError("no id", "qa_id", pair)
     question = text_field(pair.get("question"), "question", missing="no text")
     answer = text_field(pair.get("answer"), "answer", missing="no answer")
     wrong = pair.get("multiple_choices")
     if not isinstance(wrong, list) or not wrong:
-        raise BadRow("no options", "multiple_choices", wrong, "expected a list of wrong answers")
+        raise RowError("no options", "multiple_choices", wrong, "expected a list of wrong answers")
     texts = [
         answer,
         *(text_field(text, f"multiple_choices[{i}]", missing="empty option") for i, text in enumerate(wrong)),
     ]
     if len({text.casefold() for text in texts}) < len(texts):
-        raise BadRow("duplicate options", "multiple_choices", texts)
+        raise RowError("duplicate options", "multiple_choices", texts)
     options = tuple(Random(f"visual7w/{pair['qa_id']}").sample(texts, len(texts)))
     file = image_root.locate(text_field(image.get("filename"), "filename", missing="image missing"))
     sample = Sample(

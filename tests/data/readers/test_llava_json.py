@@ -10,7 +10,7 @@ from support.readers import read_pool, read_task
 
 from delamo.data import Pool
 from delamo.data.image_paths import ImageRoot
-from delamo.data.quarantine import BadRow, count_reasons
+from delamo.data.quarantine import RowError, count_reasons
 from delamo.data.readers import json_records
 from delamo.data.readers.llava_json import as_task_sample, find_gold, parse_options, read_sample
 
@@ -318,7 +318,7 @@ def test_any_text_is_read_or_quarantined(tmp_path_factory, question, answer):
     try:
         sample, _ = read_sample(record("x", f"{question}\nOptions: (a) {answer} (b) no", answer), images)
         as_task_sample(sample)
-    except BadRow as bad:
+    except RowError as bad:
         assert bad.reason in (
             "no text",
             "not Unicode",

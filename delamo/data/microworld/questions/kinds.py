@@ -1,4 +1,4 @@
-"""What a kind of question is, the planted skills, and what every kind draws its scenes with."""
+"""Kinds of question, the planted skills, and functions that the kinds draw their scenes with."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def kind(name: str, skills: str, plain: tuple[str, ...], other: tuple[str, ...])
 
 
 def draw_scene(rng: Random, shapes: tuple[int, int], digits: tuple[int, int] = (0, 1)) -> tuple[Scene, list[Thing]]:
-    """A scene with a number of shapes and of digits from the given ranges; at most four things."""
+    """Draw a scene with a number of shapes and of digits from the given ranges; at most four things."""
     num_shapes = rng.randint(*shapes)
     num_digits = min(rng.randint(*digits), len(PLACES) - num_shapes)
     things = draw_things(rng, num_shapes, num_digits)
@@ -78,18 +78,21 @@ def draw_scene(rng: Random, shapes: tuple[int, int], digits: tuple[int, int] = (
 
 
 def with_changed(scene: Scene, thing: Thing, **changes: str) -> tuple[Scene, Thing]:
-    """The scene with one thing changed."""
+    """Return the scene with one thing changed, and that thing."""
     changed = replace(thing, **changes)
     return replace(scene, cells=tuple(changed if cell is thing else cell for cell in scene.cells)), changed
 
 
 def column_of(scene: Scene, thing: Thing) -> str:
+    """Return `left` or `right`."""
     return scene.place(thing).split()[1]
 
 
 def row_of(scene: Scene, thing: Thing) -> str:
+    """Return `top` or `bottom`."""
     return scene.place(thing).split()[0]
 
 
 def listed(things: list[Thing]) -> str:
+    """Return the nouns of things, or `none`."""
     return ", ".join(thing.noun for thing in things) or "none"

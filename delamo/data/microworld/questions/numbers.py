@@ -21,6 +21,7 @@ def _digit_value(rng: Random) -> QuestionDraft:
 
 
 def parity_word(value: str | None) -> str:
+    """Return `even` or `odd`."""
     return ("even", "odd")[int(value or 0) % 2]
 
 
