@@ -1,7 +1,7 @@
 """What bad input gets: a clear error that names file, key and value, or a quarantined row that the report counts.
 
-Readers are reached as a cell reaches them, through the schemas of the config. What bad input the models' stages meet (an empty
-rationale, one of a single step) is tested with them.
+Readers are reached as an experiment reaches them, through the schemas of the config. Bad input of the models' stages
+(an empty rationale, one of a single step) is tested with them.
 """
 
 import json

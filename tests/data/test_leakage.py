@@ -232,7 +232,9 @@ def left(experiment):
 
 def test_a_budget_above_what_is_left_is_an_error_before_anything_is_asked(tmp_path, experiment_config):
     def write(name, *ids):
-        turns = lambda id: [{"from": "human", "value": f"What is {id}?"}, {"from": "gpt", "value": "a sink"}]
+        def turns(id: str) -> list[dict]:
+            return [{"from": "human", "value": f"What is {id}?"}, {"from": "gpt", "value": "a sink"}]
+
         path = tmp_path / name
         path.write_text(json.dumps([{"id": id, "conversations": turns(id)} for id in ids]))
         return path
@@ -240,8 +242,8 @@ def test_a_budget_above_what_is_left_is_an_error_before_anything_is_asked(tmp_pa
     data = ("task=llava_json", f"task.validation={write('v.json', 'v')}", f"task.test={write('t.json', 't')}")
     data += ("pool=llava_json", f"pool.annotation={write('p.json', 'a', 'b', 't')}", f"paths.store={tmp_path}/store")
     cell = open_experiment(experiment_config(*data, "budget=custom", "budget.num_samples=3"))
-    said = r"is 3, the pool has 2 since 1 of its samples overlap the task's \(1 by text; see .*leaks\.jsonl\): choose at most 2, or audit=none"
-    with pytest.raises(ValueError, match=said):
+    message = r"is 3, the pool has 2 since 1 of its samples overlap the task's \(1 by text; see .*leaks\.jsonl\): "
+    with pytest.raises(ValueError, match=message + "choose at most 2, or audit=none"):
         left(cell)
     cell = open_experiment(experiment_config(*data, "budget=custom", "budget.num_samples=2"))
     assert list(left(cell).ids()) == ["a", "b"]
@@ -255,7 +257,7 @@ def test_a_budget_above_what_is_left_is_an_error_before_anything_is_asked(tmp_pa
 
 
 def test_leaks_that_the_pool_plants_are_all_found_and_none_besides():
-    """Scenes that are equal by chance are counted apart: 31 of the default 50,000 for this target and its default seed."""
+    """Scenes that are equal by chance are counted apart: 31 of the default 50,000 for this target and seed 0."""
     task = read_task("micro", target="surfaces", num_val_samples=30, num_test_samples=30, seed=2)
     clean = read_pool("micro", size=400, surface_overlap=0.5, seed=0)
     how = {"size": 400, "surface_overlap": 0.5, "seed": 0}

@@ -107,7 +107,7 @@ def test_the_fill_follows_the_seed():
 
 
 def test_fill_error_names_the_keys():
-    with pytest.raises(ValueError, match="budget.num_samples is 6, .* only 5 samples: .* selector.fill=random"):
+    with pytest.raises(ValueError, match=r"budget.num_samples is 6, .* only 5 samples: .* selector.fill=random"):
         taken(TableIndex(INDEX), ERRORS, POOL, 6, fill=Fill.error)
     assert len(taken(TableIndex(INDEX), ERRORS, POOL, 5, fill=Fill.error)) == 5
 

@@ -76,7 +76,7 @@ def retriever(request):
         ("3.5 v1.2.3 3. .5 50%", ["3.5", "v1", "2.3", "3", "5", "50"]),
         ("x is a variable", ["x", "is", "a", "variable"]),
         ("red-green_blue/child's", ["red", "green", "blue", "child", "s"]),
-        ("Größe Ｃ＋＋ ﬁsh naïve", ["größe", "c++", "fish", "naïve"]),
+        ("Größe Ｃ＋＋ ﬁsh naïve", ["größe", "c++", "fish", "naïve"]),  # noqa: RUF001 -- NFKC makes them ASCII
         ("数字 7を読む", ["数", "字", "7", "を", "読", "む"]),
         ("हिन्दी", ["हिन्दी"]),
         ("a\0b", ["a", "b"]),
@@ -102,7 +102,7 @@ def test_stop_words_go_only_when_asked():
 
 def test_stemming_without_its_package_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "Stemmer", None)
-    with pytest.raises(ImportError, match="retriever.stemming.*pip install PyStemmer"):
+    with pytest.raises(ImportError, match=r"retriever.stemming.*pip install PyStemmer"):
         tokenize.__globals__["_stemmer_module"]()
 
 
@@ -191,7 +191,7 @@ def test_any_text_is_a_bag_of_words(texts, queries):
     found = indexes["bm25s"].search(queries, 3)
     assert found == indexes["rank_bm25"].search(queries, 3)
     documents = dict(numbered([*texts, "a b", "数 c++"]))
-    for query, hits in zip(queries, found):
+    for query, hits in zip(queries, found, strict=True):
         for hit in hits:
             assert hit.score > 0
             assert set(hit.terms) == set(tokenize(query)) & set(tokenize(documents[hit.id])) != set()
@@ -270,7 +270,7 @@ def test_saved_loaded_and_mapped_answer_alike(retriever, tmp_path, mmap):
 def test_a_changed_corpus_is_refused(retriever, tmp_path, change):
     docs = [("s000000", "circle"), ("s000001", "red")]
     retriever.build(docs, tmp_path, config())
-    with pytest.raises(ValueError, match="index.json: corpus is .* expected .* build the index again"):
+    with pytest.raises(ValueError, match=r"index.json: corpus is .* expected .* build the index again"):
         retriever.load(tmp_path, corpus=corpus_digest([docs[0], change]))
 
 
@@ -290,7 +290,7 @@ def test_an_unfinished_index_is_none(retriever, tmp_path):
         yield "s0", "red"
         raise RuntimeError("killed")
 
-    with pytest.raises(FileNotFoundError, match="index.json is missing.*build it again"):
+    with pytest.raises(FileNotFoundError, match=r"index.json is missing.*build it again"):
         retriever.load(tmp_path / "nothing")
     with pytest.raises(RuntimeError, match="killed"):
         retriever.build(broken(), tmp_path / "half", config())
@@ -321,7 +321,7 @@ def test_order_is_checked_across_chunks(retriever, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("k1", "b"), [(0, 0.5), (1.5, 1.1), (float("nan"), 0.5)])
 def test_parameters_out_of_range(retriever, tmp_path, k1, b):
-    with pytest.raises(ValueError, match="retriever.k1"):
+    with pytest.raises(ValueError, match=r"retriever\.k1"):
         retriever.build(numbered(["red"]), tmp_path, config(k1=k1, b=b))
 
 

@@ -14,12 +14,12 @@ from delamo.data import Pool, Task
 
 
 def read_pool(format: str, **fields: Any) -> Pool:
-    """Read a pool; fields that are not given have the values of the format's YAML file, and null where that has none."""
+    """Read a pool; fields that are not given are those of the format's YAML file, or null where it has none."""
     return data.read_pool(data_config("pool", format, **fields))
 
 
 def read_task(format: str, **fields: Any) -> Task:
-    """Read a task; fields that are not given have the values of the format's YAML file, and null where that has none."""
+    """Read a task; fields that are not given are those of the format's YAML file, or null where it has none."""
     return data.read_task(data_config("task", format, **fields))
 
 

@@ -107,8 +107,8 @@ def _is_attribute(e: Example, noun: str, value: str) -> bool | None:
 
 def _fits(e: Example, letter: str, text: str, verdict: str) -> bool:
     index = LETTERS.index(letter)
-    named = index < len(e.options) and e.options[index] == text
-    return named and (text == e.draft.answer) == (verdict == "fits")
+    is_option = index < len(e.options) and e.options[index] == text
+    return is_option and (text == e.draft.answer) == (verdict == "fits")
 
 
 def _final(e: Example, answer: str) -> bool:

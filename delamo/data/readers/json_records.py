@@ -54,7 +54,7 @@ def read_records(path: Path) -> Iterator[Record]:
 
 
 def read_at(file: BinaryIO, offset: int, length: int) -> Any:
-    """The JSON value that `read_records` found at `offset`. Raises ValueError where the file has changed since."""
+    """Read again the JSON value that `read_records` found at `offset`. Raises ValueError where the file has changed since."""
     file.seek(offset)
     return json.loads(file.read(length))
 
@@ -143,9 +143,9 @@ class _Window:
 
     def expect(self, character: str, *, record: int) -> None:
         """Pass over one character of punctuation."""
-        found = self.peek()
-        if found != character:
-            raise self.broken(record, f"expected {character!r}, found {found or 'the end of the file'!r}")
+        following = self.peek()
+        if following != character:
+            raise self.broken(record, f"expected {character!r}, found {following or 'the end of the file'!r}")
         self._advance(self.at + 1)
 
     def value(self, record: int) -> Any:

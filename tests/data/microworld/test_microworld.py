@@ -54,7 +54,7 @@ def test_one_address_is_one_picture():
 
 
 def test_an_unknown_address_is_an_error_that_shows_the_form():
-    with pytest.raises(ValueError, match="micro:nowhere/1.*micro:pool/SEED/INDEX"):
+    with pytest.raises(ValueError, match=r"micro:nowhere/1.*micro:pool/SEED/INDEX"):
         example_at("micro:nowhere/1")
 
 
@@ -96,8 +96,13 @@ def test_pool_values_out_of_range_are_named(fields, message):
 
 
 def test_an_unknown_target_is_named_with_the_choices():
-    with pytest.raises(ValueError, match="task.target is 'chairs'.*objects"):
+    with pytest.raises(ValueError, match=r"task\.target is 'chairs'.*objects"):
         task("chairs")
+
+
+def test_the_identity_of_the_pool_stays_whatever_its_fields_are_called():
+    """Stores hold a pool's annotations under this digest."""
+    assert pool(size=8000).digest == "a81f6efcbf18bbdadcd5f4168902d0f3286ee79fc6e131e62af2eaef86d6aeca"
 
 
 def test_digests_follow_the_content():

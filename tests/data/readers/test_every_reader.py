@@ -1,4 +1,4 @@
-"""What every reader of a pool or a task owes its callers, on generated files of its own format with broken rows among the good ones.
+"""Every reader of a pool or a task, on generated files of its own format with broken rows among the good ones.
 
 A format that is declared (`add_pool`, `add_task`) without a case here fails the first test.
 """

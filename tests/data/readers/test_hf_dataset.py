@@ -1,4 +1,4 @@
-"""Any data set that `datasets` opens, as pool and as task: generated ones in the shapes that are common on the Hub, without a network."""
+"""Data sets that `datasets` opens, as pool and as task: generated in the shapes that are common on the Hub, offline."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_two_parts_of_one_split(saved):
     wanted = {"path": saved(rows()), "columns": MAPPED, "validation_split": "train", "test_split": "train"}
     task = read_task("hf_dataset", **wanted, num_val_samples=3, num_test_samples=5)
     assert not {s.id for s in task.validation} & {s.id for s in task.test} and len(task.test) == 5
-    with pytest.raises(ValueError, match="set task.num_val_samples"):
+    with pytest.raises(ValueError, match=r"set task\.num_val_samples"):
         read_task("hf_dataset", **wanted)
 
 
@@ -251,7 +251,9 @@ def test_what_cannot_be_used_is_quarantined_with_its_row(saved):
 
 
 def test_identity_is_of_the_content(saved):
-    digest = lambda columns, name: read_pool("hf_dataset", path=saved(columns, name), columns=MAPPED).digest
+    def digest(columns: dict, name: str) -> str:
+        return read_pool("hf_dataset", path=saved(columns, name), columns=MAPPED).digest
+
     first = digest(rows(), "a")
     assert digest(rows(), "b") == first
     turned = {name: values[::-1] for name, values in rows().items()}

@@ -1,4 +1,4 @@
-"""Annotation files of one JSON object: what is wrong with one is said, and a picture that stands there twice counts once."""
+"""Annotation files of one JSON object: what is wrong with one is told, and an image listed twice counts once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What docs/own_data.md shows works as it stands: its YAML files, its commands, on real records where they are at hand."""
+"""The YAML files and commands of docs/own_data.md work as they stand, on real records where they are at hand."""
 
 from __future__ import annotations
 

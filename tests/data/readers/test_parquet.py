@@ -1,4 +1,4 @@
-"""A pool written as Parquet is the pool that it was written from, opens without reading its texts, and says what has changed since."""
+"""A pool written as Parquet is the pool it was written from, opens without its texts, and notices changed images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The readers of the paper's data: Vision-Flan, ScienceQA and MMBench, on generated files in their published formats."""
+"""Readers of the paper's data (Vision-Flan, ScienceQA, MMBench, ...) on generated files in their published formats."""
 
 from __future__ import annotations
 

@@ -13,9 +13,9 @@ def _count(rng: Random, attribute: str, value: str) -> QuestionDraft:
     for thing in things:
         if getattr(thing, attribute) is not None and rng.random() < 0.4:
             scene, _ = with_changed(scene, thing, **{attribute: value})
-    found = [thing for thing in scene.things() if getattr(thing, attribute) == value]
-    reasoning = (f"The {value} objects are {listed(found)}.", f"There are {len(found)} {value} objects.")
-    return QuestionDraft(scene, {"value": value}, reasoning, str(len(found)), DIGITS[:5])
+    counted = [thing for thing in scene.things() if getattr(thing, attribute) == value]
+    reasoning = (f"The {value} objects are {listed(counted)}.", f"There are {len(counted)} {value} objects.")
+    return QuestionDraft(scene, {"value": value}, reasoning, str(len(counted)), DIGITS[:5])
 
 
 @kind(
@@ -26,8 +26,8 @@ def _count(rng: Random, attribute: str, value: str) -> QuestionDraft:
 )
 def _count_all(rng: Random) -> QuestionDraft:
     scene, things = draw_scene(rng, (1, 4), (0, 1))
-    found = scene.things()
-    reasoning = (f"The objects are {listed(found)}.", f"There are {len(found)} objects.")
+    counted = scene.things()
+    reasoning = (f"The objects are {listed(counted)}.", f"There are {len(counted)} objects.")
     return QuestionDraft(scene, {}, reasoning, str(len(things)), DIGITS[1:6])
 
 
