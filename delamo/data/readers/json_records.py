@@ -54,7 +54,7 @@ def read_records(path: Path) -> Iterator[Record]:
 
 
 def read_at(file: BinaryIO, offset: int, length: int) -> Any:
-    """Read again the JSON value that `read_records` found at `offset`. Raises ValueError where the file has changed since."""
+    """Read the JSON value of a record again, by its offset. Raises ValueError where the file has changed since."""
     file.seek(offset)
     return json.loads(file.read(length))
 
