@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from delamo.config import conf
+from delamo.models.hf.identity import cached_config
 from delamo.paper.facts import NUM_GPUS, measured_seconds, tuning_seconds
 from delamo.paper.numbers import PAPER
 from delamo.reports.methods import PRETRAINED, RANDOM, ignored_keys
@@ -141,9 +142,7 @@ def _has_weights(path: str) -> bool:
         return True
     if path and any(metadata.distributions(name=path)):  # models that travel in packages of their own
         return True
-    from huggingface_hub import try_to_load_from_cache
-
-    return isinstance(try_to_load_from_cache(path, "config.json"), str)
+    return cached_config(path, None) is not None
 
 
 def _is_file(path: Any) -> bool:
