@@ -25,14 +25,13 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
-from delamo.reports.variants import PRETRAINED
 from PIL import Image, ImageFont
 
 from delamo.data.images import open_image
 from delamo.mistakes.steps import split_steps
 from delamo.records import LETTERS, Answer, Mistake, Sample, Selected, Skill
 from delamo.runs import lineage
-from delamo.runs.read import Run, finished_runs
+from delamo.runs.read import PRETRAINED, Run, finished_runs
 from delamo.store import write_text
 
 NUM_HITS = 3

@@ -13,12 +13,13 @@ from support.fake_models import Calls, FakeModels, FakeStudent
 
 from delamo.data.microworld.catalogue import TARGETS
 from delamo.experiment.experiment import Experiment, open_experiment, samples_digest
-from delamo.pipeline import Plan, plan_experiment, run_experiment
+from delamo.pipeline import plan_experiment, run_experiment
 from delamo.records import LETTERS, Answer, ItemScore, Leak, Quarantined, Sample, Selected
 from delamo.runs.folder import ChangedError, read_status, run_folder
 from delamo.stages import audit
 from delamo.stages.answers import CollectAnswers, Evaluate
 from delamo.stages.mistakes import error_cases
+from delamo.stages.plan import Plan
 from delamo.store import locked, read_rows
 
 SMALL = (

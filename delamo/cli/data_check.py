@@ -11,16 +11,33 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from omegaconf import MISSING
 from tqdm import tqdm
 
-from delamo.cli.verbs.check import CheckConfig
-from delamo.data import Pool, Task
+from delamo.data import Pool, PoolConfig, Task, TaskConfig
 from delamo.data.images import ImageError, open_image
 from delamo.data.quarantine import count_reasons
 from delamo.experiment.experiment import read_pool, read_task
-from delamo.models.students.config import HuggingFaceStudentConfig
+from delamo.models.students.config import HuggingFaceStudentConfig, StudentConfig
 from delamo.records import Quarantined, Sample
 from delamo.reports.render.formats import Block, Heading, Lines, Table, markdown
+from delamo.tuning.config import TuningConfig
+
+
+@dataclass(slots=True, kw_only=True)
+class CheckConfig:
+    """The data that is checked, and the student that it is held against."""
+
+    pool: PoolConfig = MISSING
+    task: TaskConfig | None = MISSING
+    student: StudentConfig | None = MISSING
+    """The student whose tokens are counted; null counts none."""
+    tuning: TuningConfig | None = MISSING
+    """The tuning whose `max_length` limits pool samples besides the student's context; null for the context alone."""
+    max_samples: int = MISSING
+    """Maximum number of samples whose images are decoded and tokens counted; of a larger pool, a draw by `seed`."""
+    seed: int = MISSING
+
 
 NUM_SOURCES = 20
 """Rows of the table of sources; the others are counted together."""

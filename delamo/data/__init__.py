@@ -1,12 +1,11 @@
-"""Data a cell works on: the pool that training samples are chosen from, and the task that they are chosen for."""
+"""The data of an experiment: the pool that training samples are chosen from, and the task that they are chosen for."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
-from delamo.config.compose import arguments
 from delamo.config.fields import not_in_identity
 from delamo.config.registry import register
 from delamo.records import Quarantined, Sample
@@ -21,7 +20,7 @@ class Pool(Protocol):
     """Identity of the content: the same data in another folder or another order has the same digest."""
 
     removed: frozenset[str]
-    """Ids that an audit removed; empty but for `Candidates`."""
+    """Ids that an audit removed; empty for all pools but `delamo.data.candidates.Candidates`."""
 
     @property
     def quarantined(self) -> Sequence[Quarantined]:
@@ -30,18 +29,18 @@ class Pool(Protocol):
     def __len__(self) -> int: ...
 
     def __iter__(self) -> Iterator[Sample]:
-        """All samples in ascending id order, made one at a time."""
+        """Yield all samples in ascending order of id, made one at a time."""
 
     def get(self, id: str) -> Sample:
-        """One sample. Raises KeyError for an id that the pool does not have."""
+        """Return one sample. Raises KeyError for an id that the pool does not have."""
 
     def ids(self) -> Sequence[str]:
-        """All ids, ascending, without making a text."""
+        """Return all ids, ascending, without making a text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """A target: validation samples, which steer the selection, and test samples, which nothing but the evaluation sees."""
+    """A target: validation samples, which steer the selection, and test samples, which the evaluation alone sees."""
 
     name: str
     validation: Sequence[Sample]
@@ -67,29 +66,29 @@ class PoolConfig:
     name: str = not_in_identity()
 
 
-TASKS: dict[type[TaskConfig], Callable[..., Task]] = {}
-"""The reader of every task, by the type of its config; it takes the config's fields as keyword arguments."""
-POOLS: dict[type[PoolConfig], Callable[..., Pool]] = {}
-"""The reader of every pool, by the type of its config; it takes the config's fields as keyword arguments."""
+TASKS: dict[type[TaskConfig], Callable[[Any], Task]] = {}
+"""The reader of every task, by the type of its config; `delamo.data.readers` fills it."""
+POOLS: dict[type[PoolConfig], Callable[[Any], Pool]] = {}
+"""The reader of every pool, by the type of its config; `delamo.data.readers` fills it."""
 
 
-def add_task(name: str, schema: type[TaskConfig], read: Callable[..., Task]) -> None:
-    """Declare a format that a task is read from: `schema/task/NAME`, and the function that takes the schema's fields."""
+def add_task(name: str, schema: type[TaskConfig], read: Callable[[Any], Task]) -> None:
+    """Declare a format that a task is read from: `schema/task/NAME`, and the function that takes such a config."""
     TASKS[schema] = read
     register({f"task/{name}": schema})
 
 
-def add_pool(name: str, schema: type[PoolConfig], read: Callable[..., Pool]) -> None:
-    """Declare a format that a pool is read from: `schema/pool/NAME`, and the function that takes the schema's fields."""
+def add_pool(name: str, schema: type[PoolConfig], read: Callable[[Any], Pool]) -> None:
+    """Declare a format that a pool is read from: `schema/pool/NAME`, and the function that takes such a config."""
     POOLS[schema] = read
     register({f"pool/{name}": schema})
 
 
 def read_task(config: TaskConfig) -> Task:
     """Read the task, by the reader of its config's type."""
-    return TASKS[type(config)](**arguments(config))
+    return TASKS[type(config)](config)
 
 
 def read_pool(config: PoolConfig) -> Pool:
     """Read the pool, by the reader of its config's type."""
-    return POOLS[type(config)](**arguments(config))
+    return POOLS[type(config)](config)

@@ -1,7 +1,7 @@
-"""Rows of Arrow files as `datasets` writes them, mapped into memory: any row at little cost, nothing read that is not asked for.
+"""Memory-mapped rows of Arrow files as `datasets` writes them: any row at little cost, nothing read that is not needed.
 
-A picture that lies inside such a file has the locator `arrow:FILE#ROW/COLUMN`, which names everything that is needed to open it: worker
-processes and later runs open it as they open a file. The column is quoted as in a URL.
+An image inside such a file has the locator `arrow:FILE#ROW/COLUMN`, which names everything that is needed to open it:
+worker processes and later runs open it as they open a file. The column is quoted as in a URL.
 """
 
 from __future__ import annotations
@@ -33,24 +33,25 @@ class ArrowTable:
         return self._starts[-1]
 
     def scalar(self, row: int, column: str) -> Any:
-        """pyarrow's scalar at a row of a top-level column."""
-        file, place = self._place(row)
-        return _columns(self.paths[file])[column][place]
+        """Return pyarrow's scalar at a row of a top-level column."""
+        file, row_in_file = self._file_and_row(row)
+        return _columns(self.paths[file])[column][row_in_file]
 
     def locator(self, row: int, column: str) -> str:
-        """The address of the picture at a row and column."""
-        file, place = self._place(row)
-        return f"{SCHEME}{self.paths[file]}#{place}/{quote(column, safe='')}"
+        """Return the address of the image at a row and column."""
+        file, row_in_file = self._file_and_row(row)
+        return f"{SCHEME}{self.paths[file]}#{row_in_file}/{quote(column, safe='')}"
 
-    def _place(self, row: int) -> tuple[int, int]:
+    def _file_and_row(self, row: int) -> tuple[int, int]:
         file = bisect.bisect_right(self._starts, row) - 1
         return file, row - self._starts[file]
 
 
-def picture_in(scalar: Any) -> Any:
-    """What a picture's field holds: a buffer of encoded bytes, the name of a file, or None.
+def image_in(scalar: Any) -> Any:
+    """Return what an image's field holds: a buffer of encoded bytes, the name of a file, or None.
 
-    `datasets.Image` is a struct of bytes and path; a list of at most one picture, and a plain column of names or of bytes, will do too.
+    `datasets.Image` is a struct of bytes and path; a list of at most one image, and a plain column of names or of bytes,
+    will do too.
 
     Raises:
         BadRow: `several images`, or `not a picture` for another type.
@@ -62,9 +63,9 @@ def picture_in(scalar: Any) -> Any:
     if isinstance(scalar, (pa.ListScalar, pa.LargeListScalar)):
         if len(scalar) > 1:
             raise BadRow("several images", "image", len(scalar), "one picture a sample")
-        return picture_in(scalar[0]) if len(scalar) else None
+        return image_in(scalar[0]) if len(scalar) else None
     if isinstance(scalar, pa.StructScalar) and {"bytes", "path"} <= set(scalar):
-        return picture_in(scalar["bytes"]) or picture_in(scalar["path"])
+        return image_in(scalar["bytes"]) or image_in(scalar["path"])
     if isinstance(scalar, (pa.BinaryScalar, pa.LargeBinaryScalar)) and not isinstance(
         scalar, (pa.StringScalar, pa.LargeStringScalar)
     ):
@@ -75,19 +76,19 @@ def picture_in(scalar: Any) -> Any:
 
 
 def read_bytes(locator: str) -> bytes:
-    """The encoded picture at an `arrow:` locator.
+    """Return the encoded image at an `arrow:` locator.
 
     Raises:
-        OSError, ValueError, KeyError, IndexError: no such file, row or column, or no picture there.
+        OSError, ValueError, KeyError, IndexError: no such file, row or column, or no image there.
     """
-    path, _, place = locator.removeprefix(SCHEME).rpartition("#")
-    row, _, column = place.partition("/")
+    path, _, address = locator.removeprefix(SCHEME).rpartition("#")
+    row, _, column = address.partition("/")
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path} is gone: it held the picture in row {row}")
-    found = picture_in(_columns(path)[unquote(column)][int(row)])
-    if found is None or isinstance(found, str):
+    image = image_in(_columns(path)[unquote(column)][int(row)])
+    if image is None or isinstance(image, str):
         raise ValueError(f"{path} has no picture in row {row}, column {unquote(column)}")
-    return found.to_pybytes()
+    return image.to_pybytes()
 
 
 def _rows_of(path: str) -> int:

@@ -19,7 +19,7 @@ class ContentDigest:
     def __init__(self) -> None:
         self._sum = 0
 
-    def add(self, sample: Sample, *, part: str = "", image_name: str = "", image_size: int = 0) -> None:
+    def add(self, sample: Sample, image_name: str = "", image_size: int = 0, *, part: str = "") -> None:
         """Count one sample in; `part` tells a validation sample from a test sample."""
         text = [sample.id, sample.instruction, sample.answer, sample.options, sample.gold, sample.source]
         self._count([part, *text, image_name, image_size])

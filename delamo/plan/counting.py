@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from delamo.pipeline import Plan
 from delamo.plan.offline import OfflineExperiment
 from delamo.stages.base import Stage
+from delamo.stages.plan import Plan
 
 
 @dataclass(frozen=True, slots=True)

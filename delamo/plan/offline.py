@@ -16,10 +16,11 @@ from delamo.data import Pool, PoolConfig, Task, TaskConfig
 from delamo.experiment.config import ExperimentConfig
 from delamo.experiment.experiment import Experiment, check_budget, read_pool, read_task
 from delamo.experiment.models import Models
-from delamo.pipeline import Plan, find_candidates, plan_audit, plan_experiment
+from delamo.pipeline import find_candidates, plan_audit, plan_experiment
 from delamo.plan.assumptions import Assumptions
 from delamo.records import Quarantined, Sample
 from delamo.stages.audit import AuditPool
+from delamo.stages.plan import Plan
 from delamo.store import Store, digest_of
 
 MISSING_DATA = (FileNotFoundError, NotADirectoryError, ImportError)

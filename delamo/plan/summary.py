@@ -13,7 +13,6 @@ from omegaconf.errors import OmegaConfBaseException
 from delamo.config.compose import read_experiment
 from delamo.experiment.config import ExperimentConfig
 from delamo.experiment.experiment import keep_data
-from delamo.pipeline import Plan
 from delamo.plan.assumptions import Assumptions
 from delamo.plan.counting import StageWork, TeacherUsage, distinct_stages, num_items
 from delamo.plan.measured import Recorded
@@ -21,6 +20,7 @@ from delamo.plan.offline import OfflineExperiment, OfflineOpener
 from delamo.plan.resources import disk_bytes, tuning_gpu_hours
 from delamo.plan.teacher_costs import asked, prices
 from delamo.runs.folder import read_status, run_folder
+from delamo.stages.plan import Plan
 
 Overrides = Sequence[str]
 CANNOT_RUN = (ValueError, OSError, ImportError, OmegaConfBaseException, HydraException)

@@ -1,8 +1,8 @@
-"""The default: bm25s' eager index, in which every (term, document) score is computed once, saved and memory-mapped.
+"""The default backend: bm25s' eager index, in which every (term, document) score is computed once and memory-mapped.
 
-bm25s defines the format, the formula's parts and the files: any bm25s opens the folder. Three steps around it are our own, each for a
-reason: the score matrix is built by sparse-matrix conversion from token ids instead of Python loops over the documents; a
-query's rows are chosen by a kernel that breaks ties by row; and only documents that share a term are hits.
+bm25s defines the formula's parts and the files: any bm25s opens the folder. Three steps around it are our own, each for
+a reason: the score matrix is built by sparse-matrix conversion from token ids instead of Python loops over the
+documents; a query's rows are chosen by a kernel that breaks ties by row; and only documents that share a term are hits.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ from typing import Any, Self
 
 import numpy as np
 
+from delamo.retrieval.config import Backend
 from delamo.retrieval.corpus import Corpus, DocIds
 from delamo.retrieval.index import Bag, Index, Ranking, lucene_idf
 
 
 class BM25SIndex(Index):
-    """See the module; about 12 bytes on disk for each distinct term of each document."""
+    """An index by bm25s; about 12 bytes on disk for each distinct term of each document."""
 
-    retriever = "bm25s"
+    backend = Backend.bm25s
 
     def __init__(self, ids: DocIds, manifest: dict[str, Any], bm25: Any) -> None:
         super().__init__(ids, manifest)
@@ -66,16 +67,20 @@ class BM25SIndex(Index):
         terms = np.array([self._bm25.vocab_dict[term] for term in bag.terms])
         starts, ends, counts = self._indptr[terms], self._indptr[terms + 1], np.array(bag.counts, np.float64)
         rows, scores = best_of_postings(self._data, self._indices, starts, ends, counts, len(self), k)
-        matches = [_contains(self._indices[start:end], rows) for start, end in zip(starts, ends)]
+        matches = [_contains(self._indices[start:end], rows) for start, end in zip(starts, ends, strict=True)]
         return Ranking(rows, scores, np.stack(matches, axis=1))
 
 
 def score_matrix(corpus: Corpus, *, k1: float, b: float) -> dict[str, Any]:
-    """The scores of all terms in all documents, in bm25s' layout: columns are terms, rows within a column ascend.
+    """Compute the scores of all terms in all documents, in bm25s' layout: columns are terms, rows in a column ascend.
+
+    Args:
+        corpus: the documents.
+        k1: saturation of a repeated term.
+        b: discount of long documents.
 
     Returns:
         data (num_postings,) float64, indices (num_postings,) int32, indptr (num_terms + 1,) int64, num_docs.
-
     """
     from scipy.sparse import csr_matrix
 
@@ -102,9 +107,9 @@ def _read_only(array: np.ndarray) -> np.ndarray:
 
 
 def _contains(postings: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Which of `rows` are among the ascending `postings` (at least one). (num_rows,) bool."""
-    places = np.searchsorted(postings, rows)
-    return postings[np.minimum(places, len(postings) - 1)] == rows
+    """Return which of `rows` are among the ascending `postings` (at least one): (num_rows,) bool."""
+    indices = np.searchsorted(postings, rows)
+    return postings[np.minimum(indices, len(postings) - 1)] == rows
 
 
 def _num_threads() -> int:

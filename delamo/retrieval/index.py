@@ -1,17 +1,18 @@
-"""What the two retrievers share: the interface, the formula, the order of hits, and the folder on disk.
+"""The BM25 index: its interface, the formula, the order of hits, and the folder on disk; the backends compute it.
 
 The formula is Okapi's BM25 with Lucene's idf, in 64-bit floats:
 
-    score(d, q) = sum over the distinct terms t of q:  count(t, q) * idf(t) * tf * (k1 + 1) / (tf + k1 * (1 - b + b * |d| / avg))
-    idf(t)      = ln(1 + (N - df + 0.5) / (df + 0.5))
+    score(d, q)  = sum over the distinct terms t of q: count(t, q) * idf(t) * tf * (k1 + 1) / (tf + norm(d))
+    norm(d)      = k1 * (1 - b + b * |d| / avg)
+    idf(t)       = ln(1 + (N - df + 0.5) / (df + 0.5))
 
-The paper says only "BM25". rank-bm25's own idf, ln((N - df + 0.5) / (df + 0.5)), is negative for a term of more than half of
-the documents and then replaced by a quarter of the mean idf, which bm25s does not offer and which ranks no better;
-Lucene's is positive always, so that a score above zero means exactly: shares a term with the query. (bm25s' own default,
-`method="lucene"`, leaves out the constant k1 + 1: the same ranks.)
+The paper says only "BM25". rank-bm25's own idf, ln((N - df + 0.5) / (df + 0.5)), is negative for a term of more than
+half of the documents and then replaced by a quarter of the mean idf, which bm25s does not offer and which ranks no
+better; Lucene's is always positive, so that a score above zero means exactly: shares a term with the query. (bm25s' own
+default, `method="lucene"`, leaves out the constant k1 + 1: the same ranks.)
 
-Both retrievers add the same numbers in the same order, so that their scores agree to the last bit; what is then compared is the
-score rounded to 40 bits of mantissa, so that equal sums of unequal order tie. Ties break by id, ascending.
+Both backends add the same numbers in the same order, so that their scores agree to the last bit; what is then compared
+is the score rounded to 40 bits of mantissa, so that equal sums of unequal order tie. Ties break by id, ascending.
 """
 
 from __future__ import annotations
@@ -22,10 +23,11 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
+from delamo.retrieval.config import Backend, RetrieverConfig
 from delamo.retrieval.corpus import Corpus, DocIds, read_corpus
 from delamo.retrieval.tokenize import tokenize, tokenizer_identity
 
@@ -36,7 +38,7 @@ ROUNDING = 2.0**13 + 1
 
 
 class Hit(NamedTuple):
-    """One document found."""
+    """One document of a ranked list."""
 
     id: str
     score: float
@@ -66,8 +68,8 @@ class Ranking(NamedTuple):
 class Index(ABC):
     """BM25 over a fixed corpus. Make one with `build` or `load`."""
 
-    retriever: str
-    """Name of the class in `RETRIEVERS`, recorded in the manifest."""
+    backend: ClassVar[Backend]
+    """Recorded in the manifest as `retriever`."""
 
     def __init__(self, ids: DocIds, manifest: dict[str, Any]) -> None:
         self.ids = ids
@@ -77,44 +79,37 @@ class Index(ABC):
     def build(
         cls,
         docs: Iterable[tuple[str, str]],
-        dir: Path | str,
-        *,
-        k1: float = 1.5,
-        b: float = 0.75,
-        stop_words: bool = False,
-        stemming: bool = False,
+        folder: Path,
+        config: RetrieverConfig,
     ) -> Self:
-        """Index (id, text) pairs and save the index into `dir`.
+        """Index (id, text) pairs and save the index.
 
         Args:
             docs: in strictly ascending order of id; read once, as a stream.
-            dir: a folder, made where it is missing. The manifest is written last: a folder without it is no index.
-            k1: how fast a repeated term saturates; 1.5 and b 0.75 are the defaults of both libraries, the paper being silent.
-            b: how much long documents are discounted, 0 to 1.
-            stop_words: drop English function words. See `delamo.retrieval.tokenize`.
-            stemming: reduce words to their stem.
+            folder: made where it is missing. The manifest is written last: a folder without it is no index.
+            config: of the retriever; its backend is this class's own.
 
         Raises:
             ValueError: no documents, an id twice or out of order, k1 or b out of range.
-
         """
-        if not (0 < k1 < math.inf and 0 <= b <= 1):
-            raise ValueError(f"retriever.k1 is {k1} and retriever.b is {b}: choose k1 above 0 and b from 0 to 1")
-        tokenizer = tokenizer_identity(stop_words=stop_words, stemming=stemming)
-        corpus = read_corpus(docs, stop_words=stop_words, stemming=stemming)
-        folder = Path(dir)
+        if not (0 < config.k1 < math.inf and 0 <= config.b <= 1):
+            raise ValueError(
+                f"retriever.k1 is {config.k1} and retriever.b is {config.b}: choose k1 above 0 and b from 0 to 1"
+            )
+        words = {"stop_words": config.stop_words, "stemming": config.stemming}
+        tokenizer = tokenizer_identity(**words)
+        corpus = read_corpus(docs, **words)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / MANIFEST).unlink(missing_ok=True)
         manifest = {
             "version": INDEX_VERSION,
-            "retriever": cls.retriever,
+            "retriever": cls.backend.value,
             "corpus": corpus.digest,
             "num_docs": len(corpus.ids),
             "tokenizer": tokenizer,
-            "stop_words": stop_words,
-            "stemming": stemming,
-            "k1": k1,
-            "b": b,
+            **words,
+            "k1": config.k1,
+            "b": config.b,
         }
         corpus.ids.save(folder)
         index = cls._build(corpus, folder, manifest)
@@ -122,20 +117,18 @@ class Index(ABC):
         return index
 
     @classmethod
-    def load(cls, dir: Path | str, *, mmap: bool = True, corpus: str | None = None) -> Self:
+    def load(cls, folder: Path, *, mmap: bool = True, corpus: str | None = None) -> Self:
         """Open a saved index.
 
         Args:
-            dir: the folder given to `build`.
+            folder: the one given to `build`.
             mmap: leave the arrays on disk and let the system page them in; results are the same.
             corpus: the digest (`corpus_digest`) of the documents that the caller means to search.
 
         Raises:
-            FileNotFoundError: no finished index in `dir`.
-            ValueError: built over another corpus, or by another retriever, tokenizer or format.
-
+            FileNotFoundError: no finished index in `folder`.
+            ValueError: built over another corpus, or by another backend, tokenizer or format.
         """
-        folder = Path(dir)
         path = folder / MANIFEST
         if not path.is_file():
             raise FileNotFoundError(f"{path} is missing, so {folder} holds no finished index: build it again")
@@ -143,7 +136,7 @@ class Index(ABC):
         if manifest["version"] != INDEX_VERSION:
             raise ValueError(f"{path}: version is {manifest['version']!r}, expected {INDEX_VERSION!r}: build it again")
         tokenizer = tokenizer_identity(stop_words=manifest["stop_words"], stemming=manifest["stemming"])
-        expected = {"retriever": cls.retriever, "tokenizer": tokenizer, "corpus": corpus or manifest["corpus"]}
+        expected = {"retriever": cls.backend.value, "tokenizer": tokenizer, "corpus": corpus or manifest["corpus"]}
         for key, value in expected.items():
             if manifest[key] != value:
                 raise ValueError(f"{path}: {key} is {manifest[key]!r}, expected {value!r}: build the index again")
@@ -158,17 +151,18 @@ class Index(ABC):
         return len(self.ids)
 
     def search(self, queries: Sequence[str], k: int) -> list[list[Hit]]:
-        """The best `k` documents for each query, best first, ties by ascending id.
+        """Return the best `k` documents for each query, best first, ties by ascending id.
 
-        Only documents that share a term with the query are hits, so that a list may be shorter than `k`, and is empty for a
-        query without a known word. Queries of equal words are asked once, whatever their order.
+        Only documents that share a term with the query are hits, so that a list may be shorter than `k`, and is empty
+        for a query without a known word. Queries of equal words are scored once, whatever their order.
         """
         if k < 1:
             raise ValueError(f"k is {k}: choose at least 1")
         bags = [self._bag(query) for query in queries]
         distinct = [bag for bag in dict.fromkeys(bags) if bag.terms]
-        found = {bag: self._hits(bag, ranking) for bag, ranking in zip(distinct, self._rank(distinct, k))}
-        return [list(found.get(bag, ())) for bag in bags]
+        rankings = zip(distinct, self._rank(distinct, k), strict=True)
+        hits = {bag: self._hits(bag, ranking) for bag, ranking in rankings}
+        return [list(hits.get(bag, ())) for bag in bags]
 
     def _bag(self, query: str) -> Bag:
         options = {key: self.manifest[key] for key in ("stop_words", "stemming")}
@@ -178,7 +172,9 @@ class Index(ABC):
 
     def _hits(self, bag: Bag, ranking: Ranking) -> list[Hit]:
         rows_of_matches, which = np.unique(ranking.matches, axis=0, return_inverse=True)
-        terms = [tuple(term for term, has in zip(bag.terms, row) if has) for row in rows_of_matches.tolist()]
+        terms = [
+            tuple(term for term, has in zip(bag.terms, row, strict=True) if has) for row in rows_of_matches.tolist()
+        ]
         matched = map(terms.__getitem__, which.ravel().tolist())
         return list(map(Hit, self.ids.take(ranking.rows), ranking.scores.tolist(), matched))
 
@@ -195,24 +191,27 @@ class Index(ABC):
 
     @abstractmethod
     def _rank(self, bags: Sequence[Bag], k: int) -> Iterable[Ranking]:
-        """A ranking for each bag, none of which is empty."""
+        """Yield a ranking for each bag, none of which is empty."""
 
 
 def lucene_idf(document_frequency: int, num_docs: int) -> float:
-    """Lucene's inverse document frequency: above zero even for a term that every document has."""
+    """Return Lucene's inverse document frequency: above zero even for a term that every document has."""
     return math.log(1 + (num_docs - document_frequency + 0.5) / (document_frequency + 0.5))
 
 
 def round_scores(scores: np.ndarray) -> np.ndarray:
-    """Scores rounded to 40 bits of mantissa (a relative 1e-12): order is kept and what is above zero stays so."""
+    """Round scores to 40 bits of mantissa (a relative 1e-12): order is kept and what is above zero stays so."""
     scaled = scores * ROUNDING
     return scaled - (scaled - scores)
 
 
 def best_rows(scores: np.ndarray, k: int) -> np.ndarray:
-    """Rows of the `k` highest scores above zero, best first, ties by ascending row. (num_docs,) -> (at most k,)."""
+    """Return the rows of the `k` highest scores above zero, best first, ties by ascending row.
+
+    (num_docs,) -> (at most k,).
+    """
     rows = np.flatnonzero(scores > 0)
     if len(rows) > k:
-        found = scores[rows]
-        rows = rows[found >= np.partition(found, len(found) - k)[len(found) - k]]
+        positive = scores[rows]
+        rows = rows[positive >= np.partition(positive, len(positive) - k)[len(positive) - k]]
     return rows[np.argsort(-scores[rows], kind="stable")][:k]

@@ -1,4 +1,4 @@
-"""The reference: rank-bm25's own BM25Okapi over the same tokens. Pure Python, seconds a query at a million documents."""
+"""The reference backend: rank-bm25's own BM25Okapi over the same tokens. Pure Python, seconds a query at a million documents."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 from rank_bm25 import BM25Okapi
 
+from delamo.retrieval.config import Backend
 from delamo.retrieval.corpus import Corpus, DocIds
 from delamo.retrieval.index import Bag, Index, Ranking, best_rows, lucene_idf, round_scores
 
@@ -21,7 +22,10 @@ class LuceneOkapi(BM25Okapi):
         self.idf = {term: lucene_idf(df, self.corpus_size) for term, df in nd.items()}
 
     def get_scores(self, query: Sequence[str]) -> np.ndarray:
-        """(num_docs,) float64. Where b is 1, the library divides 0 by 0 for a document without words: it scores 0."""
+        """Score all documents: (num_docs,) float64.
+
+        Where b is 1, the library divides 0 by 0 for a document without words: it scores 0.
+        """
         with np.errstate(invalid="ignore"):
             return np.nan_to_num(super().get_scores(query), copy=False)
 
@@ -29,7 +33,7 @@ class LuceneOkapi(BM25Okapi):
 class RankBM25Index(Index):
     """Keeps the tokenized documents on disk and the library's structures in memory (about 2 KB a document)."""
 
-    retriever = "rank_bm25"
+    backend = Backend.rank_bm25
 
     def __init__(self, ids: DocIds, manifest: dict[str, Any], documents: Iterable[list[str]]) -> None:
         super().__init__(ids, manifest)
@@ -63,11 +67,11 @@ class RankBM25Index(Index):
         if max(bag.counts) == 1:
             return self._bm25.get_scores(bag.terms)
         # The library adds a repeated term once for each time; count * score is the same number to the last bit but one.
-        return sum(count * self._bm25.get_scores([term]) for term, count in zip(bag.terms, bag.counts))
+        return sum(count * self._bm25.get_scores([term]) for term, count in zip(bag.terms, bag.counts, strict=True))
 
 
 def _documents(tokens: np.ndarray, lengths: np.ndarray, vocabulary: list[str]) -> Iterable[list[str]]:
-    """Each document's tokens as strings."""
+    """Yield each document's tokens as strings."""
     ends = np.cumsum(lengths, dtype=np.int64)
-    for start, end in zip((ends - lengths).tolist(), ends.tolist()):
+    for start, end in zip((ends - lengths).tolist(), ends.tolist(), strict=True):
         yield [vocabulary[token] for token in tokens[start:end].tolist()]

@@ -7,7 +7,7 @@ import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
@@ -21,11 +21,9 @@ from delamo.metrics.statistics import wilson
 from delamo.models.hf.loading import resolve
 from delamo.records import Answer, ItemScore, Leak, Mistake, Quarantined, Sample, Selected, Skill
 from delamo.stages.base import Stage
+from delamo.stages.plan import Plan
 from delamo.store import QUARANTINE, write_json, write_rows, write_text
 from delamo.store.provenance import provenance
-
-if TYPE_CHECKING:
-    from delamo.pipeline import Plan
 
 SCHEMA_VERSION = 1
 

@@ -20,10 +20,9 @@ from delamo.stages.index import IndexText
 
 if TYPE_CHECKING:
     from delamo.data import Pool
-    from delamo.experiment.experiment import Experiment
     from delamo.retrieval import Index
     from delamo.retrieval.rows import SampleVectors
-    from delamo.stages.base import Stage
+    from delamo.stages.base import Experiment, Stage
 
 
 @dataclass(slots=True, kw_only=True)
@@ -126,7 +125,7 @@ def read_vectors(experiment: Experiment, stage: Stage) -> SampleVectors:
 
 def read_index(experiment: Experiment, stage: Stage) -> Index:
     """Load the index that a stage built, building it if need be."""
-    return RETRIEVERS[experiment.config.retriever.backend.value].load(stage.result().path / "index")
+    return RETRIEVERS[experiment.config.retriever.backend].load(stage.result().path / "index")
 
 
 VALIDATION = Input(name="validation", per="task", read=lambda experiment, stage: experiment.task.validation)

@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 from omegaconf import MISSING
 
-from delamo.config.choices import Fill, Merge
 from delamo.data import Pool
 from delamo.records import Selected, Skill
-from delamo.retrieval.merge import merge_lists
+from delamo.retrieval.merge import Fill, Merge, merge_lists
 from delamo.selectors.base import TEXT_INDEX, VALIDATION, Selector, SelectorConfig
 from delamo.selectors.budget import require_budget
 
@@ -50,8 +49,8 @@ def select(
         pool.ids(),
         excluded=pool.removed,
         num_samples=num_samples,
-        merge=config.merge.value,
-        fill=config.fill.value,
+        merge=config.merge,
+        fill=config.fill,
         rng=rng,
     )
     return [replace(row, skill=None) for row in selected]  # a question names no skill

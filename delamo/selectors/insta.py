@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 from omegaconf import MISSING
 
-from delamo.config.choices import Aggregation
 from delamo.config.fields import input_field
 from delamo.data import Pool
 from delamo.records import Selected
+from delamo.retrieval.similarity import Aggregation
 from delamo.selectors.base import Input, Selector, SelectorConfig, read_vectors
 from delamo.selectors.budget import require_budget
 from delamo.selectors.nearest import VERSION, select_nearest, validation_queries
@@ -75,7 +75,7 @@ def select(
     """
     require_budget(num_samples, pool)
     queries, ids = validation_queries(inputs.validation_embeddings())
-    options = {"num_samples": num_samples, "aggregation": config.aggregation.value, "rng": rng}
+    options = {"num_samples": num_samples, "aggregation": config.aggregation, "rng": rng}
     return select_nearest(pool, inputs.embeddings(), queries, ids, **options)
 
 

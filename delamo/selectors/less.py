@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from delamo.config.choices import Aggregation
 from delamo.config.fields import input_field
 from delamo.data import Pool
 from delamo.records import Selected
+from delamo.retrieval.similarity import Aggregation
 from delamo.selectors.base import VALIDATION, Input, Selector, SelectorConfig, read_vectors
 from delamo.selectors.budget import require_budget
 from delamo.selectors.nearest import VERSION, select_nearest, validation_queries
@@ -82,7 +82,7 @@ def select(
     rows, ids = validation_queries(inputs.validation_gradients())
     subtask = {sample.id: sample.source for sample in inputs.validation()}
     queries = subtask_means(rows, [subtask[id] for id in ids])
-    options = {"num_samples": num_samples, "aggregation": Aggregation.max.value, "rng": rng}
+    options = {"num_samples": num_samples, "aggregation": Aggregation.max, "rng": rng}
     return select_nearest(pool, inputs.gradients(), queries, None, **options)
 
 

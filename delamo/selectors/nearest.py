@@ -9,7 +9,7 @@ import numpy as np
 from delamo.data import Pool
 from delamo.records import Selected
 from delamo.retrieval.rows import SampleVectors, unit
-from delamo.retrieval.similarity import nearest_rows
+from delamo.retrieval.similarity import Aggregation, nearest_rows
 
 VERSION = 2  # products in double precision
 
@@ -21,7 +21,7 @@ def select_nearest(
     names: Sequence[str] | None,
     *,
     num_samples: int,
-    aggregation: str,
+    aggregation: Aggregation,
     rng: np.random.Generator,
 ) -> list[Selected]:
     """Choose exactly N samples, nearest first; samples without a vector come last, drawn at random (reason `fill`).

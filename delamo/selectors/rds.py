@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from omegaconf import MISSING
 
-from delamo.config.choices import Aggregation
 from delamo.config.fields import input_field
 from delamo.data import Pool
 from delamo.records import Selected
+from delamo.retrieval.similarity import Aggregation
 from delamo.selectors.base import Input, Selector, SelectorConfig, read_vectors
 from delamo.selectors.budget import require_budget
 from delamo.selectors.nearest import VERSION, select_nearest, validation_queries
@@ -79,7 +79,7 @@ def select(pool: Pool, inputs: Any, config: RdsConfig, *, num_samples: int, rng:
     """
     require_budget(num_samples, pool)
     queries, ids = validation_queries(inputs.validation_hidden_states())
-    options = {"num_samples": num_samples, "aggregation": config.aggregation.value, "rng": rng}
+    options = {"num_samples": num_samples, "aggregation": config.aggregation, "rng": rng}
     return select_nearest(pool, inputs.hidden_states(), queries, ids, **options)
 
 

@@ -13,16 +13,58 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from delamo.data import Pool, Task
 from delamo.records import Quarantined, Sample
 from delamo.retrieval.rows import fill_rows
-from delamo.store import ResultWriter, RowCounts, StoredResult
+from delamo.store import ResultWriter, RowCounts, Store, StoredResult
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from delamo.experiment.experiment import Experiment
+
+class Experiment(Protocol):
+    """What a stage may use of the experiment that it belongs to; `delamo.experiment.experiment.Experiment` is one."""
+
+    config: Any
+    """`ExperimentConfig`."""
+    store: Store
+    task: Task
+    pool: Pool
+    models: Any
+    """Loads the student and the teacher, and tunes: `delamo.experiment.models.Models`."""
+    computed: set[str]
+    """Digests of the results that this process computed."""
+
+    @property
+    def selector(self) -> Any:
+        """The selector, by the type of its config."""
+
+    @property
+    def student_digest(self) -> str:
+        """Identity of the untuned student."""
+
+    @property
+    def samples_digests(self) -> dict[str, str]:
+        """Identity of the `validation` and of the `test` samples."""
+
+    @property
+    def decoding_seed(self) -> int:
+        """Seed of the student's replies."""
+
+    def teacher_identity(self, *templates: str) -> dict[str, Any]:
+        """Return what decides a teacher's replies to some kinds of prompt."""
+
+    def content_digest(self, file: Path) -> str:
+        """Return the digest of a file that the config names."""
+
+    def label(self, *roles: str) -> str:
+        """Join the names of some choices, for a folder that people can read."""
+
+    def selection_roles(self, *others: str) -> tuple[str, ...]:
+        """Return the config groups that a selection depends on, for a label."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,18 +5,23 @@ from __future__ import annotations
 import dataclasses
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from delamo.config.compose import identity_of
 from delamo.data import Pool
-from delamo.stages.base import Samples, Stage, VectorStage, count_rows, require_local_student, rows_by_sample
+from delamo.stages.base import (
+    Experiment,
+    Samples,
+    Stage,
+    VectorStage,
+    count_rows,
+    require_local_student,
+    rows_by_sample,
+)
 from delamo.store import ResultWriter, RowCounts
 from delamo.tuning.config import Strategy, TuningConfig, TuningMethod
-
-if TYPE_CHECKING:
-    from delamo.experiment.experiment import Experiment
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from delamo.config.compose import arguments, identity_of
+from delamo.config.compose import identity_of
 from delamo.records import PoolSkills
 from delamo.retrieval import RETRIEVERS
 from delamo.retrieval.index import INDEX_VERSION
@@ -26,8 +26,8 @@ class IndexStage(Stage):
 
     def build(self, writer: ResultWriter, documents: Iterable[tuple[str, str]], num_documents: int) -> None:
         """Write the index of (id, text) pairs."""
-        options = arguments(self.experiment.config.retriever)
-        RETRIEVERS[options.pop("backend")].build(documents, writer.path / "index", **options)
+        config = self.experiment.config.retriever
+        RETRIEVERS[config.backend].build(documents, writer.path / "index", config)
         writer.finish(RowCounts(num_in=num_documents, num_ok=num_documents))
 
 

@@ -93,13 +93,15 @@ def read_docs(folder: Path) -> Iterator[tuple[str, str]]:
 def measure(args: argparse.Namespace) -> dict[str, object]:
     """Measure one side in this process: seconds of each part, peak memory, and the lists of the first queries."""
     start = time.perf_counter()
-    from delamo.retrieval import RETRIEVERS
+    import delamo
+    from delamo.retrieval import RETRIEVERS, Backend
 
     queries = (args.folder / "queries.txt").read_text().split("\n")
-    retriever = RETRIEVERS["rank_bm25" if args.side == "rank_bm25" else "bm25s"]
+    backend = "rank_bm25" if args.side == "rank_bm25" else "bm25s"
+    retriever, config = RETRIEVERS[Backend[backend]], delamo.compose(f"retriever={backend}").retriever
     timed = queries[: args.timed_queries] if args.side == "rank_bm25" else queries
-    folder = args.folder / retriever.retriever
-    index = retriever.load(folder) if args.side == "warm" else retriever.build(read_docs(args.folder), folder)
+    folder = args.folder / backend
+    index = retriever.load(folder) if args.side == "warm" else retriever.build(read_docs(args.folder), folder, config)
     ready = time.perf_counter()
     step = 1 if args.side == "rank_bm25" else len(timed)
     lists = []

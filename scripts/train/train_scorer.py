@@ -18,7 +18,7 @@ from torch.nn.functional import cross_entropy
 from training import IGNORED, Loss, make_parser, train_for, write_recipe
 from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
-from delamo.data.readers.micro import read_pool
+from delamo.data.readers.micro import MicroPoolConfig, read_pool
 
 POOL_SEED = 1000
 MAX_TOKENS = 512
@@ -26,7 +26,16 @@ MAX_TOKENS = 512
 
 def documents(num_samples: int, tokenizer: Any) -> list[list[int]]:
     """Return the tokens of each document, its end marked: two questions with their replies, then a reply alone."""
-    pool = read_pool(num_samples=num_samples, surface_overlap=0.5, seed=POOL_SEED)
+    config = MicroPoolConfig(
+        name="micro",
+        size=num_samples,
+        surface_overlap=0.5,
+        seed=POOL_SEED,
+        planted_leaks=0,
+        planted_target=None,
+        planted_seed=None,
+    )
+    pool = read_pool(config)
     texts = [f"{s.instruction}\n{s.answer}" if i % 3 else s.answer for i, s in enumerate(pool)]
     rows = tokenizer(texts, add_special_tokens=False).input_ids
     return [[*row, tokenizer.eos_token_id] for row in rows if len(row) < MAX_TOKENS]

@@ -12,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 from PIL import Image
 from support.command import delamo
 from support.configs import node
+from support.readers import read_pool
 
 from delamo.cli import data_check as delamo_check
 from delamo.cli.data_check import check
@@ -81,10 +82,9 @@ def test_what_is_longer_than_tuning_takes_is_said_before_it_is_left_out(broken_p
 
 
 def test_tokens_are_those_that_tuning_and_answering_count(broken_pool):
-    from delamo.data.readers.llava_json import read_pool
     from delamo.models.students.local import Student
 
-    pool = read_pool(annotation=broken_pool)
+    pool = read_pool("llava_json", annotation=broken_pool)
     config = node("student", "micro", device="cpu")
     student, counter = Student.load(config), TokenCounter.load(config)
     for id in ("good-0", "text"):

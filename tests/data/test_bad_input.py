@@ -9,8 +9,7 @@ import json
 import pytest
 from support.fake_runs import write_rows, write_run
 
-from delamo.config.compose import arguments
-from delamo.data import POOLS, TASKS
+from delamo import data
 from delamo.data.images import ImageError, open_image
 from delamo.data.readers.llava_json import LlavaJsonPoolConfig, LlavaJsonTaskConfig
 from delamo.data.readers.nlvr import NlvrTaskConfig
@@ -33,7 +32,7 @@ def pool(tmp_path):
         path = tmp_path / "pool.json"
         path.write_text(json.dumps(records))
         config = LlavaJsonPoolConfig(name="mine", annotation=str(path), image_root=None)
-        return POOLS[type(config)](**arguments(config))
+        return data.read_pool(config)
 
     return read
 
@@ -47,7 +46,7 @@ def task(tmp_path):
             (tmp_path / f"{name}.json").write_text(json.dumps(rows))
         paths = {"validation": str(tmp_path / "val.json"), "test": str(tmp_path / "test.json"), "image_root": None}
         config = LlavaJsonTaskConfig(name="mine", **paths, num_val_samples=None, num_test_samples=None, seed=0)
-        return TASKS[type(config)](**arguments(config))
+        return data.read_task(config)
 
     return read
 
@@ -108,10 +107,10 @@ def test_nothing_usable_is_an_error_that_shows_the_first_reason(pool):
 def test_missing_file_names_the_key(tmp_path):
     config = LlavaJsonPoolConfig(name="mine", annotation=str(tmp_path / "none.json"), image_root=None)
     with pytest.raises(FileNotFoundError, match=r"pool\.annotation is .*none\.json: no such file"):
-        POOLS[type(config)](**arguments(config))
+        data.read_pool(config)
     nlvr = NlvrTaskConfig(name="nlvr", root=str(tmp_path), num_val_samples=None, num_test_samples=None, seed=0)
     with pytest.raises(FileNotFoundError, match=r"task\.root is .*: no dev/dev\.json in it"):
-        TASKS[type(nlvr)](**arguments(nlvr))
+        data.read_task(nlvr)
 
 
 def test_budget_above_the_pool_is_an_error_before_anything_is_done(pool, task, tmp_path, experiment_config):

@@ -11,10 +11,10 @@ import shutil
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
+from support.readers import read_pool, read_task
 
 from delamo.data.candidates import Candidates
 from delamo.data.leakage import dhash, find_leaks, fingerprints, removed_ids, words_of
-from delamo.data.readers.micro import read_pool, read_task
 from delamo.experiment.experiment import open_experiment
 from delamo.pipeline import find_candidates, plan_audit
 from delamo.records import Sample
@@ -65,12 +65,12 @@ def photo(seed: int) -> Image.Image:
 
 def test_planted_copies_in_the_microworld_are_all_found_and_chance_is_counted_apart():
     """Every planted copy is found; scenes that are equal by chance are listed, and not taken for copies."""
-    task = read_task(target="objects", num_val_samples=200, num_test_samples=300, seed=0)
+    task = read_task("micro", target="objects", num_val_samples=200, num_test_samples=300, seed=0)
     planted = [
         dataclasses.replace(row, id=f"planted-{row.id}", instruction="In other words?", options=(), gold=None)
         for row in (*task.validation[:10], *task.test[:15])
     ]
-    pool = Listed([*read_pool(size=6000, surface_overlap=0.5, seed=0), *planted])
+    pool = Listed([*read_pool("micro", size=6000, surface_overlap=0.5, seed=0), *planted])
     leaks = audit(pool, task.test, task.validation)
     copies = {leak.pool_id for leak in leaks if leak.kind == "picture"}
     chance = [leak for leak in leaks if leak.kind == "equal scene"]
@@ -255,12 +255,12 @@ def test_a_budget_above_what_is_left_is_an_error_before_anything_is_asked(tmp_pa
 
 def test_leaks_that_the_pool_plants_are_all_found_and_none_besides():
     """Scenes that are equal by chance are counted apart: 31 of the default 50,000 for this target and its default seed."""
-    task = read_task(target="surfaces", num_val_samples=30, num_test_samples=30, seed=2)
-    clean = read_pool(size=400, surface_overlap=0.5, seed=0)
+    task = read_task("micro", target="surfaces", num_val_samples=30, num_test_samples=30, seed=2)
+    clean = read_pool("micro", size=400, surface_overlap=0.5, seed=0)
     how = {"size": 400, "surface_overlap": 0.5, "seed": 0}
-    pool = read_pool(**how, planted_leaks=25, planted_target="surfaces", planted_seed=2)
+    pool = read_pool("micro", **how, planted_leaks=25, planted_target="surfaces", planted_seed=2)
     assert len(pool) == 425 and list(pool)[:400] == list(clean) and pool.digest != clean.digest
-    assert read_pool(**how, planted_target="surfaces", planted_seed=2).digest == clean.digest
+    assert read_pool("micro", **how, planted_target="surfaces", planted_seed=2).digest == clean.digest
     assert removed_ids(audit(pool, task.test, task.validation)) == set(pool.ids()[400:])
     assert removed_ids(audit(clean, task.test, task.validation)) == set()
     assert pool.get("pool-0000424").instruction.startswith(task.validation[12].instruction)
@@ -272,4 +272,4 @@ def test_leaks_are_planted_for_the_task_at_hand(experiment_config, tmp_path):
     cell = open_experiment(experiment_config("task=micro/frames", "task.seed=5", *options))
     assert len(cell.pool) == 36 and len(left(cell)) == 30
     with pytest.raises(ValueError, match=r"pool\.planted_leaks is 6 of pool\.planted_target None"):
-        read_pool(size=9, surface_overlap=0.5, seed=0, planted_leaks=6)
+        read_pool("micro", size=9, surface_overlap=0.5, seed=0, planted_leaks=6)

@@ -13,9 +13,9 @@ import pytest
 import yaml
 from support.command import delamo
 from support.configs import node
+from support.readers import read_pool
 
 from delamo.data.images import open_image
-from delamo.data.readers.llava_json import read_pool
 from delamo.export import FORMATS, export
 from delamo.export.adapters import base_of
 from delamo.export.datasets import write_hf, write_llama_factory, write_llava
@@ -76,7 +76,7 @@ def pixels(locator: str) -> bytes:
 
 def test_llava_is_read_back_by_the_reader(runs, tuned, tmp_path):
     out = exported(runs, "llava", tmp_path / "out")
-    pool = read_pool(annotation=out / "data.json")
+    pool = read_pool("llava_json", annotation=out / "data.json")
     assert len(pool) == 6 and not pool.quarantined
     for _, sample in tuned.rows:
         again = pool.get(sample.id)
@@ -268,7 +268,7 @@ def test_weird_samples(tuned, tmp_path, write):
     assert (bad.id, bad.reason) == ("gone", "image missing")
     assert len(list(tmp_path.rglob("*.png"))) == 1  # two samples, one picture
     if write is write_llava:
-        pool = read_pool(annotation=tmp_path / "data.json")
+        pool = read_pool("llava_json", annotation=tmp_path / "data.json")
         assert {row.instruction for row in pool} == {row.instruction for row in WEIRD if row.id != "gone"}
         assert pool.get("text only/ä").image is None and not pool.quarantined
 

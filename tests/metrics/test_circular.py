@@ -10,8 +10,8 @@ import json
 import pytest
 from PIL import Image
 from support.fake_runs import write_run
+from support.readers import read_task
 
-from delamo.data.readers import mmbench
 from delamo.data.rotations import original, rotations
 from delamo.metrics.circular import circular_items, vanilla_accuracy
 from delamo.pipeline import run_experiment
@@ -92,7 +92,7 @@ def test_an_item_without_all_of_its_rotations_is_quarantined():
 
 def test_the_task_asks_test_items_in_turn_and_validation_once(dev):
     wanted = {"annotation": dev, "num_val_samples": 1, "num_test_samples": NUM_ITEMS}
-    plain, circular = mmbench.read_task(**wanted), mmbench.read_task(**wanted, circular=True)
+    plain, circular = read_task("mmbench", **wanted), read_task("mmbench", **wanted, circular=True)
     assert [s for s in circular.test if "@" not in s.id] == plain.test and circular.validation == plain.validation
     assert len(circular.test) == sum(len(s.options) for s in plain.test)
     assert circular.digest != plain.digest

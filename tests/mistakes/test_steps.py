@@ -3,8 +3,8 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.readers import read_pool
 
-from delamo.data.readers.micro import read_pool
 from delamo.mistakes.steps import split_steps
 
 PIECES = st.sampled_from(
@@ -19,7 +19,7 @@ def test_the_pieces_give_the_rationale_back(text):
 
 
 def test_every_sentence_of_a_worked_answer_is_a_step():
-    for sample in read_pool(size=40, surface_overlap=0.5, seed=0):
+    for sample in read_pool("micro", size=40, surface_overlap=0.5, seed=0):
         assert [step.strip() for step in split_steps(sample.answer)] == [
             f"{sentence}." for sentence in sample.answer.rstrip(".").split(". ")
         ]

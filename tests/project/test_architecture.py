@@ -22,7 +22,7 @@ LAYERS = {
 PUBLIC_FACE = ("__init__", "api")  # `delamo.run` and the like are imported when they are asked for
 STAGE_BASE = "delamo.stages.base"
 MODULES = sorted(PACKAGE.rglob("*.py"))
-SOURCES = [*MODULES, *sorted((ROOT / "scripts").glob("*.py"))]
+SOURCES = [*MODULES, *sorted((ROOT / "scripts").rglob("*.py"))]
 
 
 def name_of(path: Path) -> str:

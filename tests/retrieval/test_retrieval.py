@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.configs import node
 
-from delamo.retrieval import RETRIEVERS, corpus_digest
+from delamo.retrieval import RETRIEVERS, Backend, RetrieverConfig, corpus_digest
 from delamo.retrieval.index import best_rows, round_scores
 from delamo.retrieval.tokenize import STOP_WORDS, tokenize
 
@@ -46,13 +47,21 @@ def numbered(texts: list[str]) -> list[tuple[str, str]]:
     return [(f"s{i:06d}", text) for i, text in enumerate(texts)]
 
 
+def config(**changes) -> RetrieverConfig:
+    """Return the values of `conf/retriever`, whatever the backend: the class that builds is the backend."""
+    return node("retriever", "bm25s", **changes)
+
+
 def built(texts: list[str], **options) -> dict:
     """Both retrievers over the texts; their folders may go, for nothing is memory-mapped after a build."""
     with tempfile.TemporaryDirectory() as folder:
-        return {name: kind.build(numbered(texts), Path(folder, name), **options) for name, kind in RETRIEVERS.items()}
+        return {
+            backend.value: kind.build(numbered(texts), Path(folder, backend.value), config(**options))
+            for backend, kind in RETRIEVERS.items()
+        }
 
 
-@pytest.fixture(params=sorted(RETRIEVERS))
+@pytest.fixture(params=RETRIEVERS)
 def retriever(request):
     return RETRIEVERS[request.param]
 
@@ -99,7 +108,7 @@ def test_stemming_without_its_package_says_what_to_install(monkeypatch):
 
 def test_stemming(tmp_path, retriever):
     pytest.importorskip("Stemmer", reason="PyStemmer is not installed")
-    retriever.build(numbered(["counting circles"]), tmp_path, stemming=True)
+    retriever.build(numbered(["counting circles"]), tmp_path, config(stemming=True))
     assert [hit.terms for hit in retriever.load(tmp_path).search(["count circle"], 5)[0]] == [("circl", "count")]
 
 
@@ -145,7 +154,7 @@ def test_scores_are_those_of_bm25s_own_scorer_and_of_its_own_indexer(tmp_path):
     import bm25s
 
     texts = ["red circle red", "blue circle", "big red digit 7", "", "the"]
-    index = RETRIEVERS["bm25s"].build(numbered(texts), tmp_path)
+    index = RETRIEVERS[Backend.bm25s].build(numbered(texts), tmp_path, config())
     ours = bm25s.BM25.load(tmp_path)
     theirs = bm25s.BM25(method="atire", idf_method="lucene", dtype="float64")
     theirs.index([tokenize(text) for text in texts], show_progress=False)
@@ -158,7 +167,7 @@ def test_scores_are_those_of_bm25s_own_scorer_and_of_its_own_indexer(tmp_path):
 
 
 def test_formula_by_hand(retriever, tmp_path):
-    index = retriever.build(numbered(["red circle red", "blue circle", "green"]), tmp_path, k1=1.2, b=0.5)
+    index = retriever.build(numbered(["red circle red", "blue circle", "green"]), tmp_path, config(k1=1.2, b=0.5))
 
     def weight(tf, df, length):
         return math.log(1 + (3 - df + 0.5) / (df + 0.5)) * tf * 2.2 / (tf + 1.2 * (0.5 + 0.5 * length / 2))
@@ -190,26 +199,26 @@ def test_any_text_is_a_bag_of_words(texts, queries):
 
 @pytest.mark.parametrize("query", NASTY)
 def test_nasty_queries(retriever, tmp_path, query):
-    index = retriever.build(numbered(["is a c++ b", "plain 猫 text", "", "a" * 100_000]), tmp_path)
+    index = retriever.build(numbered(["is a c++ b", "plain 猫 text", "", "a" * 100_000]), tmp_path, config())
     hits = index.search([query], 10)[0]
     assert bool(hits) == bool(set(tokenize(query)) & {"is", "a", "c++", "b", "猫", "a" * 100_000})
 
 
 def test_ties_break_by_ascending_id_at_the_cut_too(retriever, tmp_path):
-    index = retriever.build(numbered(["red", "blue", "red", "red red red", "red"]), tmp_path, b=0.0)
+    index = retriever.build(numbered(["red", "blue", "red", "red red red", "red"]), tmp_path, config(b=0.0))
     assert [hit.id for hit in index.search(["red"], 3)[0]] == ["s000003", "s000000", "s000002"]
     assert [hit.id for hit in index.search(["red"], 99)[0]] == ["s000003", "s000000", "s000002", "s000004"]
 
 
 def test_word_order_case_and_repetition_of_the_whole_query_do_not_matter(retriever, tmp_path):
-    index = retriever.build(numbered(["red big circle", "big digit", "red"]), tmp_path)
+    index = retriever.build(numbered(["red big circle", "big digit", "red"]), tmp_path, config())
     first, second, third = index.search(["red, BIG circle", "circle big red", "circle red red big"], 5)
     assert first == second != third
     assert [hit.id for hit in third][:2] == ["s000000", "s000002"]
 
 
 def test_equal_queries_are_asked_once(retriever, tmp_path, monkeypatch):
-    index = retriever.build(numbered(["red circle", "big"]), tmp_path)
+    index = retriever.build(numbered(["red circle", "big"]), tmp_path, config())
     asked = []
     rank = retriever._rank
     monkeypatch.setattr(retriever, "_rank", lambda self, bags, k: asked.extend(bags) or rank(self, bags, k))
@@ -220,12 +229,12 @@ def test_equal_queries_are_asked_once(retriever, tmp_path, monkeypatch):
 
 
 def test_documents_without_a_single_word(retriever, tmp_path):
-    retriever.build(numbered(["", "...", "\0"]), tmp_path)
+    retriever.build(numbered(["", "...", "\0"]), tmp_path, config())
     assert retriever.load(tmp_path).search(["red", ""], 5) == [[], []]
 
 
 def test_no_queries_and_k_below_one(retriever, tmp_path):
-    index = retriever.build(numbered(["red"]), tmp_path)
+    index = retriever.build(numbered(["red"]), tmp_path, config())
     assert index.search([], 5) == []
     with pytest.raises(ValueError, match="k is 0"):
         index.search(["red"], 0)
@@ -250,7 +259,7 @@ def test_rounding_ties_sums_of_another_order():
 @pytest.mark.parametrize("mmap", [False, True])
 def test_saved_loaded_and_mapped_answer_alike(retriever, tmp_path, mmap):
     docs = numbered(["red circle", "c++ 3.5 x", "red", "数 猫"])
-    index = retriever.build(iter(docs), tmp_path / "deep" / "index")
+    index = retriever.build(iter(docs), tmp_path / "deep" / "index", config())
     again = retriever.load(tmp_path / "deep" / "index", mmap=mmap, corpus=corpus_digest(iter(docs)))
     queries = ["red x", "3.5 猫", "none"]
     assert again.search(queries, 9) == index.search(queries, 9)
@@ -260,14 +269,14 @@ def test_saved_loaded_and_mapped_answer_alike(retriever, tmp_path, mmap):
 @pytest.mark.parametrize("change", [("s000001", "blue"), ("s000001x", "red"), ("s0000011", "ed")])
 def test_a_changed_corpus_is_refused(retriever, tmp_path, change):
     docs = [("s000000", "circle"), ("s000001", "red")]
-    retriever.build(docs, tmp_path)
+    retriever.build(docs, tmp_path, config())
     with pytest.raises(ValueError, match="index.json: corpus is .* expected .* build the index again"):
         retriever.load(tmp_path, corpus=corpus_digest([docs[0], change]))
 
 
 @pytest.mark.parametrize(("key", "value"), [("version", 0), ("retriever", "other"), ("tokenizer", {"version": 0})])
 def test_an_index_of_another_make_is_refused(retriever, tmp_path, key, value):
-    retriever.build(numbered(["red"]), tmp_path)
+    retriever.build(numbered(["red"]), tmp_path, config())
     path = tmp_path / "index.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
     with pytest.raises(ValueError, match=f"index.json: {key} is"):
@@ -275,7 +284,7 @@ def test_an_index_of_another_make_is_refused(retriever, tmp_path, key, value):
 
 
 def test_an_unfinished_index_is_none(retriever, tmp_path):
-    retriever.build(numbered(["red"]), tmp_path)
+    retriever.build(numbered(["red"]), tmp_path, config())
 
     def broken():
         yield "s0", "red"
@@ -284,7 +293,7 @@ def test_an_unfinished_index_is_none(retriever, tmp_path):
     with pytest.raises(FileNotFoundError, match="index.json is missing.*build it again"):
         retriever.load(tmp_path / "nothing")
     with pytest.raises(RuntimeError, match="killed"):
-        retriever.build(broken(), tmp_path / "half")
+        retriever.build(broken(), tmp_path / "half", config())
     with pytest.raises(FileNotFoundError):
         retriever.load(tmp_path / "half")
 
@@ -299,24 +308,24 @@ def test_an_unfinished_index_is_none(retriever, tmp_path):
 )
 def test_documents_that_cannot_be_indexed(retriever, tmp_path, docs, message):
     with pytest.raises(ValueError, match=message):
-        retriever.build(docs, tmp_path)
+        retriever.build(docs, tmp_path, config())
 
 
 def test_order_is_checked_across_chunks(retriever, tmp_path, monkeypatch):
     monkeypatch.setattr("delamo.retrieval.corpus.CHUNK_DOCS", 2)
     docs = numbered(["red", "red circle", "", "big 3.5-c++ red", "x"])
-    assert len(retriever.build(docs, tmp_path).search(["red", "c++"], 9)[0]) == 3
+    assert len(retriever.build(docs, tmp_path, config()).search(["red", "c++"], 9)[0]) == 3
     with pytest.raises(ValueError, match="'s000001' stands twice"):
-        retriever.build([docs[0], docs[1], docs[1]], tmp_path)
+        retriever.build([docs[0], docs[1], docs[1]], tmp_path, config())
 
 
 @pytest.mark.parametrize(("k1", "b"), [(0, 0.5), (1.5, 1.1), (float("nan"), 0.5)])
 def test_parameters_out_of_range(retriever, tmp_path, k1, b):
     with pytest.raises(ValueError, match="retriever.k1"):
-        retriever.build(numbered(["red"]), tmp_path, k1=k1, b=b)
+        retriever.build(numbered(["red"]), tmp_path, config(k1=k1, b=b))
 
 
 def test_odd_ids_come_back(retriever, tmp_path):
     ids = sorted(["", "a/b", "猫", "coco['train', 'val']_1", "\ud800", "x" * 300])
-    retriever.build([(id, "red") for id in ids], tmp_path)
+    retriever.build([(id, "red") for id in ids], tmp_path, config())
     assert [hit.id for hit in retriever.load(tmp_path).search(["red"], 9)[0]] == ids

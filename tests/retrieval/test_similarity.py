@@ -11,7 +11,7 @@ from delamo.records import Quarantined, Sample
 from delamo.retrieval import similarity
 from delamo.retrieval.corpus import pack_ids
 from delamo.retrieval.rows import SampleVectors, fill_rows, unit
-from delamo.retrieval.similarity import nearest_rows
+from delamo.retrieval.similarity import Aggregation, nearest_rows
 
 IDS = [f"p{i:03d}" for i in range(50)]
 POOL = np.random.default_rng(0).normal(size=(50, 6)).astype(np.float32)
@@ -33,14 +33,14 @@ def cosines() -> np.ndarray:
     return np.where(ALLOWED & ~np.isnan(found), found, -np.inf)
 
 
-@pytest.mark.parametrize("aggregation", ["max", "mean"])
+@pytest.mark.parametrize("aggregation", [Aggregation.max, Aggregation.mean])
 def test_nearest_by_one_number(pool, aggregation):
-    joined = getattr(cosines(), aggregation)(axis=0)
+    joined = getattr(cosines(), aggregation.value)(axis=0)
     expected = np.argsort(-joined, kind="stable")[:20]
     near = nearest_rows(pool, QUERIES, num_rows=20, aggregation=aggregation, allowed=ALLOWED)
     assert [one.row for one in near] == expected.tolist()
     np.testing.assert_allclose([one.score for one in near], joined[expected], atol=2e-6)
-    if aggregation == "max":
+    if aggregation is Aggregation.max:
         assert [one.query for one in near] == cosines()[:, expected].argmax(axis=0).tolist()
     else:
         assert {one.query for one in near} == {None}
@@ -53,7 +53,7 @@ def test_queries_take_turns_and_each_takes_its_nearest_that_is_left(pool, num_ro
         row = int(np.argsort(-left[turn % 4], kind="stable")[0])
         expected.append((row, turn % 4))
         left[:, row] = -np.inf
-    near = nearest_rows(pool, QUERIES, num_rows=num_rows, aggregation="round_robin", allowed=ALLOWED)
+    near = nearest_rows(pool, QUERIES, num_rows=num_rows, aggregation=Aggregation.round_robin, allowed=ALLOWED)
     assert [(one.row, one.query) for one in near] == expected
 
 
@@ -66,7 +66,7 @@ def test_equal_queries_take_turns_all_the_same(pool, num_rows, repeats):
         row = int(np.argsort(-left[turn], kind="stable")[0])
         expected.append((row, turn, left[turn, row]))
         left[:, row] = -np.inf
-    near = nearest_rows(pool, QUERIES[repeats], num_rows=num_rows, aggregation="round_robin", allowed=ALLOWED)
+    near = nearest_rows(pool, QUERIES[repeats], num_rows=num_rows, aggregation=Aggregation.round_robin, allowed=ALLOWED)
     assert [(one.row, one.query) for one in near] == [(row, turn) for row, turn, _ in expected]
     np.testing.assert_allclose([one.score for one in near], [score for *_, score in expected], atol=2e-6)
 
@@ -83,14 +83,14 @@ def test_queries_alike_do_not_make_the_pool_be_read_again_and_again(apart, passe
     rng = np.random.default_rng(3)
     pool = Counted(pack_ids([f"p{i:04d}" for i in range(2000)]), rng.normal(size=(2000, 6)).astype(np.float32))
     queries = unit(QUERIES[:1] + apart * rng.normal(size=(100, 6)))
-    near = nearest_rows(pool, queries, num_rows=1000, aggregation="round_robin", allowed=np.ones(2000, bool))
+    near = nearest_rows(pool, queries, num_rows=1000, aggregation=Aggregation.round_robin, allowed=np.ones(2000, bool))
     assert len({one.row for one in near}) == 1000 and len(read) <= passes
 
 
 def test_rows_alike_come_in_order_of_id(pool):
-    near = nearest_rows(pool, unit(POOL[[11]]), num_rows=2, aggregation="max", allowed=np.ones(50, bool))
+    near = nearest_rows(pool, unit(POOL[[11]]), num_rows=2, aggregation=Aggregation.max, allowed=np.ones(50, bool))
     assert [one.row for one in near] == [3, 11]
-    near = nearest_rows(pool, unit(POOL[[11]]), num_rows=2, aggregation="max", allowed=ALLOWED)
+    near = nearest_rows(pool, unit(POOL[[11]]), num_rows=2, aggregation=Aggregation.max, allowed=ALLOWED)
     assert [one.row for one in near] == [3, 20]
 
 
@@ -101,7 +101,7 @@ def test_the_order_is_that_of_exact_products_however_they_are_added_up(pool):
     rows = (query + 1e-3 * rng.normal(size=(400, 384))).astype(np.float32)
     pool = SampleVectors(pack_ids([f"p{i:03d}" for i in range(400)]), rows)
     exact = [round(math.fsum(a * b for a, b in zip(unit(query)[0], row, strict=True)), 6) for row in unit(rows)]
-    near = nearest_rows(pool, unit(query), num_rows=400, aggregation="max", allowed=np.ones(400, bool))
+    near = nearest_rows(pool, unit(query), num_rows=400, aggregation=Aggregation.max, allowed=np.ones(400, bool))
     assert [(-one.score, one.row) for one in near] == sorted((-score, row) for row, score in enumerate(exact))
 
 
@@ -113,15 +113,13 @@ def test_a_block_is_bounded_by_the_width_of_its_rows_too(monkeypatch):
             sizes.append(size)
             return super().blocks(size)
 
-    nearest_rows(Counted(pack_ids(IDS), POOL), QUERIES[:1], num_rows=3, aggregation="max", allowed=ALLOWED)
+    nearest_rows(Counted(pack_ids(IDS), POOL), QUERIES[:1], num_rows=3, aggregation=Aggregation.max, allowed=ALLOWED)
     assert sizes == [similarity.CELLS // 6]
 
 
 def test_what_cannot_be_compared_is_an_error(pool):
-    with pytest.raises(ValueError, match="aggregation is 'min'"):
-        nearest_rows(pool, QUERIES, num_rows=3, aggregation="min", allowed=ALLOWED)
     with pytest.raises(ValueError, match="no validation sample"):
-        nearest_rows(pool, QUERIES[:0], num_rows=3, aggregation="max", allowed=ALLOWED)
+        nearest_rows(pool, QUERIES[:0], num_rows=3, aggregation=Aggregation.max, allowed=ALLOWED)
 
 
 def test_a_killed_run_goes_on_after_its_last_block(tmp_path):

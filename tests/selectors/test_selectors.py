@@ -10,12 +10,12 @@ import pytest
 from support.configs import node
 from support.toy_pool import ToyPool
 
-from delamo.config.choices import Fill, Merge
 from delamo.data.candidates import Candidates
 from delamo.models.parsing import read_answer
 from delamo.records import Sample, Skill
-from delamo.retrieval import RETRIEVERS
+from delamo.retrieval import RETRIEVERS, Backend
 from delamo.retrieval.corpus import pack_ids
+from delamo.retrieval.merge import Fill, Merge
 from delamo.retrieval.rows import SampleVectors
 from delamo.selectors import INPUTS, SELECTORS, add_selector
 from delamo.selectors.bm25_text import Bm25TextConfig
@@ -54,9 +54,9 @@ class RecordedInputs:
         docs = ((sample.id, sample.instruction) for sample in pool)
         makers = {
             "missing_skills": lambda: skills,
-            "index": lambda: RETRIEVERS["rank_bm25"].build(docs, folder),
+            "index": lambda: RETRIEVERS[Backend.rank_bm25].build(docs, folder, node("retriever", "bm25s")),
             "validation": lambda: [Sample(id="v0", instruction="How many circles?", answer="2")],
-            "text_index": lambda: RETRIEVERS["rank_bm25"].build(docs, folder),
+            "text_index": lambda: RETRIEVERS[Backend.rank_bm25].build(docs, folder, node("retriever", "bm25s")),
             "difficulty": lambda: rows(pool.ids(), width=2),
             "gradients": lambda: rows(pool.ids()),
             "validation_gradients": lambda: rows(["v0"]),

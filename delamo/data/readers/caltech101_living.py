@@ -14,7 +14,7 @@ from omegaconf import MISSING
 from delamo.data import Task, TaskConfig, add_task
 from delamo.data.image_paths import ImageRoot
 from delamo.data.quarantine import BadRow, quarantined
-from delamo.data.readers.splits import Pictured, as_task, draw_both
+from delamo.data.readers.splits import Item, as_task, draw_both
 from delamo.records import Quarantined, Sample
 
 
@@ -142,17 +142,17 @@ NON_LIVING = frozenset(
 NOT_A_CLASS = frozenset({"background_google"})  # clutter, which is neither
 
 
-def read_task(*, root: str | Path, num_val_samples: int, num_test_samples: int, seed: int = 0) -> Task:
-    """The task of a folder of class folders; disjoint validation and test samples are drawn from `seed`.
+def read_task(config: CaltechTaskConfig) -> Task:
+    """Read the task of a folder of class folders; disjoint validation and test samples are drawn from its images.
 
     Raises:
         NotADirectoryError: no such folder.
-        ValueError: fewer usable pictures than asked for.
+        ValueError: fewer usable images than asked for.
     """
-    root = Path(root)
+    root = Path(config.root)
     images = ImageRoot(root, "task.root")
-    rows: list[Quarantined] = []
-    found: dict[str, Pictured] = {}
+    bad_rows: list[Quarantined] = []
+    items: dict[str, Item] = {}
     files = sorted(path for path in root.glob("*/*") if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
     for number, path in enumerate(files, 1):
         name, group = path.relative_to(root).as_posix(), path.parent.name.casefold()
@@ -172,13 +172,14 @@ def read_task(*, root: str | Path, num_val_samples: int, num_test_samples: int, 
                 image=file.path,
                 source=path.parent.name,
             )
-            if sample.id in found:
+            if sample.id in items:
                 raise BadRow("duplicate id", "file", name, "another suffix of the same name is used")
-            found[sample.id] = (sample, file.name, file.size)
+            items[sample.id] = Item.of(sample, file)
         except BadRow as bad:
-            rows.append(quarantined(bad, id=name, stage="task", file=root, record=number))
+            bad_rows.append(quarantined(bad, id=name, stage="task", file=root, record=number))
     key = f"task.num_val_samples + task.num_test_samples, {root}"
-    return as_task("caltech101_living", draw_both(found, num_val_samples, num_test_samples, seed, key, rows), rows)
+    parts = draw_both(items, config.num_val_samples, config.num_test_samples, config.seed, key, bad_rows)
+    return as_task("caltech101_living", parts, bad_rows)
 
 
 add_task("caltech101_living", CaltechTaskConfig, read_task)

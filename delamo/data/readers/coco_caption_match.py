@@ -16,8 +16,8 @@ from omegaconf import MISSING
 from delamo.data import Task, TaskConfig, add_task
 from delamo.data.image_paths import ImageRoot
 from delamo.data.quarantine import BadRow, quarantined, text_field
-from delamo.data.readers.json_lists import read_lists
-from delamo.data.readers.splits import Pictured, as_task, draw_both
+from delamo.data.readers.json_records import read_lists
+from delamo.data.readers.splits import Item, as_task, draw_both
 from delamo.records import Quarantined, Sample
 
 
@@ -42,39 +42,39 @@ PHRASINGS = (
 )
 
 
-def read_task(
-    *, annotation: str | Path, image_root: str | Path, num_val_samples: int, num_test_samples: int, seed: int = 0
-) -> Task:
-    """One question for each picture, from its first caption or from another picture's; disjoint parts are drawn from `seed`.
+def read_task(config: CaptionMatchTaskConfig) -> Task:
+    """Read one question for each image, from its first caption or from another image's; disjoint parts are drawn.
 
     Raises:
         FileNotFoundError, NotADirectoryError: a path that does not exist.
-        ValueError: not this format, or fewer usable pictures than asked for.
+        ValueError: not this format, or fewer usable images than asked for.
     """
-    path = Path(annotation)
+    path = Path(config.annotation)
     tables = read_lists(path, "images", "annotations", example="captions_val2017.json of COCO")
     first: dict[Any, str] = {}
     for row in sorted(tables["annotations"], key=lambda row: row["id"]):
         first.setdefault(row["image_id"], row.get("caption"))
-    images = ImageRoot(Path(image_root), "task.image_root")
-    rows: list[Quarantined] = []
-    found: dict[str, Pictured] = {}
+    images = ImageRoot(Path(config.image_root), "task.image_root")
+    bad_rows: list[Quarantined] = []
+    items: dict[str, Item] = {}
     ids = sorted(first)
-    for number, picture in enumerate(tables["images"], 1):
+    for number, image in enumerate(tables["images"], 1):
         try:
-            pictured = _question(picture, first, ids, images)
-            if pictured[0].id in found:
-                raise BadRow("duplicate id", "id", picture["id"], "the first one is used")
-            found[pictured[0].id] = pictured
+            item = _question(image, first, ids, images)
+            if item.sample.id in items:
+                raise BadRow("duplicate id", "id", image["id"], "the first one is used")
+            items[item.sample.id] = item
         except BadRow as bad:
-            rows.append(quarantined(bad, id=f"coco-{picture.get('id')}", stage="task", file=path, record=number))
+            bad_rows.append(quarantined(bad, id=f"coco-{image.get('id')}", stage="task", file=path, record=number))
     key = f"task.num_val_samples + task.num_test_samples, {path}"
-    return as_task("coco_caption_match", draw_both(found, num_val_samples, num_test_samples, seed, key, rows), rows)
+    parts = draw_both(items, config.num_val_samples, config.num_test_samples, config.seed, key, bad_rows)
+    return as_task("coco_caption_match", parts, bad_rows)
 
 
-def _question(picture: dict[str, Any], first: dict[Any, str], ids: list[Any], images: ImageRoot) -> Pictured:
-    id = picture.get("id")
-    file = images.locate(text_field(picture.get("file_name"), "file_name", missing="image missing"))
+def _question(image: dict[str, Any], first: dict[Any, str], ids: list[Any], images: ImageRoot) -> Item:
+    """Make the question of one image; `first` holds the first caption of each image, `ids` all of them."""
+    id = image.get("id")
+    file = images.locate(text_field(image.get("file_name"), "file_name", missing="image missing"))
     own = text_field(first.get(id), "caption", missing="no text")
     rng = Random(f"coco_caption_match/{id}")
     caption = own
@@ -95,7 +95,7 @@ def _question(picture: dict[str, Any], first: dict[Any, str], ids: list[Any], im
         image=file.path,
         source="coco_caption_match",
     )
-    return sample, file.name, file.size
+    return Item.of(sample, file)
 
 
 add_task("coco_caption_match", CaptionMatchTaskConfig, read_task)

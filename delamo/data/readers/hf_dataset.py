@@ -13,7 +13,7 @@ from __future__ import annotations
 import bisect
 import hashlib
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -27,10 +27,9 @@ from delamo.data.arrow_table import SCHEME, read_bytes
 from delamo.data.identity import ContentDigest
 from delamo.data.image_paths import ImageRoot
 from delamo.data.quarantine import BadRow, quarantined
-from delamo.data.readers.hf_loading import Loaded, load
+from delamo.data.readers.hf_loading import load
 from delamo.data.readers.hf_rows import ColumnsConfig, Rows
-from delamo.data.readers.splits import Pictured, as_task, draw_both
-from delamo.data.readers.subsets import take
+from delamo.data.readers.splits import Item, as_task, draw_both, take
 from delamo.records import Quarantined, Sample
 
 
@@ -73,7 +72,7 @@ class HfDatasetTaskConfig(TaskConfig):
 
 
 class HfDatasetPool:
-    """In memory: ids and row numbers; a text or a picture is read when it is asked for."""
+    """A pool of one split; in memory are ids and row numbers, a text or an image is read when it is asked for."""
 
     removed: ClassVar[frozenset[str]] = frozenset()
 
@@ -81,12 +80,12 @@ class HfDatasetPool:
         """Check every row. Raises ValueError where none can be used."""
         self.name, self._rows = rows.name, rows
         self._quarantined: list[Quarantined] = []
-        digest, found = ContentDigest(), {}
-        for row, (sample, name, size) in _usable(rows, rows.example, "pool", self._quarantined):
-            found[sample.id] = row
-            digest.add(sample, image_name=name, image_size=size)
-        self._ids = sorted(found)
-        self._places = array("q", (found[id] for id in self._ids))
+        digest, numbers = ContentDigest(), {}
+        for number, item in _usable(rows, rows.example, "pool", self._quarantined):
+            numbers[item.sample.id] = number
+            digest.add(*item)
+        self._ids = sorted(numbers)
+        self._row_numbers = array("q", (numbers[id] for id in self._ids))
         self.digest = digest.hexdigest()
 
     @property
@@ -98,153 +97,145 @@ class HfDatasetPool:
         return len(self._ids)
 
     def __iter__(self) -> Iterator[Sample]:
-        return (self._rows.example(row)[0] for row in self._places)
+        return (self._rows.example(number).sample for number in self._row_numbers)
 
     def ids(self) -> Sequence[str]:
-        """All usable ids, ascending; no text is read."""
+        """Return all usable ids, ascending; no text is read."""
         return self._ids
 
     def get(self, id: str) -> Sample:
-        """The sample of that id. Raises KeyError where the pool has none."""
+        """Return the sample of that id. Raises KeyError where the pool has none."""
         index = bisect.bisect_left(self._ids, id)
         if index == len(self._ids) or self._ids[index] != id:
             raise KeyError(f"{self.name} has no usable row with id {id!r}")
-        return self._rows.example(self._places[index])[0]
+        return self._rows.example(self._row_numbers[index]).sample
 
 
-def read_pool(
-    *,
-    path: str,
-    subset: str | None = None,
-    revision: str | None = None,
-    split: str = "train",
-    columns: ColumnsConfig,
-    question: str | None = None,
-    image_root: str | Path | None = None,
-    cache_dir: str | Path | None = None,
-) -> HfDatasetPool:
-    """The pool of one split.
-
-    Args:
-        subset: the data set's configuration, where it has several.
-        question: asked of every row where no column holds the question.
-        image_root: folder of pictures that a column names; None is the data set's own.
-        cache_dir: of `datasets`; None is its default.
+def read_pool(config: HfDatasetPoolConfig) -> HfDatasetPool:
+    """Open the pool of one split.
 
     Raises:
         ValueError: `datasets` is not installed, no such data set, split or column, or no usable row.
     """
-    loaded = load(path, subset=subset, revision=revision, split=split, cache_dir=cache_dir, key="pool")
-    return HfDatasetPool(Rows(loaded, columns, question, _roots(loaded, image_root, "pool"), "pool"))
+    return HfDatasetPool(_open(config, config.split, "pool"))
 
 
-def read_task(
-    *,
-    path: str,
-    subset: str | None = None,
-    revision: str | None = None,
-    validation_split: str = "validation",
-    test_split: str = "test",
-    columns: ColumnsConfig,
-    question: str | None = None,
-    image_root: str | Path | None = None,
-    cache_dir: str | Path | None = None,
-    num_val_samples: int | None = None,
-    num_test_samples: int | None = None,
-    seed: int = 0,
-) -> Task:
-    """The task of two splits, or of one from which two disjoint parts are drawn.
+def read_task(config: HfDatasetTaskConfig) -> Task:
+    """Read the task of two splits, or of one from which two disjoint parts are drawn.
 
-    A validation row with the question and the picture of a test row is quarantined (`also in test`); one that only has a test
-    row's id is not, since ids start anew in each split of many data sets.
+    A validation row with the question and the image of a test row is quarantined (`also in test`); one that only has a
+    test row's id is not, since ids start anew in each split of many data sets.
 
     Raises:
-        ValueError: as for a pool, no row left in a part, or more samples asked for than there are.
+        ValueError: `datasets` is not installed, no such data set, split or column, no row left in a part, or more
+            samples asked for than there are.
     """
-    bad: list[Quarantined] = []
+    bad_rows: list[Quarantined] = []
+    read = _one_split if config.validation_split == config.test_split else _two_splits
+    return as_task(f"hf_dataset/{Path(config.path).stem}", read(config, bad_rows), bad_rows)
 
-    def read(split: str) -> tuple[Rows, dict[str, Pictured]]:
-        loaded = load(path, subset=subset, revision=revision, split=split, cache_dir=cache_dir, key="task")
-        rows = Rows(loaded, columns, question, _roots(loaded, image_root, "task"), "task")
-        return rows, {sample.id: (sample, *rest) for _, (sample, *rest) in _usable(rows, rows.question, "task", bad)}
 
-    rows, test = read(test_split)
-    if validation_split == test_split:
-        if num_val_samples is None or num_test_samples is None:
-            raise ValueError(
-                f"task.validation_split and task.test_split are both {test_split!r}: set task.num_val_samples and "
-                "task.num_test_samples, and two disjoint parts are drawn"
-            )
-        _set_aside_repeated(test, rows.name, bad)
-        key = f"task.num_val_samples + task.num_test_samples, {rows.name}"
-        parts = draw_both(test, num_val_samples, num_test_samples, seed, key, bad)
+def _one_split(config: HfDatasetTaskConfig, bad_rows: list[Quarantined]) -> dict[str, list[Item]]:
+    """Draw both parts from one split; rows that cannot be used are appended to `bad_rows`."""
+    if config.num_val_samples is None or config.num_test_samples is None:
+        raise ValueError(
+            f"task.validation_split and task.test_split are both {config.test_split!r}: set task.num_val_samples and "
+            "task.num_test_samples, and two disjoint parts are drawn"
+        )
+    name, items = _read_split(config, config.test_split, bad_rows)
+    _set_aside_repeated(items, name, bad_rows)
+    key = f"task.num_val_samples + task.num_test_samples, {name}"
+    return draw_both(items, config.num_val_samples, config.num_test_samples, config.seed, key, bad_rows)
+
+
+def _two_splits(config: HfDatasetTaskConfig, bad_rows: list[Quarantined]) -> dict[str, list[Item]]:
+    """Read a part from each split; rows that cannot be used are appended to `bad_rows`, those of the test split first."""
+    test_name, test = _read_split(config, config.test_split, bad_rows)
+    num_bad = len(bad_rows)
+    name, validation = _read_split(config, config.validation_split, bad_rows)
+    tested = {_question_of(item) for item in test.values()}
+    for id in [id for id, item in validation.items() if _question_of(item) in tested]:
+        del validation[id]
+        bad_rows.append(_held_back(id, "also in test", name, "same question and picture"))
+    val_key, test_key = f"task.num_val_samples, {name}", f"task.num_test_samples, {test_name}"
+    return {
+        "validation": take(validation, config.num_val_samples, config.seed, val_key, bad_rows[num_bad:]),
+        "test": take(test, config.num_test_samples, config.seed, test_key, bad_rows[:num_bad]),
+    }
+
+
+def _read_split(config: HfDatasetTaskConfig, split: str, bad_rows: list[Quarantined]) -> tuple[str, dict[str, Item]]:
+    """Return the name of a split, for messages, and its usable questions by id."""
+    rows = _open(config, split, "task")
+    return rows.name, {item.sample.id: item for _, item in _usable(rows, rows.question, "task", bad_rows)}
+
+
+def _open(config: HfDatasetPoolConfig | HfDatasetTaskConfig, split: str, key: str) -> Rows:
+    """Open a split; `key` is `pool` or `task`."""
+    loaded = load(
+        config.path,
+        subset=config.subset,
+        revision=config.revision,
+        split=split,
+        cache_dir=config.cache_dir,
+        key=key,
+    )
+    if config.image_root:
+        roots = [ImageRoot(Path(config.image_root), f"{key}.image_root")]
     else:
-        of_test = len(bad)
-        other, validation = read(validation_split)
-        tested = {_asked(row) for row in test.values()}
-        for id in [id for id, row in validation.items() if _asked(row) in tested]:
-            del validation[id]
-            bad.append(_held_back(id, "also in test", other.name, "same question and picture"))
-        parts = {
-            "validation": take(validation, num_val_samples, seed, f"task.num_val_samples, {other.name}", bad[of_test:]),
-            "test": take(test, num_test_samples, seed, f"task.num_test_samples, {rows.name}", bad[:of_test]),
-        }
-    return as_task(f"hf_dataset/{Path(path).stem}", parts, bad)
+        roots = [ImageRoot(folder) for folder in loaded.folders if folder.is_dir()]
+    return Rows(loaded, config.columns, config.question, roots, key)
 
 
-def _usable(rows: Rows, read: Any, stage: str, bad: list[Quarantined]) -> Iterator[tuple[int, Pictured]]:
-    """(row number, what was read) of every row that can be used; the others are appended to `bad`.
+def _usable(
+    rows: Rows, read: Callable[[int], Item], stage: str, bad_rows: list[Quarantined]
+) -> Iterator[tuple[int, Item]]:
+    """Yield the number and the item of every row that can be used; the others are appended to `bad_rows`.
 
     Raises:
         ValueError: there is none.
     """
     seen: set[str] = set()
-    before = len(bad)
-    for row in tqdm(range(len(rows)), desc=f"reading {rows.name}", unit=" rows", delay=5, leave=False):
+    num_bad = len(bad_rows)
+    for number in tqdm(range(len(rows)), desc=f"reading {rows.name}", unit=" rows", delay=5, leave=False):
         id = None
         try:
-            id = rows.id(row)
-            found = read(row)
+            id = rows.id(number)
+            item = read(number)
             if id in seen:
                 raise BadRow("duplicate id", "id", id, "the first row with it is used")
-        except BadRow as problem:
-            bad.append(quarantined(problem, id=id, stage=stage, file=Path(rows.name), record=row + 1))
+        except BadRow as bad:
+            bad_rows.append(quarantined(bad, id=id, stage=stage, file=Path(rows.name), record=number + 1))
             continue
         seen.add(id)
-        yield row, found
+        yield number, item
     if not seen:
-        first = f": {len(bad) - before} quarantined, the first: {bad[before].detail}" if bad[before:] else ""
+        bad_here = bad_rows[num_bad:]
+        first = f": {len(bad_here)} quarantined, the first: {bad_here[0].detail}" if bad_here else ""
         raise ValueError(f"{rows.name} holds no usable row{first}")
 
 
-def _set_aside_repeated(found: dict[str, Pictured], name: str, bad: list[Quarantined]) -> None:
-    """Rows with the question and the picture of an earlier one, which could end up on both sides of the draw."""
+def _set_aside_repeated(items: dict[str, Item], name: str, bad_rows: list[Quarantined]) -> None:
+    """Remove rows with the question and the image of an earlier row, which could end up on both sides of the draw."""
     seen: set[tuple[Any, ...]] = set()
-    for id in sorted(found):
-        asked = _asked(found[id])
-        if asked in seen:
-            del found[id]
-            bad.append(_held_back(id, "repeated", name, "same question and picture as an earlier row"))
-        seen.add(asked)
+    for id in sorted(items):
+        question = _question_of(items[id])
+        if question in seen:
+            del items[id]
+            bad_rows.append(_held_back(id, "repeated", name, "same question and picture as an earlier row"))
+        seen.add(question)
 
 
 def _held_back(id: str, reason: str, name: str, why: str) -> Quarantined:
     return Quarantined(id=id, stage="task", reason=reason, detail=f"{name}: {why}")
 
 
-def _asked(row: Pictured) -> tuple[Any, ...]:
-    """What makes two rows one question: text, options and the picture's bytes."""
-    sample = row[0]
+def _question_of(item: Item) -> tuple[Any, ...]:
+    """Return what makes two rows one question: text, options and the image's bytes."""
+    sample = item.sample
     inside = sample.image is not None and sample.image.startswith(SCHEME)
-    picture = hashlib.sha256(read_bytes(sample.image)).digest() if inside else sample.image
-    return sample.instruction, sample.options, picture
-
-
-def _roots(loaded: Loaded, image_root: str | Path | None, key: str) -> list[ImageRoot]:
-    """The folders that a named picture must lie in."""
-    if image_root:
-        return [ImageRoot(Path(image_root), f"{key}.image_root")]
-    return [ImageRoot(folder) for folder in loaded.folders if folder.is_dir()]
+    image = hashlib.sha256(read_bytes(sample.image)).digest() if inside else sample.image
+    return sample.instruction, sample.options, image
 
 
 add_pool("hf_dataset", HfDatasetPoolConfig, read_pool)

@@ -1,4 +1,4 @@
-"""Where `datasets` put a split: its Arrow files, columns and class names."""
+"""Load a split with `datasets`: where its Arrow files are, its columns and class names."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Loaded:
     classes: dict[str, list[str]]
     """Column -> class names, of columns of class labels."""
     folders: list[Path]
-    """Where its picture files may lie."""
+    """Where its image files may lie."""
 
 
 def load(path: str, *, subset: str | None, revision: str | None, split: str, cache_dir: Any, key: str) -> Loaded:
@@ -40,19 +40,21 @@ def load(path: str, *, subset: str | None, revision: str | None, split: str, cac
     if "[" in split:
         raise ValueError(f"{key} takes whole splits, not {split!r}: budgets and num_*_samples draw from them")
     name = "/".join(part for part in (path, subset) if part) + f", split {split}"
-    found = _open(path, subset, revision, split, str(cache_dir) if cache_dir else None, f"{key}.path is {path}")
-    if found._indices is not None:
+    dataset = _open(path, subset, revision, split, str(cache_dir) if cache_dir else None, f"{key}.path is {path}")
+    if dataset._indices is not None:
         raise ValueError(f"{name} was saved with an index over its rows: call flatten_indices() and save it again")
-    files = [file["filename"] for file in found.cache_files]
+    files = [file["filename"] for file in dataset.cache_files]
     if not files:
-        raise ValueError(f"{name} is empty" if not len(found) else f"{name} is not on disk: datasets kept it in memory")
+        raise ValueError(
+            f"{name} is empty" if not len(dataset) else f"{name} is not on disk: datasets kept it in memory"
+        )
     return Loaded(
         name=name,
         split=split,
         files=files,
-        num_rows=len(found),
-        columns=found.column_names,
-        classes={column: f.names for column, f in found.features.items() if hasattr(f, "names")},
+        num_rows=len(dataset),
+        columns=dataset.column_names,
+        classes={column: f.names for column, f in dataset.features.items() if hasattr(f, "names")},
         folders=_folders(path, cache_dir),
     )
 
@@ -63,48 +65,48 @@ def _open(path: str, subset: str | None, revision: str | None, split: str, cache
     local = Path(path)
     try:
         if local.is_dir() and ((local / "state.json").is_file() or (local / "dataset_dict.json").is_file()):
-            found = datasets.load_from_disk(path)
-            return _split_of(found, split) if isinstance(found, datasets.DatasetDict) else found
+            dataset = datasets.load_from_disk(path)
+            return _split_of(dataset, split) if isinstance(dataset, datasets.DatasetDict) else dataset
         if local.is_file():
-            builder = BUILDERS.get(local.suffix)
-            if builder is None:
+            format = BUILDERS.get(local.suffix)
+            if format is None:
                 raise ValueError(f"{what}: expected a file ending in {', '.join(BUILDERS)}")
             only = "train" if split == "all" else split  # `all` is every split, and no name of one
-            text = CSV | ({"sep": "\t"} if local.suffix == ".tsv" else {}) if builder == "csv" else {}
-            return datasets.load_dataset(builder, data_files={only: path}, split=split, cache_dir=cache_dir, **text)
-        found = _builder(path, subset, revision=revision, cache_dir=cache_dir)
-        found.download_and_prepare()
-        return found.as_dataset(split=split)
+            text = CSV | ({"sep": "\t"} if local.suffix == ".tsv" else {}) if format == "csv" else {}
+            return datasets.load_dataset(format, data_files={only: path}, split=split, cache_dir=cache_dir, **text)
+        builder = _load_builder(path, subset, revision=revision, cache_dir=cache_dir)
+        builder.download_and_prepare()
+        return builder.as_dataset(split=split)
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as problem:
         raise ValueError(f"{what}: {_chain(problem)}") from problem
 
 
-def _builder(path: str, subset: str | None, **where: str | None) -> Any:
-    """What `datasets` makes of a folder or of a data set on the hub; CSV files by `CSV`, unless the data set itself says how."""
+def _load_builder(path: str, subset: str | None, **source: str | None) -> Any:
+    """Load the builder of a folder or of a data set on the hub; CSV files are read by `CSV`, unless the data set says how."""
     from datasets import load_dataset_builder
     from datasets.packaged_modules.csv.csv import CsvConfig
 
     try:
-        found = load_dataset_builder(path, subset, **where)
+        builder = load_dataset_builder(path, subset, **source)
     except ValueError as problem:
         try:  # without a network, a cached data set is found by the very arguments that it was read with
-            return load_dataset_builder(path, subset, **where, **CSV)
+            return load_dataset_builder(path, subset, **source, **CSV)
         except (OSError, ValueError):
             raise problem from None
-    config = found.config
+    config = builder.config
     if isinstance(config, CsvConfig) and config.keep_default_na and config.na_values is None:
-        return load_dataset_builder(path, subset, **where, **CSV)
-    return found
+        return load_dataset_builder(path, subset, **source, **CSV)
+    return builder
 
 
-def _split_of(found: Any, split: str) -> Any:
-    if split not in found:
-        raise ValueError(f"there is no split {split!r}, there are {sorted(found)}")
-    return found[split]
+def _split_of(splits: Any, split: str) -> Any:
+    if split not in splits:
+        raise ValueError(f"there is no split {split!r}, there are {sorted(splits)}")
+    return splits[split]
 
 
 def _folders(path: str, cache_dir: Any) -> list[Path]:
-    """The data set's own folder; for one from the hub, the caches that it was downloaded to."""
+    """Return the data set's own folder; for one from the hub, the caches that it was downloaded to."""
     local = Path(path)
     if local.exists():
         return [local if local.is_dir() else local.parent]
@@ -115,6 +117,6 @@ def _folders(path: str, cache_dir: Any) -> list[Path]:
 
 
 def _chain(problem: BaseException) -> str:
-    """The message, and that of its cause: `datasets` wraps what a user can mend in what he cannot."""
+    """Join the messages of an error and of its cause: `datasets` wraps what a user can mend in what he cannot."""
     messages = [str(problem)] + ([str(problem.__cause__)] if problem.__cause__ else [])
     return "; ".join(" ".join(message.split())[:300] for message in messages if message)

@@ -10,38 +10,36 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from delamo.data.arrow_table import ArrowTable, picture_in
-from delamo.data.image_paths import ImageRoot
+from delamo.data.arrow_table import ArrowTable, image_in
+from delamo.data.image_paths import ImageFile, ImageRoot
 from delamo.data.quarantine import BadRow, text_field
 from delamo.data.readers.hf_loading import Loaded
 from delamo.data.readers.llava_json import IMAGE_TOKEN, as_task_sample, find_gold, read_turns
-from delamo.data.readers.splits import Pictured
+from delamo.data.readers.splits import Item
 from delamo.records import LETTERS, Sample
 
 
 @dataclass(slots=True, kw_only=True)
 class ColumnsConfig:
-    """Which column holds what; null where none does.
-
-    A dot leads into a struct; see `delamo.data.readers.hf_rows.ColumnsConfig`.
-    """
+    """Which column holds what; null where none does. A dot leads into a struct, as in `choices.text`."""
 
     id: str | None = MISSING
-    """null numbers the rows."""
+    """null numbers the rows: SPLIT-000000012."""
     instruction: str | None = MISSING
     answer: str | None = MISSING
     image: str | None = MISSING
     options: str | None = MISSING
     """A list of texts."""
     option_columns: list[str] = MISSING
-    """One column an option, as in [A, B, C, D]."""
+    """One column an option, as in [A, B, C, D], in place of `options`; empty ones at the end are no options."""
     gold: str | None = MISSING
-    """An index from 0, a letter, an option's text, or a class label."""
+    """An index from 0, a letter, or an option's text; of a class label without options, all classes are the options."""
     conversations: str | None = MISSING
-    """In place of instruction and answer."""
+    """A list of one user's turn and one reply, as {from, value} or as {role, content}, in place of instruction and
+    answer."""
     source: str | None = MISSING
 
-    def named(self) -> dict[str, str]:
+    def set_columns(self) -> dict[str, str]:
         """Return field -> column, of those that are set."""
         single = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "option_columns"}
         several = {f"option_columns[{i}]": name for i, name in enumerate(self.option_columns)}
@@ -60,18 +58,18 @@ class Rows:
         self.table = ArrowTable(loaded.files)
         if len(self.table) != loaded.num_rows:
             raise ValueError(
-                f"{loaded.name} has {loaded.num_rows} rows, its Arrow files {len(self.table)}: name a whole split, and save a "
-                "filtered data set anew (save_to_disk)"
+                f"{loaded.name} has {loaded.num_rows} rows, its Arrow files {len(self.table)}: name a whole split, and "
+                "save a filtered data set anew (save_to_disk)"
             )
         _check_columns(columns, question, loaded, key)
-        self._top = {column: _top_of(column, loaded.columns) for column in columns.named().values()}
+        self._top = {column: _top_of(column, loaded.columns) for column in columns.set_columns().values()}
         self._classes = {column: loaded.classes.get(column) for column in self._top}
 
     def __len__(self) -> int:
         return len(self.table)
 
     def id(self, row: int) -> str:
-        """The id of a row, whatever else is wrong with it. Raises BadRow."""
+        """Return the id of a row, whatever else is wrong with it. Raises BadRow."""
         if self._columns.id is None:
             return f"{self._loaded.split}-{row:09d}"
         value = self._value(row, self._columns.id)
@@ -79,20 +77,22 @@ class Rows:
             return str(value)
         return text_field(value, self._columns.id, missing="no id")
 
-    def question(self, row: int) -> Pictured:
-        """A row with its options apart, as a task has it. Raises BadRow."""
-        sample, name, size = self._read(row)
-        return (sample if sample.options else as_task_sample(sample)), name, size
+    def question(self, row: int) -> Item:
+        """Return a row with its options apart, as a task has it. Raises BadRow."""
+        item = self._read(row)
+        return item if item.sample.options else item._replace(sample=as_task_sample(item.sample))
 
-    def example(self, row: int) -> Pictured:
-        """A row as a turn and a reply, as a pool has it. Raises BadRow."""
-        sample, name, size = self._read(row)
-        return (_inline(sample, bool(self._columns.answer)) if sample.options else sample), name, size
+    def example(self, row: int) -> Item:
+        """Return a row as a turn and a reply, as a pool has it. Raises BadRow."""
+        item = self._read(row)
+        if not item.sample.options:
+            return item
+        return item._replace(sample=_inline(item.sample, bool(self._columns.answer)))
 
-    def _read(self, row: int) -> Pictured:
+    def _read(self, row: int) -> Item:
         instruction, answer = self._turns(row)
         tokens = instruction.count(IMAGE_TOKEN)
-        locator, name, size = self._picture(row)
+        locator, name, size = self._image(row)
         if tokens > 1:
             raise BadRow("several images", "instruction", instruction, f"{tokens} image tokens, one picture a sample")
         if tokens and locator is None:
@@ -110,10 +110,10 @@ class Rows:
             sample = replace(sample, options=options, gold=gold, answer=answer or options[gold])
         elif not answer:
             raise BadRow("no answer", self._columns.answer or "answer", answer)
-        return sample, name, size
+        return Item(sample, name, size)
 
     def _turns(self, row: int) -> tuple[str, str | None]:
-        """(question, reply or None where only options tell it)."""
+        """Return the question, and the reply or None where only options tell it."""
         columns = self._columns
         if columns.conversations:
             return read_turns(_as_turns(self._value(row, columns.conversations)))
@@ -148,23 +148,23 @@ class Rows:
         value = self._value(row, self._columns.gold) if self._columns.gold else answer
         if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(options):
             return value
-        found = find_gold(value.strip(), options) if isinstance(value, str) and value.strip() else None
-        if found is None:
+        index = find_gold(value.strip(), options) if isinstance(value, str) and value.strip() else None
+        if index is None:
             raise BadRow("gold not among options", key, value, f"options {list(options)}")
-        return found
+        return index
 
-    def _picture(self, row: int) -> tuple[str | None, str, int]:
-        """(locator, name, bytes); None, "" and 0 without one."""
+    def _image(self, row: int) -> tuple[str | None, str, int]:
+        """Return locator, name and bytes of the image; None, "" and 0 without one."""
         if not self._columns.image:
             return None, "", 0
         column = self._top[self._columns.image]
-        found = picture_in(self.table.scalar(row, column))
-        if found is None:
+        image = image_in(self.table.scalar(row, column))
+        if image is None:
             return None, "", 0
-        if isinstance(found, str):
-            file = _locate(found, self._roots)
+        if isinstance(image, str):
+            file = _locate(image, self._roots)
             return file.path, file.name, file.size
-        return self.table.locator(row, column), "", found.size
+        return self.table.locator(row, column), "", image.size
 
     def _text(self, row: int, column: str, missing: str) -> str:
         value = _plain(self._value(row, column))
@@ -182,7 +182,7 @@ class Rows:
 
 
 def _inline(sample: Sample, has_answer: bool) -> Sample:
-    """Options into the text, as Vision-Flan words them; the gold one as the answer, unless a column has one."""
+    """Put the options into the text, as Vision-Flan words them; the gold one is the answer, unless a column has one."""
     letters = LETTERS.lower()
     listed = " ".join(f"({letter}) {option}" for letter, option in zip(letters, sample.options, strict=False))
     answer = sample.answer if has_answer else f"({letters[sample.gold]}) {sample.options[sample.gold]}"
@@ -191,7 +191,7 @@ def _inline(sample: Sample, has_answer: bool) -> Sample:
 
 
 def _as_turns(turns: Any) -> Any:
-    """{role, content} as {from, value}; content is text, or parts of type text and image."""
+    """Turn {role, content} into {from, value}; content is text, or parts of type text and image."""
     if not isinstance(turns, list) or not all(isinstance(turn, dict) and "role" in turn for turn in turns):
         return turns
     return [{"from": turn["role"], "value": _content(turn.get("content"))} for turn in turns]
@@ -205,21 +205,21 @@ def _content(content: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """A whole number, common where answers are counts, as its digits."""
+    """Return a whole number, common where answers are counts, as its digits; anything else as it is."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _top_of(column: str, columns: Sequence[str]) -> str:
-    """The data set's column that a name leads into."""
+    """Return the data set's column that a name leads into."""
     return column if column in columns else column.partition(".")[0]
 
 
 def _check_columns(columns: ColumnsConfig, question: str | None, loaded: Loaded, key: str) -> None:
-    for field, column in columns.named().items():
+    for field, column in columns.set_columns().items():
         if _top_of(column, loaded.columns) not in loaded.columns:
             raise ValueError(f"{key}.columns.{field} is {column!r}: {loaded.name} has columns {loaded.columns}")
-    asked = [bool(columns.conversations), bool(columns.instruction), bool(question)]
-    if sum(asked) != 1:
+    sources = [bool(columns.conversations), bool(columns.instruction), bool(question)]
+    if sum(sources) != 1:
         raise ValueError(
             f"{key}: set one of columns.conversations, columns.instruction and question; {loaded.name} has columns "
             f"{loaded.columns}"
@@ -230,8 +230,8 @@ def _check_columns(columns: ColumnsConfig, question: str | None, loaded: Loaded,
         raise ValueError(f"{key}: set columns.options or columns.option_columns, not both")
 
 
-def _locate(name: str, roots: Sequence[ImageRoot]) -> Any:
-    """A named picture in the first root that it lies in; an absolute name, which `datasets` writes, must lead into one."""
+def _locate(name: str, roots: Sequence[ImageRoot]) -> ImageFile:
+    """Find a named image in the first root that holds it; an absolute name, which `datasets` writes, must lead into one."""
     problem = BadRow("image outside root", "image", name, "no folder to look in: set image_root")
     if re.match(r"[a-z0-9+]+://", name):
         raise BadRow("image is a URL", "image", name, "pictures are read from files only")

@@ -1,4 +1,4 @@
-"""Records of a JSON array or a JSON-lines file, one at a time, with their place in the file.
+"""JSON annotation files: records of an array or of JSON lines, one at a time, and objects of lists.
 
 The full Vision-Flan annotation is one array of 983 MB: parsed at once it takes several GB. Here one window of the file
 is in memory, and a record can be read again by its offset.
@@ -57,6 +57,33 @@ def read_at(file: BinaryIO, offset: int, length: int) -> Any:
     """The JSON value that `read_records` found at `offset`. Raises ValueError where the file has changed since."""
     file.seek(offset)
     return json.loads(file.read(length))
+
+
+def read_lists(path: Path, *keys: str, example: str) -> dict[str, list[Any]]:
+    """Read a JSON file that is one object of lists, as COCO and Visual7W publish their annotations.
+
+    Args:
+        path: of the task's annotation file.
+        keys: the lists that are needed.
+        example: what the file is called where it is published, for messages.
+
+    Returns:
+        The lists by key.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not JSON, or a list that it lacks.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"task.annotation is {path}: no such file ({example})")
+    try:
+        value = json.loads(path.read_text(encoding="utf-8-sig"))
+    except ValueError as problem:
+        raise ValueError(f"{path} is not JSON: {problem}") from problem
+    for key in keys:
+        if not isinstance(value, dict) or not isinstance(value.get(key), list):
+            raise ValueError(f"{path} has no list {key!r}: expected the format of {example}")  # noqa: TRY004
+    return {key: value[key] for key in keys}
 
 
 def _line_records(path: Path, file: BinaryIO) -> Iterator[Record]:

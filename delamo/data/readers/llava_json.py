@@ -13,7 +13,7 @@ from __future__ import annotations
 import bisect
 import re
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -26,7 +26,7 @@ from delamo.data.identity import ContentDigest
 from delamo.data.image_paths import ImageFile, ImageRoot
 from delamo.data.quarantine import BadRow, quarantined, text_field
 from delamo.data.readers.json_records import Record, read_at, read_records
-from delamo.data.readers.subsets import take
+from delamo.data.readers.splits import Item, as_task, take
 from delamo.records import LETTERS, Quarantined, Sample
 
 
@@ -36,6 +36,7 @@ class LlavaJsonPoolConfig(PoolConfig):
 
     annotation: str = MISSING
     image_root: str | None = MISSING
+    """null is the folder of the annotation file."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -59,7 +60,10 @@ _ANSWER_LETTER = re.compile(r"\(([a-z])\)|([a-z])(?=[.):]|$)", re.IGNORECASE)
 
 
 class LlavaJsonPool:
-    """A pool of LLaVA-format records. In memory: ids and byte offsets; a text is read from the file when it is asked for."""
+    """A pool of LLaVA-format records.
+
+    In memory are ids and byte offsets; a text is read from the file when it is asked for.
+    """
 
     removed: ClassVar[frozenset[str]] = frozenset()
 
@@ -73,44 +77,43 @@ class LlavaJsonPool:
         self.name = annotation.stem
         self._path = annotation
         self._images = ImageRoot(image_root)
-        self._places: dict[str, tuple[int, int]] = {}
         self._quarantined: list[Quarantined] = []
-        self.digest = self._scan()
-        self._ids = sorted(self._places)
-        self._offsets = array("q", (self._places[id][0] for id in self._ids))
-        self._lengths = array("q", (self._places[id][1] for id in self._ids))
-        del self._places
+        self.digest, spans = self._scan()
+        self._ids = sorted(spans)
+        self._offsets = array("q", (spans[id][0] for id in self._ids))
+        self._lengths = array("q", (spans[id][1] for id in self._ids))
 
-    def _scan(self) -> str:
-        digest = ContentDigest()
+    def _scan(self) -> tuple[str, dict[str, tuple[int, int]]]:
+        """Read every record; returns the digest, and the offset and length of each usable record by id."""
+        digest, spans = ContentDigest(), {}
         for record in progress(read_records(self._path), f"reading {self._path.name}"):
             try:
                 sample, image = self._sample(_parsed(record))
                 if self._is_held_out(sample):
                     continue
-                if sample.id in self._places:
+                if sample.id in spans:
                     raise _duplicate(sample)
             except BadRow as bad:
                 row = quarantined(bad, id=id_or_none(record), stage="pool", file=self._path, record=record.number)
                 self._quarantined.append(row)
                 continue
-            self._places[sample.id] = (record.offset, record.length)
-            digest.add(sample, image_name=image.name if image else "", image_size=image.size if image else 0)
-        if not self._places:
+            spans[sample.id] = (record.offset, record.length)
+            digest.add(*Item.of(sample, image))
+        if not spans:
             raise nothing_readable(self._path, self._quarantined)
-        return digest.hexdigest()
+        return digest.hexdigest(), spans
 
     def _sample(self, value: Any) -> tuple[Sample, ImageFile | None]:
-        """One record under the id that the pool gives it."""
+        """Read one record under the id that the pool gives it."""
         return read_sample(value, self._images)
 
     def _is_held_out(self, sample: Sample) -> bool:
-        """Whether the sample is no part of this pool, on purpose."""
+        """Return whether the sample is left out of this pool on purpose."""
         return False
 
     @property
     def image_root(self) -> str:
-        """The folder of the pictures, symbolic links resolved."""
+        """The folder of the images, symbolic links resolved."""
         return self._images.root
 
     @property
@@ -127,11 +130,11 @@ class LlavaJsonPool:
                 yield self._read(file, index)
 
     def ids(self) -> Sequence[str]:
-        """All usable ids, ascending; no text is read."""
+        """Return all usable ids, ascending; no text is read."""
         return self._ids
 
     def get(self, id: str) -> Sample:
-        """The sample of that id. Raises KeyError where the pool has none."""
+        """Return the sample of that id. Raises KeyError where the pool has none."""
         index = bisect.bisect_left(self._ids, id)
         if index == len(self._ids) or self._ids[index] != id:
             raise KeyError(f"{self._path} has no usable record with id {id!r}")
@@ -149,60 +152,48 @@ class LlavaJsonPool:
         return sample
 
 
-def read_pool(*, annotation: str | Path, image_root: str | Path | None = None) -> LlavaJsonPool:
-    """The pool of an annotation file; pictures lie under `image_root`, by default the folder of the annotation file.
+def read_pool(config: LlavaJsonPoolConfig) -> LlavaJsonPool:
+    """Read the pool of an annotation file.
 
     Raises:
         FileNotFoundError, NotADirectoryError: a path that does not exist.
         ValueError: not JSON, or nothing usable.
     """
-    path = existing(annotation, "pool.annotation")
-    return LlavaJsonPool(path, Path(image_root) if image_root else path.parent)
+    path = existing(config.annotation, "pool.annotation")
+    return LlavaJsonPool(path, Path(config.image_root) if config.image_root else path.parent)
 
 
-def read_task(
-    *,
-    validation: str | Path,
-    test: str | Path,
-    image_root: str | Path | None = None,
-    num_val_samples: int | None = None,
-    num_test_samples: int | None = None,
-    seed: int = 0,
-) -> Task:
-    """The task of two annotation files; a subset is drawn from `seed`, by default all of both.
+def read_task(config: LlavaJsonTaskConfig) -> Task:
+    """Read the task of two annotation files.
 
-    A validation sample with the question and the picture of a test sample is quarantined (`also in test`): tuning must not see
-    the test set by a side door.
+    A validation sample with the question and the image of a test sample is quarantined (`also in test`): tuning must
+    not see a test sample through the validation set.
 
     Raises:
         FileNotFoundError, NotADirectoryError: a path that does not exist.
         ValueError: not JSON, nothing usable, both files the same, or more samples asked for than there are.
     """
-    paths = existing(validation, "task.validation"), existing(test, "task.test")
-    if paths[0].samefile(paths[1]):
-        raise ValueError(f"task.validation and task.test are the same file, {paths[0]}")
-    images = ImageRoot(Path(image_root) if image_root else paths[0].parent, "task.image_root")
-    rows: list[Quarantined] = []
-    test_set = _read_split(paths[1], images, rows)
-    of_test = len(rows)
-    seen = {(sample.instruction, sample.image) for sample, _ in test_set.values()}
-    validation_set = _read_split(paths[0], images, rows, tested=seen)
+    validation, test = existing(config.validation, "task.validation"), existing(config.test, "task.test")
+    if validation.samefile(test):
+        raise ValueError(f"task.validation and task.test are the same file, {validation}")
+    images = ImageRoot(Path(config.image_root) if config.image_root else validation.parent, "task.image_root")
+    bad_test: list[Quarantined] = []
+    bad_validation: list[Quarantined] = []
+    test_items = _read_split(test, images, bad_test)
+    questions = {(item.sample.instruction, item.sample.image) for item in test_items.values()}
+    validation_items = _read_split(validation, images, bad_validation, tested=questions)
+    sizes = config.num_val_samples, config.num_test_samples
     parts = {
-        "validation": take(validation_set, num_val_samples, seed, f"task.num_val_samples, {paths[0]}", rows[of_test:]),
-        "test": take(test_set, num_test_samples, seed, f"task.num_test_samples, {paths[1]}", rows[:of_test]),
+        "validation": take(
+            validation_items, sizes[0], config.seed, f"task.num_val_samples, {validation}", bad_validation
+        ),
+        "test": take(test_items, sizes[1], config.seed, f"task.num_test_samples, {test}", bad_test),
     }
-    digest = ContentDigest()
-    for part, chosen in parts.items():
-        for sample, image in chosen:
-            digest.add(sample, part=part, image_name=image.name if image else "", image_size=image.size if image else 0)
-    for row in rows:
-        digest.add_quarantined(row)
-    samples = {part: [sample for sample, _ in chosen] for part, chosen in parts.items()}
-    return Task(name=f"llava_json/{paths[1].stem}", digest=digest.hexdigest(), quarantined=rows, **samples)
+    return as_task(f"llava_json/{test.stem}", parts, [*bad_test, *bad_validation])
 
 
 def read_sample(value: Any, images: ImageRoot) -> tuple[Sample, ImageFile | None]:
-    """One record as a pool sample: the user's turn and the reply verbatim, image tokens taken out.
+    """Read one record as a pool sample: the user's turn and the reply verbatim, image tokens taken out.
 
     Raises:
         BadRow: a field is missing or not what it should be.
@@ -223,7 +214,7 @@ def read_sample(value: Any, images: ImageRoot) -> tuple[Sample, ImageFile | None
 
 
 def as_task_sample(sample: Sample) -> Sample:
-    """The pool sample as a question of a task: options cut out of the text, the answer matched to one of them.
+    """Turn a pool sample into a question of a task: options cut out of the text, the answer matched to one of them.
 
     A text without `Options: (a) ...` is not multiple-choice: its answer is the gold text.
 
@@ -245,10 +236,16 @@ def as_task_sample(sample: Sample) -> Sample:
 
 
 def parse_options(text: str) -> tuple[str, tuple[str, ...]]:
-    """Cut `Options: (a) ... (b) ...` out of a text: (the rest, the option texts); no options unless there are two.
+    """Cut `Options: (a) ... (b) ...` out of a text.
 
-    The letters must follow one another from (a), so that `the (b) vitamin` inside option (c) ends nothing. The last option ends with
-    its line; what follows stays in the question.
+    The letters must follow one another from (a), so that `the (b) vitamin` inside option (c) ends nothing. The last
+    option ends with its line; what follows stays in the question.
+
+    Returns:
+        The rest of the text, and the options: none, or two and more.
+
+    Raises:
+        BadRow: `empty option`.
     """
     starts = list(_OPTIONS.finditer(text))
     if not starts:
@@ -270,44 +267,40 @@ def parse_options(text: str) -> tuple[str, tuple[str, ...]]:
 
 
 def find_gold(answer: str, options: Sequence[str]) -> int | None:
-    """Index of the option that the answer names, by letter (`(e) a sink`, `E.`, `e`), else by its text; None where neither
-    fits, or where the letter says one option and the text after it another."""
+    """Return the index of the option that an answer names, by its text or by letter (`(e) a sink`, `E.`, `e`).
+
+    None where neither fits, or where the letter names one option and the text after it another.
+    """
     folded = [_folded(option) for option in options]
     if _folded(answer) in folded:
         return folded.index(_folded(answer))
-    named = _ANSWER_LETTER.match(answer)
-    if not named:
+    letter = _ANSWER_LETTER.match(answer)
+    if not letter:
         return None
-    index = LETTERS.index((named[1] or named[2]).upper())
-    rest = _folded(answer[named.end() :].lstrip(".):"))
+    index = LETTERS.index((letter[1] or letter[2]).upper())
+    rest = _folded(answer[letter.end() :].lstrip(".):"))
     return index if index < len(options) and rest in ("", folded[index]) else None
 
 
 def _read_split(
-    path: Path, images: ImageRoot, rows: list[Quarantined], tested: set[tuple[str, str | None]] | None = None
-) -> dict[str, tuple[Sample, ImageFile | None]]:
-    """All usable questions of one file by id; the others are appended to `rows`."""
-    found: dict[str, tuple[Sample, ImageFile | None]] = {}
-    bad_before = len(rows)
+    path: Path, images: ImageRoot, bad_rows: list[Quarantined], tested: Set[tuple[str, str | None]] = frozenset()
+) -> dict[str, Item]:
+    """Read all usable questions of one file, by id; the others are appended to `bad_rows`."""
+    items: dict[str, Item] = {}
     for record in progress(read_records(path), f"reading {path.name}"):
         try:
-            pool_sample, image = _usable(record, images, found)
+            pool_sample, image = read_sample(_parsed(record), images)
+            if pool_sample.id in items:
+                raise _duplicate(pool_sample)
             sample = as_task_sample(pool_sample)
-            if tested and (sample.instruction, sample.image) in tested:
+            if (sample.instruction, sample.image) in tested:
                 raise BadRow("also in test", "id", sample.id, "same question and picture")
-            found[sample.id] = (sample, image)
+            items[sample.id] = Item.of(sample, image)
         except BadRow as bad:
-            rows.append(quarantined(bad, id=id_or_none(record), stage="task", file=path, record=record.number))
-    if not found:
-        raise nothing_readable(path, rows[bad_before:])
-    return found
-
-
-def _usable(record: Record, images: ImageRoot, seen: dict[str, Any]) -> tuple[Sample, ImageFile | None]:
-    sample, image = read_sample(_parsed(record), images)
-    if sample.id in seen:
-        raise _duplicate(sample)
-    return sample, image
+            bad_rows.append(quarantined(bad, id=id_or_none(record), stage="task", file=path, record=record.number))
+    if not items:
+        raise nothing_readable(path, bad_rows)
+    return items
 
 
 def _parsed(record: Record) -> Any:
@@ -321,7 +314,7 @@ def _duplicate(sample: Sample) -> BadRow:
 
 
 def _read_id(value: dict[str, Any]) -> str:
-    """Ids are text; a whole number, common in exports, is taken as its digits."""
+    """Read an id: text, or a whole number, common in exports, as its digits."""
     id = value.get("id")
     if isinstance(id, int) and not isinstance(id, bool):
         return str(id)
@@ -329,7 +322,7 @@ def _read_id(value: dict[str, Any]) -> str:
 
 
 def read_turns(turns: Any) -> tuple[str, str]:
-    """(the user's turn with its image tokens, the reply). Raises BadRow for anything but one of each."""
+    """Return the user's turn, with its image tokens, and the reply. Raises BadRow for anything but one of each."""
     if not isinstance(turns, list) or not turns:
         raise BadRow("no text", "conversations", turns, "expected a list of {from, value}")
     if not all(isinstance(turn, dict) for turn in turns):
@@ -358,12 +351,14 @@ def _read_image(value: dict[str, Any], instruction: str, images: ImageRoot) -> I
 
 
 def id_or_none(record: Record) -> str | None:
+    """Return the id of a record as far as it can be read, for its row in the quarantine."""
     id = record.value.get("id") if isinstance(record.value, dict) else None
     readable = isinstance(id, str) and id.strip() and not any("\ud800" <= c <= "\udfff" for c in id)
     return id.strip() if readable else str(id) if isinstance(id, int) else None
 
 
 def existing(path: str | Path, key: str) -> Path:
+    """Return the path of a file that the config names. Raises FileNotFoundError, naming the key."""
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{key} is {path}: no such file")
@@ -371,6 +366,7 @@ def existing(path: str | Path, key: str) -> Path:
 
 
 def nothing_readable(path: Path, rows: Sequence[Quarantined]) -> ValueError:
+    """Make the error for a file without a usable record, which shows the first reason."""
     first = f": {len(rows)} quarantined, the first: {rows[0].detail}" if rows else ""
     return ValueError(f"{path} holds no usable record{first}")
 
@@ -379,8 +375,9 @@ def _folded(text: str) -> str:
     return " ".join(text.split()).casefold().rstrip(".")
 
 
-def progress(records: Iterator[Record], verb: str) -> Iterator[Record]:
-    return tqdm(records, desc=verb, unit=" records", delay=5, leave=False)
+def progress(records: Iterator[Record], description: str) -> Iterator[Record]:
+    """Show a bar over records, if they take longer than a few seconds."""
+    return tqdm(records, desc=description, unit=" records", delay=5, leave=False)
 
 
 add_pool("llava_json", LlavaJsonPoolConfig, read_pool)

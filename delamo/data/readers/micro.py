@@ -29,13 +29,13 @@ from delamo.records import Quarantined, Sample
 
 @dataclass(slots=True, kw_only=True)
 class MicroPoolConfig(PoolConfig):
-    """The embedded microworld's pool."""
+    """Pool of the embedded microworld."""
 
     size: int = renamed_field("num_samples")
     """Samples in the pool, planted leaks besides."""
     surface_overlap: float = MISSING
-    """0 to 1: how often a sample that trains a target's skill is worded as the target is, and how rarely an unrelated
-    one is."""
+    """0 to 1: how often a sample that trains a target's skill is worded as the target is; samples that train something
+    else take on a target's words with probability 1 - surface_overlap."""
     seed: int = MISSING
     planted_leaks: int = MISSING
     """Copies of the target's first validation and test samples, in turn, behind the others: what the audit has to
@@ -59,23 +59,23 @@ class MicroPool:
     """The microworld's pool: sample `pool-0000042` is made when it is asked for, so any size costs nothing to open."""
 
     removed: ClassVar[frozenset[str]] = frozenset()
-
     quarantined: Sequence[Quarantined] = ()
 
-    def __init__(self, num_samples: int, surface_overlap: float, seed: int, planted: Sequence[str] = ()) -> None:
+    def __init__(self, size: int, surface_overlap: float, seed: int, planted: Sequence[str] = ()) -> None:
         self.name = "micro"
-        self.digest = _digest("pool", num_samples, surface_overlap, seed, *planted)
-        self._num_samples, self._surface_overlap, self._seed = num_samples, surface_overlap, seed
+        self.digest = _digest("pool", size, surface_overlap, seed, *planted)
+        self._size, self._surface_overlap, self._seed = size, surface_overlap, seed
         self._planted = planted
         """Addresses of a target's samples that stand behind the pool's own."""
 
     def __len__(self) -> int:
-        return self._num_samples + len(self._planted)
+        return self._size + len(self._planted)
 
     def __iter__(self) -> Iterator[Sample]:
         return (self._sample(index) for index in range(len(self)))
 
     def ids(self) -> Sequence[str]:
+        """Return all ids, ascending, without making a text."""
         return self._ids
 
     @cached_property
@@ -83,14 +83,15 @@ class MicroPool:
         return [_pool_id(index) for index in range(len(self))]
 
     def get(self, id: str) -> Sample:
+        """Return one sample. Raises KeyError for an id that the pool does not have."""
         head, _, digits = id.partition("-")
         if head != "pool" or not digits.isdigit() or int(digits) >= len(self) or id != _pool_id(int(digits)):
             raise KeyError(f"{id!r} is not in the pool: its ids run from {_pool_id(0)} to {_pool_id(len(self) - 1)}")
         return self._sample(int(digits))
 
     def _sample(self, index: int) -> Sample:
-        if index >= self._num_samples:
-            return _leak(_pool_id(index), self._planted[index - self._num_samples])
+        if index >= self._size:
+            return _leak(_pool_id(index), self._planted[index - self._size])
         locator = f"micro:pool/{self._seed}/{index}"
         example = pool_example(self._seed, index)
         return Sample(
@@ -102,55 +103,45 @@ class MicroPool:
         )
 
 
-def read_pool(
-    *,
-    size: int,
-    surface_overlap: float,
-    seed: int,
-    planted_leaks: int = 0,
-    planted_target: str | None = None,
-    planted_seed: int | None = None,
-) -> MicroPool:
+def read_pool(config: MicroPoolConfig) -> MicroPool:
     """Read the pool of the microworld.
-
-    Args:
-        size: samples in the pool.
-        surface_overlap: in [0, 1]: how often a sample that trains a target's skill is worded as the target is. The
-            other way round, samples that train something else wear a target's words with probability
-            1 - surface_overlap.
-        planted_leaks: copies of the target's first validation and test samples, in turn, behind the `size` others.
 
     Raises:
         ValueError: a value out of range, named by its key.
     """
-    if not 0 <= surface_overlap <= 1:
-        raise ValueError(f"pool.surface_overlap is {surface_overlap}: choose a number from 0 to 1")
-    if not 0 < size <= 10_000_000:
-        raise ValueError(f"pool.size is {size}: choose a number from 1 to 10,000,000")
-    if planted_leaks < 0 or (planted_leaks and planted_target not in TARGETS):
+    if not 0 <= config.surface_overlap <= 1:
+        raise ValueError(f"pool.surface_overlap is {config.surface_overlap}: choose a number from 0 to 1")
+    if not 0 < config.size <= 10_000_000:
+        raise ValueError(f"pool.size is {config.size}: choose a number from 1 to 10,000,000")
+    count, target = config.planted_leaks, config.planted_target
+    if count < 0 or (count and target not in TARGETS):
         raise ValueError(
-            f"pool.planted_leaks is {planted_leaks} of pool.planted_target {planted_target!r}: choose 0 or more, of {', '.join(TARGETS)}"
+            f"pool.planted_leaks is {count} of pool.planted_target {target!r}: choose 0 or more, of {', '.join(TARGETS)}"
         )
-    locators = [f"{('val', 'test')[number % 2]}/{planted_seed or 0}/{number // 2}" for number in range(planted_leaks)]
-    return MicroPool(size, surface_overlap, seed, [f"micro:{planted_target}/{place}" for place in locators])
+    seed = config.planted_seed or 0
+    planted = [f"micro:{target}/{('val', 'test')[number % 2]}/{seed}/{number // 2}" for number in range(count)]
+    return MicroPool(config.size, config.surface_overlap, config.seed, planted)
 
 
-def read_task(*, target: str, num_val_samples: int, num_test_samples: int, seed: int) -> Task:
-    """A target of the microworld: validation and test samples share no scene, and no handwritten digit with each other or the pool.
+def read_task(config: MicroTaskConfig) -> Task:
+    """Read a target of the microworld.
+
+    Validation and test samples share no scene, and no handwritten digit with each other or the pool.
 
     Raises:
         ValueError: an unknown target or a size below 1, named by its key.
     """
+    target, seed = config.target, config.seed
     if target not in TARGETS:
         raise ValueError(f"task.target is {target!r}: choose one of {', '.join(TARGETS)}")
-    for key, number in (("num_val_samples", num_val_samples), ("num_test_samples", num_test_samples)):
-        if number < 1:
-            raise ValueError(f"task.{key} is {number}: choose at least 1")
+    for key in ("num_val_samples", "num_test_samples"):
+        if getattr(config, key) < 1:
+            raise ValueError(f"task.{key} is {getattr(config, key)}: choose at least 1")
     return Task(
         name=f"micro/{target}",
-        validation=[_task_sample(target, "val", seed, index) for index in range(num_val_samples)],
-        test=[_task_sample(target, "test", seed, index) for index in range(num_test_samples)],
-        digest=_digest(target, num_val_samples, num_test_samples, seed),
+        validation=[_task_sample(target, "val", seed, index) for index in range(config.num_val_samples)],
+        test=[_task_sample(target, "test", seed, index) for index in range(config.num_test_samples)],
+        digest=_digest(target, config.num_val_samples, config.num_test_samples, seed),
     )
 
 
@@ -169,7 +160,7 @@ def _task_sample(target: str, split: str, seed: int, index: int) -> Sample:
 
 
 def _leak(id: str, locator: str) -> Sample:
-    """A target's sample as a pool would hold it."""
+    """Make a target's sample as a pool would hold it."""
     example = example_at(locator)
     question = target_question(example, locator) + options_line(example.options)
     return Sample(id=id, instruction=question, answer=worked_answer(example), image=locator, source=example.family)

@@ -28,7 +28,7 @@ from tqdm import tqdm
 from delamo.config.fields import not_in_identity
 from delamo.data import Task, TaskConfig, add_task
 from delamo.data.quarantine import BadRow, quarantined, text_field
-from delamo.data.readers.splits import Pictured, as_task, draw_both
+from delamo.data.readers.splits import Item, as_task, draw_both
 from delamo.data.rotations import rotations
 from delamo.records import Quarantined, Sample
 
@@ -39,10 +39,12 @@ class MmBenchTaskConfig(TaskConfig):
 
     annotation: str = MISSING
     image_cache: str | None = not_in_identity()
+    """Where the images are written; null is a folder FILE-images beside the TSV."""
     circular: bool = MISSING
-    """Whether a test item counts as right only where it is right in every rotation of its options."""
+    """Ask each test item in every rotation of its options (`delamo.data.rotations`); it is right if all are."""
     num_val_samples: int = MISSING
     num_test_samples: int = MISSING
+    """Items, not rotations."""
     seed: int = MISSING
 
 
@@ -52,58 +54,47 @@ LETTERS = "ABCD"
 COLUMNS = ("index", "question", "A", "B", "answer", "image")
 
 
-def read_task(
-    *,
-    annotation: str | Path,
-    image_cache: str | Path | None = None,
-    circular: bool = False,
-    num_val_samples: int,
-    num_test_samples: int,
-    seed: int = 0,
-) -> Task:
-    """The task of a TSV with answers (the dev file); disjoint validation and test samples are drawn from `seed`.
-
-    Args:
-        image_cache: where the pictures are written; None is a folder `FILE-images` beside the TSV.
-        circular: whether every test item is asked in each rotation of its options (`delamo.data.rotations`); num_test_samples counts items.
+def read_task(config: MmBenchTaskConfig) -> Task:
+    """Read the task of a TSV with answers (the dev file); disjoint validation and test samples are drawn.
 
     Raises:
         FileNotFoundError: no such file.
         ValueError: a column is missing, or fewer usable rows than asked for.
     """
-    path = Path(annotation)
+    path = Path(config.annotation)
     if not path.is_file():
         raise FileNotFoundError(f"task.annotation is {path}: no such file (MMBench_DEV_EN.tsv of opencompass)")
-    folder = Path(image_cache) if image_cache else path.with_name(f"{path.stem}-images")
-    rows: list[Quarantined] = []
-    found = _read_rows(path, folder.resolve(), rows)
+    folder = Path(config.image_cache) if config.image_cache else path.with_name(f"{path.stem}-images")
+    bad_rows: list[Quarantined] = []
+    items = _read_rows(path, folder.resolve(), bad_rows)
     key = f"task.num_val_samples + task.num_test_samples, {path}"
-    parts = draw_both(found, num_val_samples, num_test_samples, seed, key, rows)
-    if circular:
-        parts["test"] = [(turned, *picture) for sample, *picture in parts["test"] for turned in rotations(sample)]
-    return dataclasses.replace(as_task("mmbench", parts, rows), circular=circular)
+    parts = draw_both(items, config.num_val_samples, config.num_test_samples, config.seed, key, bad_rows)
+    if config.circular:
+        parts["test"] = [item._replace(sample=turned) for item in parts["test"] for turned in rotations(item.sample)]
+    return dataclasses.replace(as_task("mmbench", parts, bad_rows), circular=config.circular)
 
 
-def _read_rows(path: Path, folder: Path, rows: list[Quarantined]) -> dict[str, Pictured]:
+def _read_rows(path: Path, folder: Path, bad_rows: list[Quarantined]) -> dict[str, Item]:
+    """Read the usable rows as first asked, by id; the others are appended to `bad_rows`."""
     folder.mkdir(parents=True, exist_ok=True)
-    pictures = _Pictures(path, folder)
-    found: dict[str, Pictured] = {}
+    images = _TableImages(path, folder)
+    items: dict[str, Item] = {}
     for number, row in enumerate(_table(path), 1):
         try:
             index = _read_index(row["index"])
             if index >= ROTATED:
                 continue
-            pictured = _read_row(index, row, pictures)
-            if pictured[0].id in found:
+            item = _read_row(index, row, images)
+            if item.sample.id in items:
                 raise BadRow("duplicate id", "index", index, "the first row with it is used")
-            found[pictured[0].id] = pictured
+            items[item.sample.id] = item
         except BadRow as bad:
-            rows.append(quarantined(bad, id=f"mmbench-{row['index']}", stage="task", file=path, record=number))
-    return found
+            bad_rows.append(quarantined(bad, id=f"mmbench-{row['index']}", stage="task", file=path, record=number))
+    return items
 
 
 def _table(path: Path) -> Iterator[dict[str, str | None]]:
-    """The rows in their order. Raises ValueError where a column is missing."""
+    """Yield the rows in their order. Raises ValueError where a column is missing."""
     csv.field_size_limit(sys.maxsize)
     with path.open(encoding="utf-8-sig", newline="") as file:
         table = csv.DictReader(file, delimiter="\t")
@@ -120,7 +111,7 @@ def _read_index(value: str | None) -> int:
     return int(text)
 
 
-def _read_row(index: int, row: dict[str, str | None], pictures: _Pictures) -> Pictured:
+def _read_row(index: int, row: dict[str, str | None], images: _TableImages) -> Item:
     question = text_field(row["question"], "question", missing="no text")
     hint = (row.get("hint") or "").strip()
     texts = [(letter, (row.get(letter) or "").strip()) for letter in LETTERS]
@@ -132,21 +123,21 @@ def _read_row(index: int, row: dict[str, str | None], pictures: _Pictures) -> Pi
     if answer not in letters:
         raise BadRow("gold not among options", "answer", answer, f"options {letters}")
     options, gold = tuple(text for _, text in present), letters.index(answer)
-    name, size = pictures.of(row)
+    name, size = images.of(row)
     sample = Sample(
         id=f"mmbench-{index:06d}",
         instruction=f"{hint}\n{question}" if hint else question,
         answer=options[gold],
         options=options,
         gold=gold,
-        image=str(pictures.folder / name),
+        image=str(images.folder / name),
         source=(row.get("category") or "").strip(),
     )
-    return sample, name, size
+    return Item(sample, name, size)
 
 
-class _Pictures:
-    """The pictures of a TSV as files. A row that names another one has its picture, wherever in the file that row stands."""
+class _TableImages:
+    """The images of a TSV as files; a row that names another row has its image, wherever in the file that row stands."""
 
     def __init__(self, path: Path, folder: Path) -> None:
         self.folder = folder
@@ -157,12 +148,12 @@ class _Pictures:
             index = _stripped(row["index"])
             if index in wanted and index not in self._owned:
                 with contextlib.suppress(BadRow):  # told of each row that names this one
-                    self._owned[index] = _keep_picture(row["image"], self.folder)
+                    self._owned[index] = _keep_image(row["image"], self.folder)
 
     def of(self, row: dict[str, str | None]) -> tuple[str, int]:
-        """(file name, bytes) of a row's picture. Raises BadRow."""
+        """Return the file name and the size in bytes of a row's image. Raises BadRow."""
         if not 0 < len(_stripped(row["image"])) <= MAX_REFERENCE:
-            return _keep_picture(row["image"], self.folder)
+            return _keep_image(row["image"], self.folder)
         owned = self._owned.get(self._owners.get(_stripped(row["index"]), ""))
         if owned is None:
             raise BadRow(
@@ -172,20 +163,24 @@ class _Pictures:
 
 
 def _owners(path: Path) -> dict[str, str]:
-    """Index of a row that names another one -> index of the row with the picture, over as many rows as name each other."""
-    named: dict[str, str] = {}
+    """Map the index of each row that names another one to the index of the row that has the image.
+
+    Rows may name one another over any number of rows; those that name each other in a circle are left out.
+    """
+    references: dict[str, str] = {}
     for row in _table(path):
         if 0 < len(image := _stripped(row["image"])) <= MAX_REFERENCE:
-            named.setdefault(_stripped(row["index"]), image)
-    followed = {index: _followed(index, named) for index in named if index.isdigit() and int(index) < ROTATED}
-    return {index: owner for index, owner in followed.items() if owner not in named}  # not of rows that name each other
+            references.setdefault(_stripped(row["index"]), image)
+    indices = [index for index in references if index.isdigit() and int(index) < ROTATED]
+    owners = {index: _followed(index, references) for index in indices}
+    return {index: owner for index, owner in owners.items() if owner not in references}
 
 
-def _followed(index: str, named: dict[str, str]) -> str:
+def _followed(index: str, references: dict[str, str]) -> str:
     seen: set[str] = set()
-    while index in named and index not in seen:
+    while index in references and index not in seen:
         seen.add(index)
-        index = named[index]
+        index = references[index]
     return index
 
 
@@ -193,8 +188,11 @@ def _stripped(field: str | None) -> str:
     return (field or "").strip()
 
 
-def _keep_picture(field: str | None, folder: Path) -> tuple[str, int]:
-    """Write a base64 picture under the name of its content; (name, bytes). Whether it decodes as a picture is seen when it is opened."""
+def _keep_image(field: str | None, folder: Path) -> tuple[str, int]:
+    """Write a base64 image under the name of its content; returns the name and the size in bytes.
+
+    Whether it decodes as an image is seen when it is opened.
+    """
     text = text_field(field, "image", missing="image missing")
     try:
         content = base64.b64decode(text, validate=True)

@@ -14,11 +14,10 @@ from typing import Any
 from omegaconf import MISSING
 
 from delamo.data import Task, TaskConfig, add_task
-from delamo.data.identity import ContentDigest
-from delamo.data.image_paths import ImageFile, ImageRoot
+from delamo.data.image_paths import ImageRoot
 from delamo.data.quarantine import BadRow, quarantined, text_field
 from delamo.data.readers.json_records import Record, read_records
-from delamo.data.readers.subsets import take
+from delamo.data.readers.splits import Item, as_task, take
 from delamo.records import Quarantined, Sample
 
 
@@ -38,61 +37,48 @@ OPTIONS = ("true", "false")
 QUESTION = "Is this statement about the picture true or false? {statement}"
 
 
-def read_task(
-    *,
-    root: str | Path,
-    validation: str = "dev",
-    test: str = "test",
-    num_val_samples: int | None = None,
-    num_test_samples: int | None = None,
-    seed: int = 0,
-) -> Task:
-    """The task of two splits, each a folder of `root`; a subset is drawn from `seed`, None takes all.
+def read_task(config: NlvrTaskConfig) -> Task:
+    """Read the public splits `dev`, for validation, and `test`.
 
     Raises:
         FileNotFoundError, NotADirectoryError: `root` does not hold the two splits.
-        ValueError: a split has no usable statement, or fewer than asked for, or both splits are the same.
+        ValueError: a split has no usable statement, or fewer than asked for.
     """
-    if validation == test:
-        raise ValueError(f"task.validation and task.test are both {test!r}: choose two splits")
-    rows: list[Quarantined] = []
-    digest = ContentDigest()
-    samples = {}
+    root = Path(config.root)
+    all_bad_rows: list[Quarantined] = []
+    parts = {}
     for part, split, count, key in (
-        ("validation", validation, num_val_samples, "task.num_val_samples"),
-        ("test", test, num_test_samples, "task.num_test_samples"),
+        ("validation", "dev", config.num_val_samples, "task.num_val_samples"),
+        ("test", "test", config.num_test_samples, "task.num_test_samples"),
     ):
-        before = len(rows)
-        found = _read_split(Path(root), split, rows)
-        chosen = take(found, count, seed, f"{key}, {Path(root) / split}", rows[before:])
-        for sample, image in chosen:
-            digest.add(sample, part=part, image_name=image.name, image_size=image.size)
-        samples[part] = [sample for sample, _ in chosen]
-    for row in rows:
-        digest.add_quarantined(row)
-    return Task(name="nlvr", digest=digest.hexdigest(), quarantined=rows, **samples)
+        items, bad_rows = _read_split(root, split)
+        parts[part] = take(items, count, config.seed, f"{key}, {root / split}", bad_rows)
+        all_bad_rows += bad_rows
+    return as_task("nlvr", parts, all_bad_rows)
 
 
-def _read_split(root: Path, split: str, rows: list[Quarantined]) -> dict[str, tuple[Sample, ImageFile]]:
+def _read_split(root: Path, split: str) -> tuple[dict[str, Item], list[Quarantined]]:
+    """Read the usable statements of one split, by id, and the records that cannot be used."""
     path = root / split / f"{split}.json"
     if not path.is_file():
         raise FileNotFoundError(f"task.root is {root}: no {split}/{split}.json in it (clone lil-lab/nlvr, folder nlvr)")
     images = ImageRoot(root / split / "images", "task.root's images")
-    found: dict[str, tuple[Sample, ImageFile]] = {}
+    items: dict[str, Item] = {}
+    bad_rows: list[Quarantined] = []
     for record in read_records(path):
         try:
-            sample, image = _read_statement(record, split, images)
-            if sample.id in found:
-                raise BadRow("duplicate id", "identifier", sample.id, "the first record with it is used")
-            found[sample.id] = (sample, image)
+            item = _read_statement(record, split, images)
+            if item.sample.id in items:
+                raise BadRow("duplicate id", "identifier", item.sample.id, "the first record with it is used")
+            items[item.sample.id] = item
         except BadRow as bad:
             name = record.value.get("identifier") if isinstance(record.value, dict) else None
             id = f"{split}-{name}" if isinstance(name, str) else None
-            rows.append(quarantined(bad, id=id, stage="task", file=path, record=record.number))
-    return found
+            bad_rows.append(quarantined(bad, id=id, stage="task", file=path, record=record.number))
+    return items, bad_rows
 
 
-def _read_statement(record: Record, split: str, images: ImageRoot) -> tuple[Sample, ImageFile]:
+def _read_statement(record: Record, split: str, images: ImageRoot) -> Item:
     if record.error:
         raise BadRow("not JSON", "line", record.value, record.error)
     if not isinstance(record.value, dict):
@@ -114,7 +100,7 @@ def _read_statement(record: Record, split: str, images: ImageRoot) -> tuple[Samp
         image=image.path,
         source="nlvr",
     )
-    return sample, image
+    return Item.of(sample, image)
 
 
 add_task("nlvr", NlvrTaskConfig, read_task)

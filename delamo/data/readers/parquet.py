@@ -40,8 +40,9 @@ class ParquetPoolConfig(PoolConfig):
 
     folder: str = MISSING
     image_root: str | None = MISSING
-    """null is where the pictures lay when it was written."""
+    """null is where the images lay when it was written."""
     exclude_tasks: list[str | None] = MISSING
+    """Names of sources; null among them is skipped."""
 
 
 FORMAT_VERSION = 1
@@ -59,22 +60,17 @@ class ParquetPool:
 
     def __init__(self, folder: Path, image_root: Path | None, exclude_tasks: frozenset[str]) -> None:
         """Raises FileNotFoundError for a folder without a pool, ValueError for one of another format or cut off."""
-        described = _describe(folder)
+        description = _read_description(folder)
         self.name, self._path = folder.name, folder / SAMPLES
         self._file = _open(self._path)
-        if self._file.metadata.num_rows != sum(one["samples"] for one in described["sources"].values()):
+        if self._file.metadata.num_rows != sum(source["samples"] for source in description["sources"].values()):
             raise ValueError(
                 f"{self._path} has {self._file.metadata.num_rows} rows, {POOL} says otherwise: convert again"
             )
-        self._images = ImageRoot(image_root or Path(described["image_root"]), "pool.image_root")
-        self.digest = _digest_of(described, exclude_tasks)
-        self.held_out = Counter(
-            {
-                name: described["sources"][name]["samples"]
-                for name in sorted(exclude_tasks)
-                if name in described["sources"]
-            }
-        )
+        self._images = ImageRoot(image_root or Path(description["image_root"]), "pool.image_root")
+        self.digest = _digest_of(description, exclude_tasks)
+        excluded = {name: source for name, source in description["sources"].items() if name in exclude_tasks}
+        self.held_out = Counter({name: source["samples"] for name, source in sorted(excluded.items())})
         self._ids, self._rows = self._read_ids(exclude_tasks)
         if not self._ids:
             raise ValueError(f"{folder}: pool.exclude_tasks leaves no sample")
@@ -82,7 +78,7 @@ class ParquetPool:
         self._group = lru_cache(maxsize=NUM_GROUPS_KEPT)(self._read_group)
 
     def _read_ids(self, exclude_tasks: frozenset[str]) -> tuple[list[str], np.ndarray]:
-        """The ids of the samples that are kept, and their rows in the file."""
+        """Return the ids of the samples that are kept, and their rows in the file."""
         import pyarrow as pa
         import pyarrow.compute as pc
 
@@ -107,11 +103,11 @@ class ParquetPool:
         return (self._sample(int(row)) for row in self._rows)
 
     def ids(self) -> Sequence[str]:
-        """All ids, ascending; no text is read."""
+        """Return all ids, ascending; no text is read."""
         return self._ids
 
     def get(self, id: str) -> Sample:
-        """The sample of that id. Raises KeyError where the pool has none."""
+        """Return the sample of that id. Raises KeyError where the pool has none."""
         index = bisect.bisect_left(self._ids, id)
         if index == len(self._ids) or self._ids[index] != id:
             raise KeyError(f"{self._path} has no sample with id {id!r}")
@@ -133,35 +129,31 @@ class ParquetPool:
         if name is None or SCHEME.match(name):
             return name
         try:
-            found = self._images.locate(name)
+            file = self._images.locate(name)
         except BadRow as problem:
             raise RuntimeError(
                 f"{self._path}: the picture of {id!r} has gone since it was written: {problem}"
             ) from problem
-        if found.size != size:
+        if file.size != size:
             raise RuntimeError(
-                f"{found.path} has {found.size} bytes, {self._path} was written when it had {size}: convert again"
+                f"{file.path} has {file.size} bytes, {self._path} was written when it had {size}: convert again"
             )
-        return found.path
+        return file.path
 
 
-def read_pool(
-    *, folder: str | Path, image_root: str | Path | None = None, exclude_tasks: Sequence[str | None] = ()
-) -> ParquetPool:
-    """The pool that `delamo convert` wrote, without the tasks that serve as targets (None among their names is skipped).
-
-    Args:
-        image_root: where the pictures lie now; None is where they lay when it was written.
+def read_pool(config: ParquetPoolConfig) -> ParquetPool:
+    """Open the pool that `delamo convert` wrote, without the tasks that serve as targets.
 
     Raises:
         FileNotFoundError, NotADirectoryError: a path that does not exist.
         ValueError: another format, a file that is cut off, or every task excluded.
     """
-    return ParquetPool(Path(folder), Path(image_root) if image_root else None, frozenset(n for n in exclude_tasks if n))
+    image_root = Path(config.image_root) if config.image_root else None
+    return ParquetPool(Path(config.folder), image_root, frozenset(name for name in config.exclude_tasks if name))
 
 
 def write_pool(pool: Pool, folder: Path) -> int:
-    """Write a pool to a new folder; returns the number of samples. One group of rows is in memory at a time.
+    """Write a pool to a new folder and return the number of samples; one group of rows is in memory at a time.
 
     Warns where the digests of several sources do not add up to the pool's, which matters only to `exclude_tasks`.
 
@@ -175,21 +167,21 @@ def write_pool(pool: Pool, folder: Path) -> int:
     sources = _write_samples(pool, folder / SAMPLES, root)
     _warn_of_other_names(pool, sources)
     write_rows(folder / QUARANTINE, pool.quarantined)
-    described = {"format_version": FORMAT_VERSION, "name": pool.name, "original_digest": pool.digest}
-    described |= {"image_root": root, "sources": sources}
-    write_json(folder / POOL, described)  # last: without it the folder holds no pool
-    return sum(one["samples"] for one in sources.values())
+    description = {"format_version": FORMAT_VERSION, "name": pool.name, "original_digest": pool.digest}
+    description |= {"image_root": root, "sources": sources}
+    write_json(folder / POOL, description)  # last: without it the folder holds no pool
+    return sum(source["samples"] for source in sources.values())
 
 
 def _write_samples(pool: Pool, path: Path, root: str) -> dict[str, dict[str, Any]]:
-    """Write the rows; returns {source: {samples, digest}}."""
+    """Write the rows; returns source -> {samples, digest}."""
     import pyarrow as pa
 
     digests: dict[str, ContentDigest] = {}
     counts: Counter[str] = Counter()
-    kinds = {name: pa.int64() if name == "image_size" else pa.string() for name in COLUMNS}
+    types = {name: pa.int64() if name == "image_size" else pa.string() for name in COLUMNS}
     options = {"compression": "zstd", "write_page_checksum": True, "use_dictionary": ["source"]}
-    with _parquet().ParquetWriter(path, pa.schema(kinds.items()), **options) as file:
+    with _parquet().ParquetWriter(path, pa.schema(types.items()), **options) as file:
         group: dict[str, list[Any]] = {name: [] for name in COLUMNS}
         last = ""
         for sample in tqdm(pool, total=len(pool), desc=f"writing {path.name}", unit=" samples", delay=5, leave=False):
@@ -205,16 +197,16 @@ def _write_samples(pool: Pool, path: Path, root: str) -> dict[str, dict[str, Any
             counts[sample.source] += 1
             digests.setdefault(sample.source, ContentDigest()).add(sample, image_name=name or "", image_size=size or 0)
             if len(group["id"]) == GROUP_SIZE:
-                _flush(file, group, kinds)
-        _flush(file, group, kinds)
+                _flush(file, group, types)
+        _flush(file, group, types)
     return {name: {"samples": counts[name], "digest": digests[name].hexdigest()} for name in sorted(counts)}
 
 
-def _flush(file: Any, group: dict[str, list[Any]], kinds: dict[str, Any]) -> None:
+def _flush(file: Any, group: dict[str, list[Any]], types: dict[str, Any]) -> None:
     import pyarrow as pa
 
     if group["id"]:
-        file.write_table(pa.table(group, schema=pa.schema(kinds.items())), row_group_size=GROUP_SIZE)
+        file.write_table(pa.table(group, schema=pa.schema(types.items())), row_group_size=GROUP_SIZE)
     for values in group.values():
         values.clear()
 
@@ -226,17 +218,20 @@ def _name_and_size(locator: str | None, root: str) -> tuple[str | None, int | No
 
 
 def _common_folder(pool: Pool) -> str:
-    """The deepest folder that holds every picture of a pool."""
+    """Return the deepest folder that holds every image of a pool."""
     folders = {os.path.dirname(s.image) for s in pool if s.image is not None and not SCHEME.match(s.image)}
     return os.path.commonpath(folders) if folders else "."
 
 
-def _digest_of(described: dict[str, Any], exclude: frozenset[str]) -> str:
-    """The original's digest; where sources are left out, what is kept of them adds up to the pool's, as content digests are sums."""
-    sources = described["sources"]
+def _digest_of(description: dict[str, Any], exclude: frozenset[str]) -> str:
+    """Return the digest of the pool: the original's, or that of the sources that are kept.
+
+    Content digests are sums, so that those of the kept sources add up to what the original's reader would give.
+    """
+    sources = description["sources"]
     if exclude.isdisjoint(sources):
-        return described["original_digest"]
-    return _sum_of(one["digest"] for name, one in sources.items() if name not in exclude)
+        return description["original_digest"]
+    return _sum_of(source["digest"] for name, source in sources.items() if name not in exclude)
 
 
 def _sum_of(digests: Iterable[str]) -> str:
@@ -244,25 +239,30 @@ def _sum_of(digests: Iterable[str]) -> str:
 
 
 def _warn_of_other_names(pool: Pool, sources: dict[str, Any]) -> None:
-    """A picture counts by the name that the original's record gives it, which is gone where that leads through a link or into a table."""
-    if len(sources) > 1 and _sum_of(one["digest"] for one in sources.values()) != pool.digest:
+    """Warn where images have other names here than in the original's records: an identity counts an image by its name.
+
+    A name is lost where it leads through a link or into a table.
+    """
+    if len(sources) > 1 and _sum_of(source["digest"] for source in sources.values()) != pool.digest:
         warnings.warn(
-            f"the pictures of {pool.name} have other names than in its records (links, pictures inside a table, rendered ones): the pool "
-            "is the same as a whole, but with pool.exclude_tasks it is not what the original is with the same tasks left out, and would be "
-            "annotated again: annotate through pool=parquet from the start if you leave tasks out",
+            f"the pictures of {pool.name} have other names than in its records (links, pictures inside a table, "
+            "rendered ones): the pool is the same as a whole, but with pool.exclude_tasks it is not what the original "
+            "is with the same tasks left out, and would be annotated again: annotate through pool=parquet from the "
+            "start if you leave tasks out",
             stacklevel=3,
         )
 
 
-def _describe(folder: Path) -> dict[str, Any]:
+def _read_description(folder: Path) -> dict[str, Any]:
+    """Read pool.json. Raises FileNotFoundError or ValueError for a folder that holds no pool of this format."""
     if not (folder / POOL).is_file():
         raise FileNotFoundError(
             f"pool.folder is {folder}: no {POOL} there; `delamo convert pool=... out={folder}` makes one"
         )
-    described = json.loads((folder / POOL).read_text(encoding="utf-8"))
-    if described.get("format_version") != FORMAT_VERSION:
-        raise ValueError(f"{folder / POOL} has format_version {described.get('format_version')!r}: convert again")
-    return described
+    description = json.loads((folder / POOL).read_text(encoding="utf-8"))
+    if description.get("format_version") != FORMAT_VERSION:
+        raise ValueError(f"{folder / POOL} has format_version {description.get('format_version')!r}: convert again")
+    return description
 
 
 def _open(path: Path) -> Any:

@@ -16,8 +16,7 @@ from omegaconf import MISSING
 from delamo.data import Task, TaskConfig, add_task
 from delamo.data.image_paths import ImageRoot
 from delamo.data.quarantine import BadRow, quarantined, text_field
-from delamo.data.readers.splits import Pictured, as_task
-from delamo.data.readers.subsets import take
+from delamo.data.readers.splits import Item, as_task, take
 from delamo.records import Quarantined, Sample
 
 
@@ -27,46 +26,38 @@ class ScienceQaTaskConfig(TaskConfig):
 
     root: str = MISSING
     images_only: bool = MISSING
+    """Leave out problems without an image: the paper's test scores are multiples of 1/2017, the number of test problems
+    with one."""
     num_val_samples: int | None = MISSING
     num_test_samples: int | None = MISSING
     seed: int = MISSING
 
 
-def read_task(
-    *,
-    root: str | Path,
-    images_only: bool = True,
-    num_val_samples: int | None = None,
-    num_test_samples: int | None = None,
-    seed: int = 0,
-) -> Task:
-    """The task of a ScienceQA folder; a subset of each split is drawn from `seed`, None takes all.
-
-    Args:
-        images_only: whether problems without a picture are left out (the paper's test scores are multiples of 1/2017, the
-            number of test problems with one).
+def read_task(config: ScienceQaTaskConfig) -> Task:
+    """Read the official splits `val` and `test` of a ScienceQA folder.
 
     Raises:
         FileNotFoundError: `root` lacks one of the two JSON files.
         ValueError: a file that is not JSON or lacks a split, or fewer usable problems than asked for.
     """
-    root = Path(root)
+    root = Path(config.root)
     problems, splits = _read_json(root, "problems.json"), _read_json(root, "pid_splits.json")
-    rows: list[Quarantined] = []
+    with_image = ", problems with a picture" if config.images_only else ""
+    all_bad_rows: list[Quarantined] = []
     parts = {}
     for part, split, count, key in (
-        ("validation", "val", num_val_samples, "task.num_val_samples"),
-        ("test", "test", num_test_samples, "task.num_test_samples"),
+        ("validation", "val", config.num_val_samples, "task.num_val_samples"),
+        ("test", "test", config.num_test_samples, "task.num_test_samples"),
     ):
         if not isinstance(splits.get(split), list):
             raise ValueError(  # noqa: TRY004 - of the file, not of an argument
                 f"{root / 'pid_splits.json'} has no list {split!r}; it has {sorted(splits)}"
             )
-        before = len(rows)
-        found = _read_split(root, problems, split, splits[split], images_only, rows)
-        which = f"{key}, {root / 'problems.json'}, split {split}" + (", problems with a picture" if images_only else "")
-        parts[part] = take(found, count, seed, which, rows[before:])
-    return as_task("scienceqa", parts, rows)
+        items, bad_rows = _read_split(root, problems, split, splits[split], config.images_only)
+        key = f"{key}, {root / 'problems.json'}, split {split}{with_image}"
+        parts[part] = take(items, count, config.seed, key, bad_rows)
+        all_bad_rows += bad_rows
+    return as_task("scienceqa", parts, all_bad_rows)
 
 
 def _read_json(root: Path, name: str) -> dict[str, Any]:
@@ -82,11 +73,13 @@ def _read_json(root: Path, name: str) -> dict[str, Any]:
 
 
 def _read_split(
-    root: Path, problems: dict[str, Any], split: str, pids: list[Any], images_only: bool, rows: list[Quarantined]
-) -> dict[str, Pictured]:
+    root: Path, problems: dict[str, Any], split: str, pids: list[Any], images_only: bool
+) -> tuple[dict[str, Item], list[Quarantined]]:
+    """Read the usable problems of one split, by id, and the rows that cannot be used."""
     folder = root / "images" / split
     images = ImageRoot(folder, "task.root's images") if folder.is_dir() else None
-    found: dict[str, Pictured] = {}
+    items: dict[str, Item] = {}
+    bad_rows: list[Quarantined] = []
     for number, pid in enumerate(pids, 1):
         try:
             if str(pid) not in problems:
@@ -94,18 +87,18 @@ def _read_split(
             problem = problems[str(pid)]
             if images_only and isinstance(problem, dict) and problem.get("image") is None:
                 continue
-            row = _read_problem(f"{split}-{pid}", str(pid), problem, images, folder)
-            if row[0].id in found:
+            item = _read_problem(f"{split}-{pid}", str(pid), problem, images, folder)
+            if item.sample.id in items:
                 raise BadRow("duplicate id", split, pid, "the first one is used")
-            found[row[0].id] = row
+            items[item.sample.id] = item
         except BadRow as bad:
-            rows.append(
+            bad_rows.append(
                 quarantined(bad, id=f"{split}-{pid}", stage="task", file=root / "pid_splits.json", record=number)
             )
-    return found
+    return items, bad_rows
 
 
-def _read_problem(id: str, pid: str, problem: Any, images: ImageRoot | None, folder: Path) -> Pictured:
+def _read_problem(id: str, pid: str, problem: Any, images: ImageRoot | None, folder: Path) -> Item:
     if not isinstance(problem, dict):
         raise BadRow("not a record", pid, problem, "expected an object with question, choices and answer")
     question = text_field(problem.get("question"), "question", missing="no text")
@@ -133,7 +126,7 @@ def _read_problem(id: str, pid: str, problem: Any, images: ImageRoot | None, fol
         image=image.path if image else None,
         source=str(problem.get("skill") or ""),
     )
-    return sample, image.name if image else "", image.size if image else 0
+    return Item.of(sample, image)
 
 
 add_task("scienceqa", ScienceQaTaskConfig, read_task)

@@ -12,7 +12,6 @@ import dataclasses
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,7 +31,7 @@ from delamo.data.readers.llava_json import (
     progress,
     read_sample,
 )
-from delamo.data.readers.splits import Pictured, as_task, draw_both
+from delamo.data.readers.splits import Item, as_task, draw_both
 from delamo.records import Quarantined, Sample
 
 
@@ -42,7 +41,9 @@ class VisionFlanPoolConfig(PoolConfig):
 
     annotation: str = MISSING
     image_root: str | None = MISSING
+    """null is the folder of the annotation file."""
     exclude_tasks: list[str | None] = MISSING
+    """Names that the records have; null among them is skipped."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -58,18 +59,18 @@ class VisionFlanTaskConfig(TaskConfig):
     seed: int = MISSING
 
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class VisionFlanPool(LlavaJsonPool):
-    """All records but those of the tasks that are held out; `held_out` counts these by task."""
+    """All records but those of the held-out tasks, which `held_out` counts by task."""
 
     def __init__(self, annotation: Path, image_root: Path, exclude_tasks: frozenset[str]) -> None:
         self._exclude_tasks = exclude_tasks
         self.held_out: Counter[str] = Counter()
         super().__init__(annotation, image_root)
         for name, number in sorted(self.held_out.items()):
-            log.info("pool %s: %d records of the held-out task %s are left out", annotation, number, name)
+            logger.info("pool %s: %d records of the held-out task %s are left out", annotation, number, name)
 
     def _sample(self, value: Any) -> tuple[Sample, ImageFile | None]:
         return _identified(value, self._images)
@@ -79,58 +80,50 @@ class VisionFlanPool(LlavaJsonPool):
         return sample.source in self._exclude_tasks
 
 
-def read_pool(
-    *, annotation: str | Path, image_root: str | Path | None = None, exclude_tasks: Sequence[str | None] = ()
-) -> VisionFlanPool:
-    """The pool of an annotation file, without the tasks that serve as targets (None among their names is skipped).
+def read_pool(config: VisionFlanPoolConfig) -> VisionFlanPool:
+    """Read the pool of an annotation file, without the tasks that serve as targets.
 
     Raises:
         FileNotFoundError, NotADirectoryError: a path that does not exist.
         ValueError: not JSON, or nothing usable.
     """
-    path = existing(annotation, "pool.annotation")
-    root = Path(image_root) if image_root else path.parent
-    return VisionFlanPool(path, root, frozenset(name for name in exclude_tasks if name))
+    path = existing(config.annotation, "pool.annotation")
+    root = Path(config.image_root) if config.image_root else path.parent
+    return VisionFlanPool(path, root, frozenset(name for name in config.exclude_tasks if name))
 
 
-def read_task(
-    *,
-    annotation: str | Path,
-    task_name: str,
-    image_root: str | Path | None = None,
-    num_val_samples: int,
-    num_test_samples: int,
-    seed: int = 0,
-) -> Task:
-    """One task of the file as a target: disjoint validation and test samples drawn from `seed` (paper: 1K and 1K).
+def read_task(config: VisionFlanTaskConfig) -> Task:
+    """Read one task of the file as a target: disjoint validation and test samples (paper: 1K and 1K).
 
-    A record with the question and the picture of an earlier one is quarantined (`repeated`), so that no test sample is seen in
-    validation.
+    A record with the question and the image of an earlier one is quarantined (`repeated`), so that no test sample is
+    seen in validation.
 
     Raises:
         FileNotFoundError, NotADirectoryError: a path that does not exist.
         ValueError: no record of that task, or fewer usable ones than asked for.
     """
-    path = existing(annotation, "task.annotation")
-    images = ImageRoot(Path(image_root) if image_root else path.parent, "task.image_root")
-    rows: list[Quarantined] = []
-    found, names = _read_records_of(path, task_name, images, rows)
-    if not found and not rows:
+    path, task_name = existing(config.annotation, "task.annotation"), config.task_name
+    images = ImageRoot(Path(config.image_root) if config.image_root else path.parent, "task.image_root")
+    bad_rows: list[Quarantined] = []
+    items, names = _read_records_of(path, task_name, images, bad_rows)
+    if not items and not bad_rows:
         known = ", ".join(sorted(names)[:8])
         raise ValueError(f"task.task_name is {task_name!r}: {path} has no record of it; it has {known}, ...")
-    if not found:
-        raise nothing_readable(path, rows)
+    if not items:
+        raise nothing_readable(path, bad_rows)
     key = f"task.num_val_samples + task.num_test_samples, {path}, task {task_name}"
-    return as_task(
-        f"vision_flan/{task_name}", draw_both(found, num_val_samples, num_test_samples, seed, key, rows), rows
-    )
+    parts = draw_both(items, config.num_val_samples, config.num_test_samples, config.seed, key, bad_rows)
+    return as_task(f"vision_flan/{task_name}", parts, bad_rows)
 
 
 def _read_records_of(
-    path: Path, task_name: str, images: ImageRoot, rows: list[Quarantined]
-) -> tuple[dict[str, Pictured], set[str]]:
-    """Usable questions of one task by id, and all task names that the file holds; what is unusable goes to `rows`."""
-    found: dict[str, Pictured] = {}
+    path: Path, task_name: str, images: ImageRoot, bad_rows: list[Quarantined]
+) -> tuple[dict[str, Item], set[str]]:
+    """Return the usable questions of one task, by id, and all task names that the file holds.
+
+    Unusable records of the task are appended to `bad_rows`.
+    """
+    items: dict[str, Item] = {}
     names: set[str] = set()
     seen: set[tuple[str, str | None]] = set()
     for record in progress(read_records(path), f"reading {path.name}"):
@@ -144,14 +137,14 @@ def _read_records_of(
             if (sample.instruction, sample.image) in seen:
                 raise BadRow("repeated", "id", sample.id, "the first record with its question and picture is used")
             seen.add((sample.instruction, sample.image))
-            found[sample.id] = (sample, image.name if image else "", image.size if image else 0)
+            items[sample.id] = Item.of(sample, image)
         except BadRow as bad:
-            rows.append(quarantined(bad, id=id_or_none(record), stage="task", file=path, record=record.number))
-    return found, names
+            bad_rows.append(quarantined(bad, id=id_or_none(record), stage="task", file=path, record=record.number))
+    return items, names
 
 
 def _identified(value: Any, images: ImageRoot) -> tuple[Sample, ImageFile | None]:
-    """A record under an id that its content makes unique."""
+    """Read a record under an id that its content makes unique."""
     sample, image = read_sample(value, images)
     content = "\0".join((sample.source, sample.instruction, sample.answer, image.name if image else ""))
     digits = hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()[:8]

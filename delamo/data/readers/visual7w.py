@@ -16,9 +16,8 @@ from omegaconf import MISSING
 from delamo.data import Task, TaskConfig, add_task
 from delamo.data.image_paths import ImageRoot
 from delamo.data.quarantine import BadRow, quarantined, text_field
-from delamo.data.readers.json_lists import read_lists
-from delamo.data.readers.splits import Pictured, as_task
-from delamo.data.readers.subsets import take
+from delamo.data.readers.json_records import read_lists
+from delamo.data.readers.splits import Item, as_task, take
 from delamo.records import Quarantined, Sample
 
 
@@ -33,15 +32,8 @@ class Visual7wTaskConfig(TaskConfig):
     seed: int = MISSING
 
 
-def read_task(
-    *,
-    annotation: str | Path,
-    image_root: str | Path,
-    num_val_samples: int | None,
-    num_test_samples: int | None,
-    seed: int = 0,
-) -> Task:
-    """The official `val` and `test` splits; a subset of each is drawn from `seed`, None takes all.
+def read_task(config: Visual7wTaskConfig) -> Task:
+    """Read the official splits `val` and `test`.
 
     The order of a question's options is drawn from its id, so that it is the same in every subset.
 
@@ -49,41 +41,41 @@ def read_task(
         FileNotFoundError, NotADirectoryError: a path that does not exist.
         ValueError: not this format, or fewer usable questions than asked for.
     """
-    path = Path(annotation)
-    pictures = read_lists(path, "images", example="dataset_v7w_telling.json of Visual7W")["images"]
-    images = ImageRoot(Path(image_root), "task.image_root")
-    rows: list[Quarantined] = []
+    path, image_root = Path(config.annotation), ImageRoot(Path(config.image_root), "task.image_root")
+    images = read_lists(path, "images", example="dataset_v7w_telling.json of Visual7W")["images"]
+    all_bad_rows: list[Quarantined] = []
     parts = {}
     for part, split, count, key in (
-        ("validation", "val", num_val_samples, "task.num_val_samples"),
-        ("test", "test", num_test_samples, "task.num_test_samples"),
+        ("validation", "val", config.num_val_samples, "task.num_val_samples"),
+        ("test", "test", config.num_test_samples, "task.num_test_samples"),
     ):
-        before = len(rows)
-        found = _read_split(
-            path, [p for p in pictures if isinstance(p, dict) and p.get("split") == split], images, rows
-        )
-        parts[part] = take(found, count, seed, f"{key}, {path}, split {split}", rows[before:])
-    return as_task("visual7w", parts, rows)
+        of_split = [image for image in images if isinstance(image, dict) and image.get("split") == split]
+        items, bad_rows = _read_split(path, of_split, image_root)
+        parts[part] = take(items, count, config.seed, f"{key}, {path}, split {split}", bad_rows)
+        all_bad_rows += bad_rows
+    return as_task("visual7w", parts, all_bad_rows)
 
 
 def _read_split(
-    path: Path, pictures: list[dict[str, Any]], images: ImageRoot, rows: list[Quarantined]
-) -> dict[str, Pictured]:
-    found: dict[str, Pictured] = {}
-    pairs = [(picture, pair) for picture in pictures for pair in picture.get("qa_pairs") or ()]
-    for number, (picture, pair) in enumerate(pairs, 1):
+    path: Path, images: list[dict[str, Any]], image_root: ImageRoot
+) -> tuple[dict[str, Item], list[Quarantined]]:
+    """Read the usable questions about some images, by id, and the rows that cannot be used."""
+    items: dict[str, Item] = {}
+    bad_rows: list[Quarantined] = []
+    pairs = [(image, pair) for image in images for pair in image.get("qa_pairs") or ()]
+    for number, (image, pair) in enumerate(pairs, 1):
         id = f"visual7w-{pair.get('qa_id')}" if isinstance(pair, dict) else None
         try:
-            row = _read_pair(picture, pair, images)
-            if row[0].id in found:
+            item = _read_pair(image, pair, image_root)
+            if item.sample.id in items:
                 raise BadRow("duplicate id", "qa_id", pair["qa_id"], "the first one is used")
-            found[row[0].id] = row
+            items[item.sample.id] = item
         except BadRow as bad:
-            rows.append(quarantined(bad, id=id, stage="task", file=path, record=number))
-    return found
+            bad_rows.append(quarantined(bad, id=id, stage="task", file=path, record=number))
+    return items, bad_rows
 
 
-def _read_pair(picture: dict[str, Any], pair: Any, images: ImageRoot) -> Pictured:
+def _read_pair(image: dict[str, Any], pair: Any, image_root: ImageRoot) -> Item:
     if not isinstance(pair, dict) or pair.get("qa_id") is None:
         raise BadRow("no id", "qa_id", pair)
     question = text_field(pair.get("question"), "question", missing="no text")
@@ -98,7 +90,7 @@ def _read_pair(picture: dict[str, Any], pair: Any, images: ImageRoot) -> Picture
     if len({text.casefold() for text in texts}) < len(texts):
         raise BadRow("duplicate options", "multiple_choices", texts)
     options = tuple(Random(f"visual7w/{pair['qa_id']}").sample(texts, len(texts)))
-    file = images.locate(text_field(picture.get("filename"), "filename", missing="image missing"))
+    file = image_root.locate(text_field(image.get("filename"), "filename", missing="image missing"))
     sample = Sample(
         id=f"visual7w-{pair['qa_id']}",
         instruction=question,
@@ -108,7 +100,7 @@ def _read_pair(picture: dict[str, Any], pair: Any, images: ImageRoot) -> Picture
         image=file.path,
         source=f"visual7w/{pair.get('type') or ''}",
     )
-    return sample, file.name, file.size
+    return Item.of(sample, file)
 
 
 add_task("visual7w", Visual7wTaskConfig, read_task)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from support.readers import read_pool, read_task
 
 from delamo.data.microworld import truth
 from delamo.data.microworld.catalogue import FAMILIES, TARGETS
@@ -14,16 +15,15 @@ from delamo.data.microworld.examples import example_at, pool_example, target_exa
 from delamo.data.microworld.questions import KINDS, SKILLS
 from delamo.data.microworld.render import digit_glyphs, render_locator
 from delamo.data.microworld.scene import PLACES
-from delamo.data.readers.micro import read_pool, read_task
 from delamo.records import to_dict
 
 
 def pool(size=2000, surface_overlap=0.5, seed=0):
-    return read_pool(size=size, surface_overlap=surface_overlap, seed=seed)
+    return read_pool("micro", size=size, surface_overlap=surface_overlap, seed=seed)
 
 
 def task(target, n=200, seed=0):
-    return read_task(target=target, num_val_samples=n, num_test_samples=n, seed=seed)
+    return read_task("micro", target=target, num_val_samples=n, num_test_samples=n, seed=seed)
 
 
 def test_the_catalogue_is_as_large_as_promised():

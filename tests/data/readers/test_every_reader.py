@@ -1,6 +1,6 @@
 """What every reader of a pool or a task owes its callers, on generated files of its own format with broken rows among the good ones.
 
-A reader that is entered in `POOLS` or `TASKS` without a case here fails the first test.
+A format that is declared (`add_pool`, `add_task`) without a case here fails the first test.
 """
 
 from __future__ import annotations
@@ -12,28 +12,18 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 from support.configs import column_map
+from support.readers import read_pool, read_task
 
+from delamo.config.registry import SCHEMAS
 from delamo.data import POOLS, TASKS, Pool
-from delamo.data.readers import (
-    caltech101_living,
-    coco_caption_match,
-    coco_classification,
-    hf_dataset,
-    llava_json,
-    micro,
-    mmbench,
-    nlvr,
-    parquet,
-    scienceqa,
-    vision_flan,
-    visual7w,
-)
+from delamo.data.readers.parquet import write_pool
 from delamo.records import Quarantined, Sample
 
 NUM_GOOD = 8
@@ -44,7 +34,7 @@ class Case:
     """One reader and a source that it reads."""
 
     write: Callable[[Path], dict[str, Any]]
-    """Write the source below a folder; the reader's arguments."""
+    """Write the source below a folder; returns fields of the config."""
     read: Callable[..., Any]
     num_broken: int = 0
     """Of NUM_GOOD + num_broken rows."""
@@ -109,9 +99,9 @@ HALVES = {"num_val_samples": NUM_GOOD // 2, "num_test_samples": NUM_GOOD // 2}
 
 
 def write_parquet(folder: Path) -> dict:
-    pool = llava_json.read_pool(annotation=llava_file(folder / "source"))
+    pool = read_pool("llava_json", annotation=llava_file(folder / "source"))
     shutil.rmtree(folder / "pool", ignore_errors=True)
-    parquet.write_pool(pool, folder / "pool")
+    write_pool(pool, folder / "pool")
     return {"folder": folder / "pool"}
 
 
@@ -150,7 +140,7 @@ def write_scienceqa(folder: Path) -> dict:
     splits["val"].append("5")
     (folder / "problems.json").write_text(json.dumps(problems))
     (folder / "pid_splits.json").write_text(json.dumps(splits))
-    return {"root": folder}
+    return {"root": folder, "num_val_samples": None}
 
 
 def write_mmbench(folder: Path) -> dict:
@@ -243,26 +233,33 @@ MICRO_TASK = {"target": "objects", "seed": 0, **HALVES}
 SEVEN = b"number 7?", b"number 9?"
 
 POOL_CASES = {
-    "micro": Case(lambda folder: MICRO_POOL, micro.read_pool, other={"seed": 1}),
-    "llava_json": Case(write_llava_pool, llava_json.read_pool, 3, ("a.json", *SEVEN)),
-    "vision_flan": Case(write_flan_pool, vision_flan.read_pool, 3, ("a.json", *SEVEN)),
-    "parquet": Case(write_parquet, parquet.read_pool, 3, ("source/a.json", *SEVEN)),
-    "hf_dataset": Case(write_hf, hf_dataset.read_pool, 4, ("rows.jsonl", *SEVEN)),
+    "micro": Case(lambda folder: MICRO_POOL, partial(read_pool, "micro"), other={"seed": 1}),
+    "llava_json": Case(write_llava_pool, partial(read_pool, "llava_json"), 3, ("a.json", *SEVEN)),
+    "vision_flan": Case(write_flan_pool, partial(read_pool, "vision_flan"), 3, ("a.json", *SEVEN)),
+    "parquet": Case(write_parquet, partial(read_pool, "parquet"), 3, ("source/a.json", *SEVEN)),
+    "hf_dataset": Case(write_hf, partial(read_pool, "hf_dataset"), 4, ("rows.jsonl", *SEVEN)),
 }
 TASK_CASES = {
-    "micro": Case(lambda folder: MICRO_TASK, micro.read_task, other={"seed": 1}),
-    "llava_json": Case(write_llava_task, llava_json.read_task, 3, ("v.json", *SEVEN)),
-    "vision_flan": Case(write_flan_task, vision_flan.read_task, 3, ("a.json", *SEVEN)),
-    "scienceqa": Case(write_scienceqa, scienceqa.read_task, 4, ("problems.json", *SEVEN)),
-    "mmbench": Case(write_mmbench, mmbench.read_task, 4, ("dev.tsv", *SEVEN)),
-    "coco_classification": Case(write_coco, coco_classification.read_task, 3, ("instances.json", b"plum", b"plug")),
-    "coco_caption_match": Case(
-        write_captions, coco_caption_match.read_task, 3, ("captions.json", b"Pear number 2", b"Bear number 2")
+    "micro": Case(lambda folder: MICRO_TASK, partial(read_task, "micro"), other={"seed": 1}),
+    "llava_json": Case(write_llava_task, partial(read_task, "llava_json"), 3, ("v.json", *SEVEN)),
+    "vision_flan": Case(write_flan_task, partial(read_task, "vision_flan"), 3, ("a.json", *SEVEN)),
+    "scienceqa": Case(write_scienceqa, partial(read_task, "scienceqa"), 4, ("problems.json", *SEVEN)),
+    "mmbench": Case(write_mmbench, partial(read_task, "mmbench"), 4, ("dev.tsv", *SEVEN)),
+    "coco_classification": Case(
+        write_coco, partial(read_task, "coco_classification"), 3, ("instances.json", b"plum", b"plug")
     ),
-    "caltech101_living": Case(write_caltech, caltech101_living.read_task, 2, ("chair/image_0001.png", b"", b"\0")),
-    "visual7w": Case(write_visual7w, visual7w.read_task, 4, ("telling.json", *SEVEN)),
-    "nlvr": Case(write_nlvr, nlvr.read_task, 6, ("test/test.json", b"There are 7.", b"There are 9.")),
-    "hf_dataset": Case(write_hf_task, hf_dataset.read_task, 4, ("rows.jsonl", *SEVEN)),
+    "coco_caption_match": Case(
+        write_captions,
+        partial(read_task, "coco_caption_match"),
+        3,
+        ("captions.json", b"Pear number 2", b"Bear number 2"),
+    ),
+    "caltech101_living": Case(
+        write_caltech, partial(read_task, "caltech101_living"), 2, ("chair/image_0001.png", b"", b"\0")
+    ),
+    "visual7w": Case(write_visual7w, partial(read_task, "visual7w"), 4, ("telling.json", *SEVEN)),
+    "nlvr": Case(write_nlvr, partial(read_task, "nlvr"), 6, ("test/test.json", b"There are 7.", b"There are 9.")),
+    "hf_dataset": Case(write_hf_task, partial(read_task, "hf_dataset"), 4, ("rows.jsonl", *SEVEN)),
 }
 pools = pytest.mark.parametrize("case", POOL_CASES.values(), ids=POOL_CASES)
 tasks = pytest.mark.parametrize("case", TASK_CASES.values(), ids=TASK_CASES)
@@ -287,14 +284,15 @@ def reopened(case: Case, folder: Path, given: dict[str, Any]) -> Any:
     if case.other is not None:
         return case.read(**given | case.other)
     change_a_byte(case, folder)
-    if case.read is parquet.read_pool:  # a copy: it changes when it is made anew
+    if case is POOL_CASES["parquet"]:  # a copy: it changes when it is made anew
         shutil.rmtree(folder / "pool")
-        parquet.write_pool(llava_json.read_pool(annotation=folder / "source" / "a.json"), folder / "pool")
+        write_pool(read_pool("llava_json", annotation=folder / "source" / "a.json"), folder / "pool")
     return case.read(**given)
 
 
 def test_every_reader_has_a_case():
-    assert len(POOL_CASES) == len(POOLS) and len(TASK_CASES) == len(TASKS)
+    for group, readers, cases in (("pool", POOLS, POOL_CASES), ("task", TASKS, TASK_CASES)):
+        assert {name for name, schema in SCHEMAS.items() if schema in readers} == {f"{group}/{name}" for name in cases}
 
 
 @pools

@@ -9,11 +9,12 @@ from dataclasses import replace
 import pytest
 from PIL import Image
 from support.configs import column_map
+from support.readers import read_pool, read_task
 
+from delamo import data
 from delamo.data.images import ImageError, open_image
 from delamo.data.leakage import find_leaks, fingerprints
-from delamo.data.readers import hf_dataset
-from delamo.experiment.experiment import read_pool, read_task, samples_digest
+from delamo.experiment.experiment import samples_digest
 
 datasets = pytest.importorskip("datasets")
 NUM_ROWS = 9
@@ -60,7 +61,7 @@ def saved(tmp_path):
 
 
 def test_a_pool_of_pictures_inside_arrow_files(saved):
-    pool = hf_dataset.read_pool(path=saved(rows()), columns=MAPPED)
+    pool = read_pool("hf_dataset", path=saved(rows()), columns=MAPPED)
     assert (len(pool), pool.quarantined, list(pool.ids())) == (NUM_ROWS, [], [f"q{i}" for i in range(NUM_ROWS)])
     sample = pool.get("q7")
     assert sample.instruction == "Which fruit is number 7?\nOptions: (a) pear (b) plum (c) None"
@@ -71,14 +72,14 @@ def test_a_pool_of_pictures_inside_arrow_files(saved):
 
 def test_without_an_answer_column_the_gold_option_is_the_reply(saved):
     columns = column_map(instruction="query", image="picture", options="choices.text", gold="key")
-    sample = hf_dataset.read_pool(path=saved(rows()), columns=columns).get("train-000000004")
+    sample = read_pool("hf_dataset", path=saved(rows()), columns=columns).get("train-000000004")
     assert sample.answer == "(b) plum"
 
 
 def test_a_task_keeps_options_apart_and_its_splits_disjoint(tmp_path):
     both = datasets.DatasetDict(validation=with_pictures(rows(6)), test=with_pictures(rows(8, first=4)))
     both.save_to_disk(tmp_path / "both")
-    task = hf_dataset.read_task(path=str(tmp_path / "both"), columns=MAPPED)
+    task = read_task("hf_dataset", path=str(tmp_path / "both"), columns=MAPPED)
     assert ([s.id for s in task.validation], len(task.test)) == (["q0", "q1", "q2", "q3"], 8)
     assert [(row.id, row.reason) for row in task.quarantined] == [("q4", "also in test"), ("q5", "also in test")]
     assert (task.test[0].options, task.test[0].gold, task.test[0].answer) == (("pear", "plum", "None"), 1, "plum")
@@ -87,7 +88,7 @@ def test_a_task_keeps_options_apart_and_its_splits_disjoint(tmp_path):
 def test_ids_that_start_anew_in_each_split_are_no_repeats(tmp_path):
     validation, test = with_pictures(rows(4)), with_pictures(rows(3, first=4) | {"qid": ["q0", "q1", "q2"]})
     datasets.DatasetDict(validation=validation, test=test).save_to_disk(tmp_path / "anew")
-    task = hf_dataset.read_task(path=str(tmp_path / "anew"), columns=MAPPED)
+    task = read_task("hf_dataset", path=str(tmp_path / "anew"), columns=MAPPED)
     assert ([s.id for s in task.validation], [s.id for s in task.test]) == (
         ["q0", "q1", "q2", "q3"],
         ["q0", "q1", "q2"],
@@ -101,15 +102,15 @@ def test_a_part_of_which_nothing_is_left_is_an_error(tmp_path, num_val):
     both.save_to_disk(tmp_path / "same")
     why = r"same, split validation: .*3 quarantined, the first: q0: .*same question and picture"
     with pytest.raises(ValueError, match=why):
-        hf_dataset.read_task(path=str(tmp_path / "same"), columns=MAPPED, num_val_samples=num_val)
+        read_task("hf_dataset", path=str(tmp_path / "same"), columns=MAPPED, num_val_samples=num_val)
 
 
 def test_two_parts_of_one_split(saved):
     wanted = {"path": saved(rows()), "columns": MAPPED, "validation_split": "train", "test_split": "train"}
-    task = hf_dataset.read_task(**wanted, num_val_samples=3, num_test_samples=5)
+    task = read_task("hf_dataset", **wanted, num_val_samples=3, num_test_samples=5)
     assert not {s.id for s in task.validation} & {s.id for s in task.test} and len(task.test) == 5
     with pytest.raises(ValueError, match="set task.num_val_samples"):
-        hf_dataset.read_task(**wanted)
+        read_task("hf_dataset", **wanted)
 
 
 def test_conversations_in_both_dialects(tmp_path):
@@ -129,8 +130,8 @@ def test_conversations_in_both_dialects(tmp_path):
         images=datasets.List(datasets.Image()),
     )
     datasets.Dataset.from_dict(table, features=features).save_to_disk(tmp_path / "chat")
-    pool = hf_dataset.read_pool(
-        path=str(tmp_path / "chat"), columns=column_map(conversations="messages", image="images")
+    pool = read_pool(
+        "hf_dataset", path=str(tmp_path / "chat"), columns=column_map(conversations="messages", image="images")
     )
     sample = pool.get("train-000000000")
     assert (sample.instruction, sample.answer, open_image(sample.image).size) == ("What is it?", "A pear.", (8, 8))
@@ -138,7 +139,8 @@ def test_conversations_in_both_dialects(tmp_path):
     llava = [{"id": 1, "turns": [{"from": "human", "value": "<image>\nSee?"}, {"from": "gpt", "value": "Yes"}]}]
     (tmp_path / "turns.jsonl").write_text("\n".join(map(json.dumps, llava)))
     with pytest.raises(ValueError, match=r"no usable row.*image missing"):
-        hf_dataset.read_pool(
+        read_pool(
+            "hf_dataset",
             path=str(tmp_path / "turns.jsonl"),
             columns=column_map(id="id", conversations="turns"),
             cache_dir=tmp_path / "cache",
@@ -149,7 +151,8 @@ def test_a_parquet_file_and_options_in_columns_of_their_own(tmp_path):
     table = {"q": ["One?", "Two?"], "A": ["yes", "blue"], "B": ["no", "red"], "C": [None, "green"], "key": ["B", "c"]}
     datasets.Dataset.from_dict(table).to_parquet(tmp_path / "mc.parquet")
     columns = column_map(instruction="q", option_columns=("A", "B", "C"), gold="key")
-    task = hf_dataset.read_task(
+    task = read_task(
+        "hf_dataset",
         path=str(tmp_path / "mc.parquet"),
         columns=columns,
         validation_split="x",
@@ -178,7 +181,8 @@ def write_words(path, separator: str = "\t"):
 @pytest.mark.parametrize("name", ["one.csv", "one.tsv", "one.jsonl", "folder/train.csv", "folder/train.tsv"])
 def test_options_worded_none_and_na_are_kept_in_files_of_text(tmp_path, name):
     path = write_words(tmp_path / name, "," if name.endswith(".csv") else "\t")
-    pool = hf_dataset.read_pool(
+    pool = read_pool(
+        "hf_dataset",
         path=str(path if path.parent == tmp_path else path.parent),
         columns=column_map(instruction="q", option_columns=("A", "B", "C"), gold="key"),
         cache_dir=tmp_path / "cache",
@@ -192,7 +196,7 @@ def test_words_for_missing_that_a_csv_data_set_declares_stay_its_own(tmp_path):
     head = {"configs": [{"config_name": "default", "data_files": "train.csv", "na_values": ["None"]}]}
     (tmp_path / "own" / "README.md").write_text(f"---\n{json.dumps(head)}\n---\n")
     columns = column_map(instruction="q", option_columns=("A", "B", "C"), gold="key")
-    pool = hf_dataset.read_pool(path=str(tmp_path / "own"), columns=columns, cache_dir=tmp_path / "cache")
+    pool = read_pool("hf_dataset", path=str(tmp_path / "own"), columns=columns, cache_dir=tmp_path / "cache")
     assert next(iter(pool)).instruction == "Which?\nOptions: (a) one (b) two"
 
 
@@ -200,17 +204,18 @@ def test_a_cached_csv_data_set_of_the_hub_is_read_without_a_network(tmp_path, mo
     write_words(tmp_path / "words" / "train.csv", ",")
     columns = column_map(instruction="q", option_columns=("A", "B", "C"), gold="key")
     options = {"columns": columns, "cache_dir": tmp_path / "cache"}
-    hf_dataset.read_pool(path=str(tmp_path / "words"), **options)
+    read_pool("hf_dataset", path=str(tmp_path / "words"), **options)
     (tmp_path / "cache" / "words").rename(tmp_path / "cache" / "somebody___words")  # as one from the hub lies there
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
-    assert len(hf_dataset.read_pool(path="somebody/words", **options)) == len(WORDS)
+    assert len(read_pool("hf_dataset", path="somebody/words", **options)) == len(WORDS)
 
 
 def test_a_folder_of_classes_is_asked_for_among_all_of_them(tmp_path):
     for shade, name in enumerate(("cat", "dog", "owl")):
         (tmp_path / "pets" / name).mkdir(parents=True)
         (tmp_path / "pets" / name / "one.png").write_bytes(png(shade))
-    pool = hf_dataset.read_pool(
+    pool = read_pool(
+        "hf_dataset",
         path=str(tmp_path / "pets"),
         columns=column_map(image="image", gold="label"),
         question="Which animal is it?",
@@ -230,8 +235,8 @@ def test_what_cannot_be_used_is_quarantined_with_its_row(saved):
     columns["choices"][4] = {"text": ["only"], "label": ["A"]}
     columns["picture"][5] = {"bytes": None, "path": "/etc/hostname"}
     columns["picture"][6] = {"bytes": None, "path": "https://host/a.png"}
-    pool = hf_dataset.read_pool(
-        path=saved(columns, embed=False), columns=MAPPED
+    pool = read_pool(
+        "hf_dataset", path=saved(columns, embed=False), columns=MAPPED
     )  # saving an Image fetches what it names
     assert [(row.id, row.reason) for row in pool.quarantined] == [
         ("q1", "no text"),
@@ -246,7 +251,7 @@ def test_what_cannot_be_used_is_quarantined_with_its_row(saved):
 
 
 def test_identity_is_of_the_content(saved):
-    digest = lambda columns, name: hf_dataset.read_pool(path=saved(columns, name), columns=MAPPED).digest
+    digest = lambda columns, name: read_pool("hf_dataset", path=saved(columns, name), columns=MAPPED).digest
     first = digest(rows(), "a")
     assert digest(rows(), "b") == first
     turned = {name: values[::-1] for name, values in rows().items()}
@@ -259,7 +264,7 @@ def test_identity_is_of_the_content(saved):
 
 def test_stage_identity_covers_the_pictures_bytes_and_not_where_they_lie(saved):
     def samples(columns, name):
-        return list(hf_dataset.read_pool(path=saved(columns, name), columns=MAPPED))
+        return list(read_pool("hf_dataset", path=saved(columns, name), columns=MAPPED))
 
     other = rows()
     other["picture"][0] = {"bytes": png(200), "path": None}
@@ -268,7 +273,7 @@ def test_stage_identity_covers_the_pictures_bytes_and_not_where_they_lie(saved):
 
 
 def test_the_audit_finds_equal_pictures_in_files_and_in_arrow(saved, tmp_path):
-    pool = hf_dataset.read_pool(path=saved(rows()), columns=MAPPED)
+    pool = read_pool("hf_dataset", path=saved(rows()), columns=MAPPED)
     (tmp_path / "test.png").write_bytes(png(40))
     target = replace(pool.get("q1"), id="t", instruction="Another question", image=str(tmp_path / "test.png"))
     leaks = find_leaks(pool, fingerprints(pool, len(pool), near=True), {"test": [target]}, perceptual_distance=None)
@@ -276,7 +281,7 @@ def test_the_audit_finds_equal_pictures_in_files_and_in_arrow(saved, tmp_path):
 
 
 def test_a_table_that_has_gone_is_a_missing_picture(saved, tmp_path):
-    locator = hf_dataset.read_pool(path=saved(rows()), columns=MAPPED).get("q0").image
+    locator = read_pool("hf_dataset", path=saved(rows()), columns=MAPPED).get("q0").image
     with pytest.raises(ImageError) as caught:
         open_image(locator.replace("/saved/", "/gone/"))
     assert caught.value.reason == "image missing"
@@ -303,7 +308,7 @@ def test_a_table_that_has_gone_is_a_missing_picture(saved, tmp_path):
 def test_mistakes_in_the_map_name_the_key(saved, change, message, monkeypatch):
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
     with pytest.raises(ValueError, match=message):
-        hf_dataset.read_pool(**({"path": saved(rows()), "columns": MAPPED} | change))
+        read_pool("hf_dataset", **({"path": saved(rows()), "columns": MAPPED} | change))
 
 
 def test_from_the_command_line(experiment_config, saved, tmp_path):
@@ -318,4 +323,4 @@ def test_from_the_command_line(experiment_config, saved, tmp_path):
         "task=hf_dataset",
         f"task.path={tmp_path / 'both'}",
     )
-    assert len(read_pool(cell.pool)) == NUM_ROWS and len(read_task(cell.task).test) == 3
+    assert len(data.read_pool(cell.pool)) == NUM_ROWS and len(data.read_task(cell.task).test) == 3

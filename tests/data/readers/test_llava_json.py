@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.readers import read_pool, read_task
 
 from delamo.data import Pool
 from delamo.data.image_paths import ImageRoot
 from delamo.data.quarantine import BadRow, count_reasons
 from delamo.data.readers import json_records
-from delamo.data.readers.llava_json import as_task_sample, find_gold, parse_options, read_pool, read_sample, read_task
+from delamo.data.readers.llava_json import as_task_sample, find_gold, parse_options, read_sample
 
 VISION_FLAN = Path(__file__).parents[4] / "shared" / "data" / "vision_flan_sample"
 real_data = pytest.mark.skipif(not VISION_FLAN.is_dir(), reason=f"no Vision-Flan sample at {VISION_FLAN}")
@@ -30,7 +31,7 @@ def write(folder, records, name="data.json"):
 
 def only_reason(folder, bad):
     """The reason for which `bad` is held back beside one good record."""
-    pool = read_pool(annotation=write(folder, [record("good"), bad]))
+    pool = read_pool("llava_json", annotation=write(folder, [record("good"), bad]))
     assert [sample.id for sample in pool] == ["good"]
     (row,) = pool.quarantined
     assert "data.json, record 2" in row.detail and row.stage == "pool"
@@ -38,7 +39,9 @@ def only_reason(folder, bad):
 
 
 def test_pool_gives_samples_in_id_order_and_by_id(tmp_path):
-    pool = read_pool(annotation=write(tmp_path, [record("b", answer="2"), record("a", answer="1"), record(10)]))
+    pool = read_pool(
+        "llava_json", annotation=write(tmp_path, [record("b", answer="2"), record("a", answer="1"), record(10)])
+    )
     assert isinstance(pool, Pool)
     assert list(pool.ids()) == ["10", "a", "b"] == [sample.id for sample in pool]
     assert pool.get("b").answer == "2" and len(pool) == 3
@@ -49,7 +52,9 @@ def test_pool_gives_samples_in_id_order_and_by_id(tmp_path):
 @pytest.mark.parametrize("question", ["<image>\nWhat?", "What?\n<image>", " What? \n<image>\n"])
 def test_image_token_is_taken_out(tmp_path, question):
     (tmp_path / "p.png").write_bytes(b"x")
-    pool = read_pool(annotation=write(tmp_path, [record("a", question, image="./p.png", task_name="ITM")]))
+    pool = read_pool(
+        "llava_json", annotation=write(tmp_path, [record("a", question, image="./p.png", task_name="ITM")])
+    )
     sample = pool.get("a")
     assert sample.instruction == "What?" and sample.image == str(tmp_path / "p.png") and sample.source == "ITM"
 
@@ -94,12 +99,14 @@ def test_bad_record_is_quarantined(tmp_path, bad, reason):
 def test_half_a_surrogate_pair_is_quarantined(tmp_path):
     path = tmp_path / "data.json"
     path.write_text(json.dumps([record("good"), record("x", answer="\ud800")]))
-    (row,) = read_pool(annotation=path).quarantined
+    (row,) = read_pool("llava_json", annotation=path).quarantined
     assert row.reason == "not Unicode" and row.id == "x"
 
 
 def test_long_values_are_cut_in_the_message(tmp_path):
-    pool = read_pool(annotation=write(tmp_path, [record("good"), record("x", image="data:" + "A" * 200_000)]))
+    pool = read_pool(
+        "llava_json", annotation=write(tmp_path, [record("good"), record("x", image="data:" + "A" * 200_000)])
+    )
     assert len(pool.quarantined[0].detail) < 600 and "200007 characters" in pool.quarantined[0].detail
 
 
@@ -110,20 +117,20 @@ def test_link_out_of_the_image_root_is_refused(tmp_path):
     (root / "link.png").symlink_to(tmp_path / "secret.png")
     (root / "up").symlink_to(tmp_path)
     path = write(tmp_path, [record("good"), record("a", image="link.png"), record("b", image="up/secret.png")])
-    pool = read_pool(annotation=path, image_root=root)
+    pool = read_pool("llava_json", annotation=path, image_root=root)
     assert count_reasons(pool.quarantined) == {"image outside root": 2}
 
 
 def test_name_that_unzip_rewrote_is_found(tmp_path):
     (tmp_path / "caf#U00e9.png").write_bytes(b"x")
-    pool = read_pool(annotation=write(tmp_path, [record("a", image="café.png")]))
+    pool = read_pool("llava_json", annotation=write(tmp_path, [record("a", image="café.png")]))
     assert pool.get("a").image == str(tmp_path / "caf#U00e9.png")
 
 
 def test_json_lines_skip_what_is_not_json(tmp_path):
     path = tmp_path / "data.jsonl"
     path.write_text(json.dumps(record("a")) + "\n{broken\n\n" + json.dumps(record("é")) + "\n", encoding="utf-8-sig")
-    pool = read_pool(annotation=path)
+    pool = read_pool("llava_json", annotation=path)
     assert list(pool.ids()) == ["a", "é"] and pool.get("é").answer == "A sink"
     (row,) = pool.quarantined
     assert row.reason == "not JSON" and "record 2" in row.detail and row.id == "data.jsonl#2"
@@ -148,7 +155,7 @@ def test_file_that_is_no_such_data_is_a_clear_error(tmp_path, text, words):
     path = tmp_path / "data.json"
     path.write_text(text)
     with pytest.raises(ValueError, match=words) as error:
-        read_pool(annotation=path)
+        read_pool("llava_json", annotation=path)
     assert str(path) in str(error.value)
 
 
@@ -156,19 +163,19 @@ def test_bytes_that_are_not_utf8_are_a_clear_error(tmp_path):
     path = tmp_path / "data.json"
     path.write_bytes(json.dumps([record("a", "caf\u00e9")], ensure_ascii=False).encode("latin-1"))
     with pytest.raises(ValueError, match="is not UTF-8"):
-        read_pool(annotation=path)
+        read_pool("llava_json", annotation=path)
 
 
 def test_missing_paths_name_the_key(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"pool\.annotation is .*nowhere"):
-        read_pool(annotation=tmp_path / "nowhere.json")
+        read_pool("llava_json", annotation=tmp_path / "nowhere.json")
     with pytest.raises(NotADirectoryError, match="image_root is"):
-        read_pool(annotation=write(tmp_path, [record()]), image_root=tmp_path / "nowhere")
+        read_pool("llava_json", annotation=write(tmp_path, [record()]), image_root=tmp_path / "nowhere")
 
 
 def test_file_changed_under_the_pool_is_noticed(tmp_path):
     path = write(tmp_path, [record("a"), record("b")])
-    pool = read_pool(annotation=path)
+    pool = read_pool("llava_json", annotation=path)
     write(tmp_path, [record("b"), record("a")])
     with pytest.raises(RuntimeError, match="changed while in use"):
         pool.get("a")
@@ -178,7 +185,7 @@ def test_digest_is_of_the_content(tmp_path):
     def digest(folder, records, image=b"x"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "p.png").write_bytes(image)
-        return read_pool(annotation=write(tmp_path / folder, records)).digest
+        return read_pool("llava_json", annotation=write(tmp_path / folder, records)).digest
 
     rows = [record("a", image="p.png"), record("b")]
     first = digest("one", rows)
@@ -255,7 +262,7 @@ def test_task_quarantines_what_has_no_gold_and_what_is_in_the_test_set(tmp_path)
         "val.json",
     )
     test = write(tmp_path, [record("t1", "Shared?" + options, "(a) bath"), record("t2", answer="B")], "test.json")
-    task = read_task(validation=validation, test=test)
+    task = read_task("llava_json", validation=validation, test=test)
     assert [sample.id for sample in task.validation] == ["v1", "v5"]
     first, free = task.validation
     assert (first.instruction, first.options, first.gold, first.answer) == ("Is it?", ("bath", "sink"), 1, "sink")
@@ -272,7 +279,7 @@ def test_task_subset_is_seeded_and_nested(tmp_path):
     val = write(tmp_path, [record(f"v{i:02}", f"What is {i}?") for i in range(30)], "val.json")
 
     def ids(count, seed):
-        task = read_task(validation=val, test=test, num_val_samples=count, seed=seed)
+        task = read_task("llava_json", validation=val, test=test, num_val_samples=count, seed=seed)
         return [sample.id for sample in task.validation]
 
     assert ids(5, 1) == ids(5, 1) != ids(5, 2)
@@ -280,14 +287,14 @@ def test_task_subset_is_seeded_and_nested(tmp_path):
     with pytest.raises(ValueError, match=r"task.num_val_samples.*val.json: 31 asked for, 30 usable"):
         ids(31, 1)
     with pytest.raises(ValueError, match="the same file"):
-        read_task(validation=val, test=val)
+        read_task("llava_json", validation=val, test=val)
 
 
 def test_task_digest_covers_the_rows_held_back(tmp_path):
     test = write(tmp_path, [record("t")], "test.json")
     good = record("v", "What is there?")
     digests = [
-        read_task(validation=write(tmp_path, rows, "val.json"), test=test).digest
+        read_task("llava_json", validation=write(tmp_path, rows, "val.json"), test=test).digest
         for rows in ([good], [good, record("x", "")], [good, record("x", image="gone.png")])
     ]
     assert len(set(digests)) == 3
@@ -295,7 +302,7 @@ def test_task_digest_covers_the_rows_held_back(tmp_path):
 
 @real_data
 def test_real_vision_flan_sample():
-    pool = read_pool(annotation=VISION_FLAN / "annotation.json")
+    pool = read_pool("llava_json", annotation=VISION_FLAN / "annotation.json")
     assert len(pool) == 204 and count_reasons(pool.quarantined) == {"image missing": 1}
     assert "Emperor_Alexander_I" in pool.quarantined[0].id
     assert all("<image>" not in sample.instruction and Path(sample.image).is_file() for sample in pool)

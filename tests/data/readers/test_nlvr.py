@@ -5,9 +5,9 @@ import json
 from pathlib import Path
 
 import pytest
+from support.readers import read_task
 
 from delamo.data.quarantine import count_reasons
-from delamo.data.readers.nlvr import read_task
 
 SCRIPT = Path(__file__).parents[3] / "scripts" / "nlvr.py"
 NLVR = Path(__file__).parents[4] / "shared" / "data" / "nlvr"
@@ -33,7 +33,7 @@ def root(tmp_path):
 
 
 def test_statement_becomes_a_question_of_two_options(root):
-    task = read_task(root=root)
+    task = read_task("nlvr", root=root)
     first = task.validation[0]
     assert first.instruction == "Is this statement about the picture true or false? There is a box."
     assert (first.id, first.options, first.gold, first.answer) == ("dev-1-0", ("true", "false"), 0, "true")
@@ -54,7 +54,7 @@ def test_bad_statements_are_quarantined(root):
         ["no", "object"],
     ]
     path.write_text(path.read_text() + "".join(json.dumps(row) + "\n" for row in bad) + "{oops\n")
-    task = read_task(root=root)
+    task = read_task("nlvr", root=root)
     assert len(task.validation) == 2
     assert count_reasons(task.quarantined) == {
         "duplicate id": 1,
@@ -71,22 +71,22 @@ def test_bad_statements_are_quarantined(root):
 
 def test_missing_folder_and_too_large_subset_are_clear_errors(root, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"task\.root is .*no dev/dev\.json"):
-        read_task(root=tmp_path / "nowhere")
+        read_task("nlvr", root=tmp_path / "nowhere")
     with pytest.raises(ValueError, match=r"task\.num_val_samples.*3 asked for, 2 usable"):
-        read_task(root=root, num_val_samples=3)
+        read_task("nlvr", root=root, num_val_samples=3)
 
 
 def test_digest_follows_the_subset_and_not_the_folder(root, tmp_path_factory):
     other = tmp_path_factory.mktemp("other")
     write_split(other, "dev", [("1-0", "There is a box.", "true"), ("1-1", "There is a tower.", "false")])
     write_split(other, "test", [("2-0", "A circle touches the wall.", "false")])
-    assert read_task(root=root).digest == read_task(root=other).digest
-    assert read_task(root=root, num_val_samples=1).digest != read_task(root=root).digest
+    assert read_task("nlvr", root=root).digest == read_task("nlvr", root=other).digest
+    assert read_task("nlvr", root=root, num_val_samples=1).digest != read_task("nlvr", root=root).digest
 
 
 @pytest.mark.skipif(not NLVR.is_dir(), reason=f"no NLVR at {NLVR}")
 def test_real_nlvr():
-    task = read_task(root=NLVR, num_val_samples=100, seed=3)
+    task = read_task("nlvr", root=NLVR, num_val_samples=100, seed=3)
     assert (len(task.validation), len(task.test), len(task.quarantined)) == (100, 990, 0)
     assert len({sample.id for sample in task.test}) == 990
     assert sum(sample.gold == 0 for sample in task.test) == 556

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from support.command import delamo
+from support.configs import column_map
+from support.readers import read_pool
 
 from delamo.data import Pool
-from delamo.data.readers import llava_json, parquet, vision_flan
-from delamo.data.readers.micro import read_pool as micro_pool
+from delamo.data.readers import parquet
 from delamo.records import Sample
 
 pytest.importorskip("pyarrow", reason="pyarrow is not installed")
@@ -53,11 +54,11 @@ def same(one: Pool, other: Pool) -> bool:
 
 def converted(pool: Pool, folder: Path) -> parquet.ParquetPool:
     assert parquet.write_pool(pool, folder) == len(pool)
-    return parquet.read_pool(folder=folder)
+    return read_pool("parquet", folder=folder)
 
 
 def test_the_same_pool_with_the_same_digest(annotation, tmp_path):
-    pool = llava_json.read_pool(annotation=annotation)
+    pool = read_pool("llava_json", annotation=annotation)
     written = converted(pool, tmp_path / "out")
     assert len(written) == len(pool) == 1200 and same(written, pool)
     assert written.digest == pool.digest  # so that the store's results for one are found for the other
@@ -66,36 +67,32 @@ def test_the_same_pool_with_the_same_digest(annotation, tmp_path):
 
 
 def test_held_out_tasks_leave_the_pool_that_vision_flan_s_reader_leaves(annotation, tmp_path):
-    parquet.write_pool(vision_flan.read_pool(annotation=annotation), tmp_path / "out")
+    parquet.write_pool(read_pool("vision_flan", annotation=annotation, exclude_tasks=[]), tmp_path / "out")
     for excluded in (["VQA"], ["VQA", None, "other"], ["unknown"], []):
-        pool = vision_flan.read_pool(annotation=annotation, exclude_tasks=excluded)
-        written = parquet.read_pool(folder=tmp_path / "out", exclude_tasks=excluded)
+        pool = read_pool("vision_flan", annotation=annotation, exclude_tasks=excluded)
+        written = read_pool("parquet", folder=tmp_path / "out", exclude_tasks=excluded)
         assert same(written, pool) and written.digest == pool.digest and written.held_out == pool.held_out
     with pytest.raises(ValueError, match="leaves no sample"):
-        parquet.read_pool(folder=tmp_path / "out", exclude_tasks=["VQA", "ITM", "other"])
+        read_pool("parquet", folder=tmp_path / "out", exclude_tasks=["VQA", "ITM", "other"])
 
 
 def test_a_folder_that_is_a_link_makes_no_other_pool(annotation, tmp_path):
     """The record's name leads through the link, the path that is written does not."""
     (annotation.parent / "images").rename(annotation.parent / "store")
     (annotation.parent / "images").symlink_to("store")
-    pool = vision_flan.read_pool(annotation=annotation)
+    pool = read_pool("vision_flan", annotation=annotation, exclude_tasks=[])
     with pytest.warns(UserWarning, match=r"have other names than in its records.*pool\.exclude_tasks"):
         written = converted(pool, tmp_path / "out")
     assert written.digest == pool.digest and same(written, pool)
-    other = vision_flan.read_pool(annotation=annotation, exclude_tasks=["VQA"])
-    written = parquet.read_pool(folder=tmp_path / "out", exclude_tasks=["VQA", "unknown"])
+    other = read_pool("vision_flan", annotation=annotation, exclude_tasks=["VQA"])
+    written = read_pool("parquet", folder=tmp_path / "out", exclude_tasks=["VQA", "unknown"])
     assert same(written, other) and written.digest not in (pool.digest, other.digest)
-    assert parquet.read_pool(folder=tmp_path / "out", exclude_tasks=["unknown"]).digest == pool.digest
+    assert read_pool("parquet", folder=tmp_path / "out", exclude_tasks=["unknown"]).digest == pool.digest
 
 
 @pytest.mark.filterwarnings("error:the pictures of")
 def test_pictures_inside_a_table_make_no_other_pool(annotation, tmp_path):
     datasets = pytest.importorskip("datasets", reason="`datasets` is not installed")
-    from support.configs import column_map
-
-    from delamo.data.readers import hf_dataset
-
     rows = {
         "question": ["What?", "Who?"],
         "answer": ["a sink", "nobody"],
@@ -103,38 +100,38 @@ def test_pictures_inside_a_table_make_no_other_pool(annotation, tmp_path):
     }
     datasets.Dataset.from_dict(rows).cast_column("image", datasets.Image()).save_to_disk(tmp_path / "table")
     columns = column_map(instruction="question", answer="answer", image="image")
-    pool = hf_dataset.read_pool(path=str(tmp_path / "table"), columns=columns)
+    pool = read_pool("hf_dataset", path=str(tmp_path / "table"), columns=columns)
     written = converted(pool, tmp_path / "out")  # of one source: no tasks to leave out, nothing to warn of
     assert len(written) == 2 and written.digest == pool.digest and same(written, pool)
 
 
 @pytest.mark.filterwarnings("ignore:the pictures of")
 def test_rendered_pictures_stay_addresses(tmp_path):
-    pool = micro_pool(size=30, surface_overlap=0.5, seed=0)
+    pool = read_pool("micro", size=30, surface_overlap=0.5, seed=0)
     written = converted(pool, tmp_path / "out")
     assert same(written, pool) and written.digest == pool.digest
 
 
 @pytest.mark.filterwarnings("error")
 def test_plain_files_need_no_warning(annotation, tmp_path):
-    converted(vision_flan.read_pool(annotation=annotation), tmp_path / "out")
+    converted(read_pool("vision_flan", annotation=annotation, exclude_tasks=[]), tmp_path / "out")
 
 
 def test_real_records(tmp_path):
     if not SAMPLE.is_dir():
         pytest.skip(f"{SAMPLE} is not there")
-    pool = vision_flan.read_pool(annotation=SAMPLE / "annotation.json")
+    pool = read_pool("vision_flan", annotation=SAMPLE / "annotation.json", exclude_tasks=[])
     written = converted(pool, tmp_path / "out")
     assert len(written) == 204 and same(written, pool) and written.digest == pool.digest
 
 
 def test_pictures_may_move_but_not_change(annotation, tmp_path):
-    parquet.write_pool(llava_json.read_pool(annotation=annotation), tmp_path / "out")
+    parquet.write_pool(read_pool("llava_json", annotation=annotation), tmp_path / "out")
     moved = tmp_path / "moved"
     shutil.move(annotation.parent, moved)
     with pytest.raises(NotADirectoryError, match=r"pool\.image_root"):
-        parquet.read_pool(folder=tmp_path / "out")
-    pool = parquet.read_pool(folder=tmp_path / "out", image_root=moved)
+        read_pool("parquet", folder=tmp_path / "out")
+    pool = read_pool("parquet", folder=tmp_path / "out", image_root=moved)
     assert pool.get("r0").image == str(moved.resolve() / "images" / "a.png")
     (moved / "images" / "a.png").write_bytes(b"another")
     with pytest.raises(RuntimeError, match="convert again"):
@@ -149,27 +146,27 @@ def test_a_name_that_leads_out_of_the_root_is_refused(annotation, tmp_path):
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    parquet.write_pool(llava_json.read_pool(annotation=annotation), tmp_path / "out")
+    parquet.write_pool(read_pool("llava_json", annotation=annotation), tmp_path / "out")
     table = pq.read_table(tmp_path / "out" / parquet.SAMPLES)
     (tmp_path / "secret.png").write_bytes(b"x")
     names = pa.array(["../secret.png"] * len(table), pa.string())
     table = table.set_column(table.schema.get_field_index("image"), "image", names)
     pq.write_table(table, tmp_path / "out" / parquet.SAMPLES, row_group_size=parquet.GROUP_SIZE)
     with pytest.raises(RuntimeError, match="image outside root"):
-        parquet.read_pool(folder=tmp_path / "out").get("r0")
+        read_pool("parquet", folder=tmp_path / "out").get("r0")
 
 
 def test_damage_is_noticed(annotation, tmp_path):
     out = tmp_path / "out"
-    parquet.write_pool(llava_json.read_pool(annotation=annotation), out)
+    parquet.write_pool(read_pool("llava_json", annotation=annotation), out)
     whole = (out / parquet.SAMPLES).read_bytes()
     middle = len(whole) // 2
     (out / parquet.SAMPLES).write_bytes(whole[:middle] + bytes(64) + whole[middle + 64 :])
     with pytest.raises(RuntimeError, match=r"samples\.parquet is damaged"):
-        list(parquet.read_pool(folder=out))
+        list(read_pool("parquet", folder=out))
     (out / parquet.SAMPLES).write_bytes(whole[:middle])
     with pytest.raises(ValueError, match=r"samples\.parquet is damaged or cut off"):
-        parquet.read_pool(folder=out)
+        read_pool("parquet", folder=out)
 
 
 class Shuffled:
@@ -191,16 +188,16 @@ def test_what_cannot_be_written_or_read_is_said(tmp_path):
     with pytest.raises(ValueError, match="do not ascend"):
         parquet.write_pool(Shuffled("b", "a"), tmp_path / "one")
     with pytest.raises(FileNotFoundError, match=r"delamo convert"):
-        parquet.read_pool(folder=tmp_path / "one")  # half written: no pool
+        read_pool("parquet", folder=tmp_path / "one")  # half written: no pool
     with pytest.raises(ValueError, match="not empty"):
         parquet.write_pool(Shuffled("a", "b"), tmp_path / "one")
     parquet.write_pool(Shuffled("a", "b"), tmp_path / "two")
     with pytest.raises(KeyError, match="'c'"):
-        parquet.read_pool(folder=tmp_path / "two").get("c")
+        read_pool("parquet", folder=tmp_path / "two").get("c")
     described = json.loads((tmp_path / "two" / parquet.POOL).read_text())
     (tmp_path / "two" / parquet.POOL).write_text(json.dumps(described | {"format_version": 99}))
     with pytest.raises(ValueError, match="format_version 99"):
-        parquet.read_pool(folder=tmp_path / "two")
+        read_pool("parquet", folder=tmp_path / "two")
 
 
 def test_the_commands(annotation, tmp_path):

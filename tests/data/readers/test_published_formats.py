@@ -12,17 +12,10 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from support.readers import read_pool, read_task
 
 from delamo.data.images import open_image
-from delamo.data.readers import (
-    caltech101_living,
-    coco_caption_match,
-    coco_classification,
-    mmbench,
-    scienceqa,
-    vision_flan,
-    visual7w,
-)
+from delamo.data.readers import caltech101_living
 
 SAMPLE = Path(__file__).parents[4] / "shared" / "data" / "vision_flan_sample"
 
@@ -64,7 +57,7 @@ def flan_folder(tmp_path):
 
 def test_a_pool_leaves_held_out_tasks_out_and_counts_them(flan_folder):
     records = [flan(i) for i in range(4)] + [flan(i, "VQA") for i in range(3)] + [flan(i, "ITM") for i in range(2)]
-    pool = vision_flan.read_pool(annotation=flan_folder(records), exclude_tasks=["VQA", None, "ITM"])
+    pool = read_pool("vision_flan", annotation=flan_folder(records), exclude_tasks=["VQA", None, "ITM"])
     assert len(pool) == 4 and not pool.quarantined
     assert pool.held_out == {"VQA": 3, "ITM": 2}
     assert {sample.source for sample in pool} == {"coco+image_classification_appliance"}
@@ -72,42 +65,43 @@ def test_a_pool_leaves_held_out_tasks_out_and_counts_them(flan_folder):
 
 def test_ids_become_unique_by_content_whatever_the_order(flan_folder):
     records = [flan(i) for i in range(9)]
-    pool = vision_flan.read_pool(annotation=flan_folder(records))
+    pool = read_pool("vision_flan", annotation=flan_folder(records), exclude_tasks=[])
     random.Random(1).shuffle(records)
-    shuffled = vision_flan.read_pool(annotation=flan_folder(records, "other.json"))
+    shuffled = read_pool("vision_flan", annotation=flan_folder(records, "other.json"), exclude_tasks=[])
     assert len(pool) == 9 and list(pool.ids()) == list(shuffled.ids()) and pool.digest == shuffled.digest
     assert all(pool.get(id) == shuffled.get(id) for id in pool.ids())
 
 
 def test_a_record_that_is_there_twice_is_quarantined(flan_folder):
-    pool = vision_flan.read_pool(annotation=flan_folder([flan(1), flan(1), flan(2)]))
+    pool = read_pool("vision_flan", annotation=flan_folder([flan(1), flan(1), flan(2)]), exclude_tasks=[])
     assert len(pool) == 2 and [row.reason for row in pool.quarantined] == ["duplicate id"]
 
 
 def test_names_as_unzip_writes_them_are_found(flan_folder):
-    pool = vision_flan.read_pool(annotation=flan_folder([flan(1, image="images/café.png")]))
+    pool = read_pool("vision_flan", annotation=flan_folder([flan(1, image="images/café.png")]), exclude_tasks=[])
     assert next(iter(pool)).image.endswith("caf#U00e9.png")
 
 
 def test_a_held_out_task_is_drawn_into_disjoint_parts(flan_folder):
     path = flan_folder([flan(i) for i in range(30)] + [flan(i, "VQA") for i in range(9)])
     wanted = {"annotation": path, "task_name": "coco+image_classification_appliance", "num_test_samples": 12}
-    task = vision_flan.read_task(num_val_samples=10, seed=3, **wanted)
+    task = read_task("vision_flan", num_val_samples=10, seed=3, **wanted)
     assert (len(task.validation), len(task.test)) == (10, 12)
     assert not {s.instruction for s in task.validation} & {s.instruction for s in task.test}
     sample = task.test[0]
     assert (sample.options, sample.gold, sample.answer) == (("a sink", "an oven"), 1, "an oven")
     assert "Options" not in sample.instruction
-    assert vision_flan.read_task(num_val_samples=10, seed=4, **wanted).digest != task.digest
+    assert read_task("vision_flan", num_val_samples=10, seed=4, **wanted).digest != task.digest
     with pytest.raises(ValueError, match=r"31 asked for, 30 usable"):
-        vision_flan.read_task(num_val_samples=19, seed=3, **wanted)
+        read_task("vision_flan", num_val_samples=19, seed=3, **wanted)
 
 
 def test_rows_of_a_task_that_cannot_be_asked_are_quarantined(flan_folder):
     bad_answer = flan(5)
     bad_answer["conversations"][1]["value"] = "(e) a fridge"
     records = [flan(1), flan(2), flan(2, id="again"), bad_answer, flan(6, image="images/none.png")]
-    task = vision_flan.read_task(
+    task = read_task(
+        "vision_flan",
         annotation=flan_folder(records),
         task_name="coco+image_classification_appliance",
         num_val_samples=1,
@@ -119,16 +113,20 @@ def test_rows_of_a_task_that_cannot_be_asked_are_quarantined(flan_folder):
 
 def test_an_unknown_task_name_is_answered_with_the_known_ones(flan_folder):
     with pytest.raises(ValueError, match=r"task.task_name is 'appliances': .* coco\+image_classification_appliance"):
-        vision_flan.read_task(
-            annotation=flan_folder([flan(1)]), task_name="appliances", num_val_samples=1, num_test_samples=1
+        read_task(
+            "vision_flan",
+            annotation=flan_folder([flan(1)]),
+            task_name="appliances",
+            num_val_samples=1,
+            num_test_samples=1,
         )
 
 
 @pytest.mark.skipif(not SAMPLE.is_dir(), reason=f"no {SAMPLE}: the real Vision-Flan sample is not beside the project")
 def test_the_real_sample():
-    pool = vision_flan.read_pool(annotation=SAMPLE / "annotation.json")
+    pool = read_pool("vision_flan", annotation=SAMPLE / "annotation.json", exclude_tasks=[])
     assert (len(pool), [row.reason for row in pool.quarantined]) == (204, ["image missing"])
-    held = vision_flan.read_pool(annotation=SAMPLE / "annotation.json", exclude_tasks=["ITM", "VQA"])
+    held = read_pool("vision_flan", annotation=SAMPLE / "annotation.json", exclude_tasks=["ITM", "VQA"])
     assert len(held) == 202 and held.held_out == {"ITM": 1, "VQA": 1}
 
 
@@ -142,7 +140,7 @@ def test_the_target_at_hand_is_held_out_of_the_pool(experiment_config, flan_fold
         f"pool.annotation={path}",
     )
     assert "my_task" in cell.pool.exclude_tasks
-    assert len(vision_flan.read_pool(annotation=path, exclude_tasks=cell.pool.exclude_tasks)) == 4
+    assert len(read_pool("vision_flan", annotation=path, exclude_tasks=cell.pool.exclude_tasks)) == 4
 
 
 # ScienceQA.
@@ -176,13 +174,13 @@ def science(tmp_path):
 
 def test_scienceqa(science):
     _, _, write = science
-    task = scienceqa.read_task(root=write())
+    task = read_task("scienceqa", root=write(), num_val_samples=None)
     assert (len(task.validation), len(task.test), task.quarantined) == (5, 5, [])
     first = task.validation[0]
     assert first.instruction == "Magnets have poles.\nWhich of these attracts, number 1?"
     assert (first.options, first.gold, first.answer) == (("a magnet", "None", "NA"), 1, "None")
     assert first.source == "Compare magnitudes of magnetic forces" and open_image(first.image).size == (8, 8)
-    everything = scienceqa.read_task(root=write(), images_only=False)
+    everything = read_task("scienceqa", root=write(), num_val_samples=None, images_only=False)
     assert len(everything.validation) == 6 and sum(s.image is None for s in everything.validation) == 1
 
 
@@ -190,7 +188,10 @@ def test_scienceqa_moves_without_another_identity(science, tmp_path_factory):
     folder = science[2]()
     other = tmp_path_factory.mktemp("moved") / "science"
     shutil.copytree(folder, other)
-    assert scienceqa.read_task(root=folder).digest == scienceqa.read_task(root=other).digest
+    assert (
+        read_task("scienceqa", root=folder, num_val_samples=None).digest
+        == read_task("scienceqa", root=other, num_val_samples=None).digest
+    )
 
 
 @pytest.mark.parametrize(
@@ -211,18 +212,18 @@ def test_a_bad_problem_is_quarantined_with_its_key(science, change, reason):
     problems["2"] |= change
     if reason == "image outside root":
         problems["2"]["image"] = "../../../../outside.png"
-    task = scienceqa.read_task(root=write())
+    task = read_task("scienceqa", root=write(), num_val_samples=None)
     assert [(row.id, row.reason) for row in task.quarantined] == [("val-2", reason)]
     assert len(task.validation) == 4
 
 
 def test_scienceqa_names_the_file_that_is_not_there(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"task.root is .*: no problems.json in it"):
-        scienceqa.read_task(root=tmp_path)
+        read_task("scienceqa", root=tmp_path, num_val_samples=None)
     (tmp_path / "problems.json").write_text("{}")
     (tmp_path / "pid_splits.json").write_text('{"train": []}')
     with pytest.raises(ValueError, match=r"pid_splits.json has no list 'val'; it has \['train'\]"):
-        scienceqa.read_task(root=tmp_path)
+        read_task("scienceqa", root=tmp_path, num_val_samples=None)
 
 
 # MMBench.
@@ -251,7 +252,7 @@ def bench(tmp_path):
 def test_mmbench(bench):
     rows = [bench_row(i, C="nan" if i == 2 else "", hint="Look." if i == 1 else "") for i in range(1, 7)]
     rows.append(bench_row(1_000_001))  # a rotation of row 1
-    task = mmbench.read_task(annotation=bench(rows), num_val_samples=2, num_test_samples=4)
+    task = read_task("mmbench", annotation=bench(rows), num_val_samples=2, num_test_samples=4)
     by_id = {sample.id: sample for sample in (*task.validation, *task.test)}
     assert len(by_id) == 6 and not task.quarantined
     assert by_id["mmbench-000001"].instruction == 'Look.\nSay "1"?'
@@ -264,7 +265,7 @@ def test_a_row_that_names_another_ones_index_has_its_picture(bench):
     rows = [bench_row(7, image="12"), bench_row(12), bench_row(13, image=" 7 "), bench_row(14, image="1000012")]
     rows += [bench_row(1_000_012), bench_row(15), bench_row(16, image="99"), bench_row(1717, image="1717")]
     rows += [bench_row(18, image="19"), bench_row(19, image="#" * 99)]
-    task = mmbench.read_task(annotation=bench(rows), num_val_samples=1, num_test_samples=4)
+    task = read_task("mmbench", annotation=bench(rows), num_val_samples=1, num_test_samples=4)
     image = {sample.id: sample.image for sample in (*task.validation, *task.test)}
     assert image["mmbench-000007"] == image["mmbench-000012"] == image["mmbench-000013"] != image["mmbench-000015"]
     assert open_image(image["mmbench-000014"]).size == (8, 8) and image["mmbench-000014"] != image["mmbench-000012"]
@@ -280,9 +281,9 @@ def test_a_row_that_names_another_ones_index_has_its_picture(bench):
 def test_mmbench_writes_each_picture_once(bench, tmp_path):
     path = bench([bench_row(i) for i in range(3)])
     options = {"num_val_samples": 1, "num_test_samples": 2, "image_cache": tmp_path / "cache"}
-    task = mmbench.read_task(annotation=path, **options)
+    task = read_task("mmbench", annotation=path, **options)
     written = {file: file.stat().st_mtime_ns for file in (tmp_path / "cache").iterdir()}
-    again = mmbench.read_task(annotation=path, **options)
+    again = read_task("mmbench", annotation=path, **options)
     assert len(written) == 3 and task.digest == again.digest
     assert {file: file.stat().st_mtime_ns for file in (tmp_path / "cache").iterdir()} == written
 
@@ -303,7 +304,7 @@ def test_mmbench_writes_each_picture_once(bench, tmp_path):
 )
 def test_a_bad_mmbench_row_is_quarantined(bench, change, reason):
     rows = [bench_row(1), bench_row(2), bench_row(3) | change]
-    task = mmbench.read_task(annotation=bench(rows), num_val_samples=1, num_test_samples=1)
+    task = read_task("mmbench", annotation=bench(rows), num_val_samples=1, num_test_samples=1)
     [row] = task.quarantined
     assert row.reason == reason and "dev.tsv, record 3" in row.detail and len(row.detail) < 1000
 
@@ -311,7 +312,7 @@ def test_a_bad_mmbench_row_is_quarantined(bench, change, reason):
 def test_a_tsv_without_answers_says_so(bench, tmp_path):
     (tmp_path / "test.tsv").write_text("index\tquestion\tA\tB\timage\n")
     with pytest.raises(ValueError, match=r"test.tsv has no column 'answer'"):
-        mmbench.read_task(annotation=tmp_path / "test.tsv", num_val_samples=1, num_test_samples=1)
+        read_task("mmbench", annotation=tmp_path / "test.tsv", num_val_samples=1, num_test_samples=1)
 
 
 # COCO.
@@ -338,19 +339,21 @@ def coco(tmp_path):
 
 
 def test_coco_asks_for_the_largest_and_drops_what_is_there_too(coco):
-    task = coco_classification.read_task(**coco, num_val_samples=3, num_test_samples=3)
+    task = read_task("coco_classification", **coco, num_val_samples=3, num_test_samples=3)
     by_id = {sample.id: sample for sample in (*task.validation, *task.test)}
     assert by_id.keys() == {f"coco-{number}" for number in range(1, 7)}
     assert (by_id["coco-1"].answer, by_id["coco-1"].options) == ("oven", ("oven", "toaster"))
     assert (by_id["coco-2"].answer, by_id["coco-2"].options) == ("toaster", ("oven", "sink", "toaster"))
     assert [(row.id, row.reason) for row in task.quarantined] == [("coco-8", "image missing")]
-    kept = coco_classification.read_task(**coco, drop_present_distractors=False, num_val_samples=3, num_test_samples=3)
+    kept = read_task(
+        "coco_classification", **coco, drop_present_distractors=False, num_val_samples=3, num_test_samples=3
+    )
     assert all(len(sample.options) == 3 for sample in kept.test)
 
 
 def test_coco_names_the_supercategories_that_there_are(coco):
     with pytest.raises(ValueError, match=r"task.supercategory is 'furniture': .* has animal, appliance"):
-        coco_classification.read_task(**coco | {"supercategory": "furniture"}, num_val_samples=1, num_test_samples=1)
+        read_task("coco_classification", **coco | {"supercategory": "furniture"}, num_val_samples=1, num_test_samples=1)
 
 
 def test_a_supercategory_of_more_categories_than_there_are_letters_is_an_error(coco):
@@ -359,7 +362,7 @@ def test_a_supercategory_of_more_categories_than_there_are_letters_is_an_error(c
     def read(count: int):
         rest = [{"id": 10 + n, "name": f"thing {n:02d}", "supercategory": "appliance"} for n in range(count - 3)]
         coco["annotation"].write_text(json.dumps(tables | {"categories": tables["categories"] + rest}))
-        return coco_classification.read_task(**coco, num_val_samples=1, num_test_samples=1)
+        return read_task("coco_classification", **coco, num_val_samples=1, num_test_samples=1)
 
     assert len(read(26).test[0].options) in (25, 26)
     with pytest.raises(
@@ -376,7 +379,7 @@ def test_caltech101_living(tmp_path):
         (tmp_path / name).mkdir()
         for number in (1, 2):
             (tmp_path / name / f"image_000{number}.jpg").write_bytes(png("red"))
-    task = caltech101_living.read_task(root=tmp_path, num_val_samples=2, num_test_samples=4)
+    task = read_task("caltech101_living", root=tmp_path, num_val_samples=2, num_test_samples=4)
     answers = {sample.source: sample.answer for sample in (*task.validation, *task.test)}
     assert answers == {"Faces": "living", "panda": "living", "chair": "non-living"}
     assert [row.reason for row in task.quarantined] == ["unknown class"] * 2
@@ -411,7 +414,7 @@ def seven(tmp_path):
     def read(**options):
         (tmp_path / "telling.json").write_text(json.dumps({"images": images}))
         sizes = {"num_val_samples": None, "num_test_samples": None}
-        return visual7w.read_task(annotation=tmp_path / "telling.json", image_root=tmp_path, **sizes | options)
+        return read_task("visual7w", annotation=tmp_path / "telling.json", image_root=tmp_path, **sizes | options)
 
     return images, read
 
@@ -454,8 +457,12 @@ def test_captions_match_or_come_from_another_picture(tmp_path):
     for number in captions:
         (tmp_path / f"{number}.png").write_bytes(png("red"))
     (tmp_path / "captions.json").write_text(json.dumps(tables))
-    task = coco_caption_match.read_task(
-        annotation=tmp_path / "captions.json", image_root=tmp_path, num_val_samples=20, num_test_samples=20
+    task = read_task(
+        "coco_caption_match",
+        annotation=tmp_path / "captions.json",
+        image_root=tmp_path,
+        num_val_samples=20,
+        num_test_samples=20,
     )
     for sample in (*task.validation, *task.test):
         own = captions[int(sample.id.removeprefix("coco-"))].rstrip(".")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
+from support.readers import read_pool
 from support.tiny_models import tiny_processor
 
-from delamo.data.readers.micro import read_pool
 from delamo.models.hf.chat import SampleError, example_texts
 from delamo.models.hf.collator import IGNORED, Collator
 from delamo.models.hf.processors import load_processor
@@ -93,7 +93,7 @@ def test_a_vocabulary_that_begins_a_text_with_a_blank_learns_the_reply(llava_1_5
 
 def test_where_no_token_crosses_the_border_the_reply_is_what_it_is_alone():
     processor = tiny_processor()
-    for sample in read_pool(size=30, surface_overlap=0.5, seed=0):
+    for sample in read_pool("micro", size=30, surface_overlap=0.5, seed=0):
         _, reply = example_texts(processor, sample.instruction, sample.answer, has_image=True)
         tokens = processor.tokenizer(reply, add_special_tokens=False).input_ids
         assert learned(processor, sample) == [processor.tokenizer.convert_ids_to_tokens(tokens)]

@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
-
-import pytest
-import torch
-
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "scripts" / "bench"))
 
 import bench_gpu
+import pytest
+import torch
 from gpu_shapes import SHAPES, Counts, Lengths, count, flops
 
 

@@ -7,14 +7,14 @@ import json
 
 import pytest
 from PIL import Image
+from support.readers import read_task
 
-from delamo.data.readers import coco_caption_match, coco_classification, visual7w
-from delamo.data.readers.json_lists import read_lists
+from delamo.data.readers.json_records import read_lists
 
 READERS = {
-    "instances_val2017.json of COCO": (coco_classification, {"supercategory": "pet"}),
-    "captions_val2017.json of COCO": (coco_caption_match, {}),
-    "dataset_v7w_telling.json of Visual7W": (visual7w, {}),
+    "instances_val2017.json of COCO": ("coco_classification", {"supercategory": "pet"}),
+    "captions_val2017.json of COCO": ("coco_caption_match", {}),
+    "dataset_v7w_telling.json of Visual7W": ("visual7w", {}),
 }
 SIZES = {"num_val_samples": 1, "num_test_samples": 1}
 
@@ -24,14 +24,14 @@ SIZES = {"num_val_samples": 1, "num_test_samples": 1}
 )
 @pytest.mark.parametrize("example", READERS)
 def test_a_file_of_another_format_is_named(tmp_path, example, text, said):
-    reader, options = READERS[example]
+    format, options = READERS[example]
     path = tmp_path / "annotation.json"
     options = {"annotation": path, "image_root": tmp_path, **SIZES, **options}
     with pytest.raises(FileNotFoundError, match=rf"task\.annotation is {path}: no such file \({example}\)"):
-        reader.read_task(**options)
+        read_task(format, **options)
     path.write_text(text)
     with pytest.raises(ValueError, match=rf"{path} {said}"):
-        reader.read_task(**options)
+        read_task(format, **options)
 
 
 def test_only_the_lists_asked_for_are_read(tmp_path):
@@ -39,8 +39,8 @@ def test_only_the_lists_asked_for_are_read(tmp_path):
     assert read_lists(tmp_path / "a.json", "images", "annotations", example="x") == {"images": [1], "annotations": []}
 
 
-@pytest.mark.parametrize("reader", [coco_caption_match, coco_classification])
-def test_a_picture_that_stands_there_twice_counts_once(tmp_path, reader):
+@pytest.mark.parametrize("format", ["coco_caption_match", "coco_classification"])
+def test_a_picture_that_stands_there_twice_counts_once(tmp_path, format):
     picture = io.BytesIO()
     Image.new("RGB", (4, 4)).save(picture, "PNG")
     for number in range(3):
@@ -56,6 +56,6 @@ def test_a_picture_that_stands_there_twice_counts_once(tmp_path, reader):
         ],
     }
     (tmp_path / "annotation.json").write_text(json.dumps(tables))
-    group = {"supercategory": "pet"} if reader is coco_classification else {}
-    task = reader.read_task(annotation=tmp_path / "annotation.json", image_root=tmp_path, **SIZES, **group)
+    group = {"supercategory": "pet"} if format == "coco_classification" else {}
+    task = read_task(format, annotation=tmp_path / "annotation.json", image_root=tmp_path, **SIZES, **group)
     assert [(row.id, row.reason) for row in task.quarantined] == [("coco-1", "duplicate id")]

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 from support.fake_runs import MISTAKE, sample, write_rows, write_run
+from support.readers import read_task
 
-from delamo.data.readers.micro import read_task
 from delamo.mistakes import annotated
 from delamo.records import Answer, Mistake, Skill
 from delamo.reports.render.formats import markdown
@@ -143,7 +143,7 @@ def test_two_students_rationales_are_not_mixed(script, errors):
 
 def test_planted_steps_are_the_first_false_sentences(script, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    task = read_task(target="numbers", num_val_samples=3, num_test_samples=1, seed=0)
+    task = read_task("micro", target="numbers", num_val_samples=3, num_test_samples=1, seed=0)
     false = "The digits are 1 and 1. 3 is even."  # no scene of this target shows the same digit twice
     texts = [f"Who knows? {false}", false, "Who knows?"]
     write_errors(
