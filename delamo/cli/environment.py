@@ -87,11 +87,12 @@ def _python(program: str) -> subprocess.CompletedProcess[str]:
 
 def is_cached(path: str, revision: str | None) -> bool:
     """Return whether the hub's cache holds a model's config."""
-    from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 
+    from delamo.models.hf.identity import cached_config
+
     try:
-        return isinstance(try_to_load_from_cache(path, "config.json", revision=revision), str)
+        return cached_config(path, revision) is not None
     except HFValidationError:
         return False
 

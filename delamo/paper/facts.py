@@ -5,8 +5,9 @@ Each number stands in the table that the paper prints it in (`table1.yaml`, ...)
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 from delamo.metrics.statistics import mean
@@ -18,7 +19,7 @@ TUNING_COLUMN = "Fine-tuning (s)"
 
 
 @lru_cache(maxsize=1)
-def tuning_seconds() -> dict[int, float]:
+def measured_seconds() -> dict[int, float]:
     """Return samples -> seconds of one epoch of tuning (Table 6), the mean where the paper gives several."""
     table = paper_table("table6")
     index = [column.name for column in table.columns].index(TUNING_COLUMN)
@@ -27,6 +28,25 @@ def tuning_seconds() -> dict[int, float]:
         if row.values[index] is not None:
             taken.setdefault(_count(row.labels[-1]), []).append(row.values[index])
     return {samples: mean(seconds) for samples, seconds in sorted(taken.items())}
+
+
+def tuning_seconds(num_samples: float, measured: Mapping[int, float]) -> float:
+    """Estimate the seconds of a tuning from measured ones.
+
+    Between two measured points they lie on the line through them; below the first and above the last, in proportion to
+    it.
+
+    Args:
+        num_samples: that are gone through, over all epochs.
+        measured: samples -> seconds.
+    """
+    points = sorted(measured.items())
+    if num_samples <= points[0][0]:
+        return num_samples * points[0][1] / points[0][0]
+    for (n, seconds), (more, longer) in pairwise(points):
+        if num_samples <= more:
+            return seconds + (num_samples - n) * (longer - seconds) / (more - n)
+    return num_samples * points[-1][1] / points[-1][0]
 
 
 def error_rates() -> dict[str, float]:
@@ -47,13 +67,13 @@ def steps() -> dict[str, float]:
     return {cell["task"]: row.values[0] for cell, row in zip(cells, table.rows, strict=True)}
 
 
-FACTS: dict[str, Callable[[], Any]] = {
-    "tuning_seconds": tuning_seconds,
+FACTS: dict[str, Callable[[], Mapping[Any, float]]] = {
+    "tuning_seconds": measured_seconds,
     "error_rates": error_rates,
     "steps": steps,
-    "num_gpus": lambda: NUM_GPUS,
+    "num_gpus": lambda: {"tuning": NUM_GPUS},
 }
-"""By the name that `conf/plan.yaml` calls them by: `${of_paper:NAME}`."""
+"""Facts by name, for `conf/plan.yaml`, which takes each by a key of its own: `${of_paper:NAME,KEY}`."""
 
 
 def _count(label: str) -> int:

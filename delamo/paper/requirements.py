@@ -15,15 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from delamo.config import conf
-from delamo.metrics.statistics import mean
-from delamo.paper.numbers import PAPER, paper_table
+from delamo.models.hf.identity import cached_config
+from delamo.paper.facts import NUM_GPUS, measured_seconds, tuning_seconds
+from delamo.paper.numbers import PAPER
 from delamo.reports.methods import PRETRAINED, RANDOM, ignored_keys
-from delamo.selectors import selector_named
+from delamo.selectors import full_data, selector_named
 
-NUM_GPUS = 8  # paper, appendix H: 8 x A100-40GB
 NUM_RANDOM_RUNS = 3  # paper, section 4.1
-TUNING_COLUMN = "Fine-tuning (s)"
-FULL_DATA = "1,552K"
+FULL_DATA = full_data.SELECTOR.name
 GPU = "GPU"
 
 
@@ -68,12 +67,11 @@ def gpu_hours(choices: Mapping[str, Any]) -> float:
 
     100K samples took 4,041 to 4,647 s on eight A100-40GB, the whole pool 72,410 s; answering is not in them.
     """
-    seconds = _tuning_seconds()
-    if choices["selector"] == "full_data":
-        return seconds[FULL_DATA] * NUM_GPUS / 3600
     if choices["selector"] == PRETRAINED:
         return 0.0
-    return seconds["100K"] * _num_samples(choices) / 100_000 * NUM_GPUS / 3600
+    measured = measured_seconds()
+    num_samples = max(measured) if choices["selector"] == FULL_DATA else _num_samples(choices)
+    return tuning_seconds(num_samples, measured) * NUM_GPUS / 3600
 
 
 def tunings(choices: Mapping[str, Any]) -> list[tuple[Any, ...]]:
@@ -117,18 +115,6 @@ def _num_samples(choices: Mapping[str, Any]) -> int:
     return conf.value(choices, PAPER, "budget.num_samples")
 
 
-@lru_cache(maxsize=1)
-def _tuning_seconds() -> dict[str, float]:
-    """Return samples as the paper writes them -> seconds, the mean where it gives several."""
-    table = paper_table("table6")
-    index = [column.name for column in table.columns].index(TUNING_COLUMN)
-    taken: dict[str, list[float]] = {}
-    for row in table.rows:
-        if row.values[index] is not None:
-            taken.setdefault(row.labels[-1], []).append(row.values[index])
-    return {samples: mean(seconds) for samples, seconds in taken.items()}
-
-
 def _data(values: Mapping[str, Any]) -> list[Need | None]:
     """Look for the target's files: `annotation`, `root` and the like."""
     keys = [key for key in ("task.annotation", "task.root", "task.validation", "task.test") if values.get(key)]
@@ -156,9 +142,7 @@ def _has_weights(path: str) -> bool:
         return True
     if path and any(metadata.distributions(name=path)):  # models that travel in packages of their own
         return True
-    from huggingface_hub import try_to_load_from_cache
-
-    return isinstance(try_to_load_from_cache(path, "config.json"), str)
+    return cached_config(path, None) is not None
 
 
 def _is_file(path: Any) -> bool:

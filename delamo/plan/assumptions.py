@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from omegaconf import MISSING
+from omegaconf import MISSING, OmegaConf
+
+from delamo.paper.facts import FACTS
+
+OmegaConf.register_new_resolver("of_paper", lambda name, key: FACTS[name]()[key], replace=True)
 
 
 @dataclass(slots=True, kw_only=True)

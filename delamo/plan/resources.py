@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import pairwise
 
+from delamo.paper.facts import tuning_seconds
 from delamo.plan.assumptions import Assumptions, LanguageModel
 from delamo.plan.counting import StageWork, num_items, num_selected
 from delamo.tuning.config import TuningConfig, TuningMethod
@@ -22,17 +22,6 @@ def tuning_gpu_hours(work: StageWork, assume: Assumptions) -> float | None:
         return None
     seconds = tuning_seconds(num_samples * work.experiment.config.tuning.epochs, assume.tuning_seconds)
     return seconds * assume.tuning_gpus / 3600
-
-
-def tuning_seconds(num_samples: float, measured: Mapping[int, float]) -> float:
-    """Between two measured points on the line through them; below the first and above the last, in proportion to it."""
-    points = sorted(measured.items())
-    if num_samples <= points[0][0]:
-        return num_samples * points[0][1] / points[0][0]
-    for (n, seconds), (more, longer) in pairwise(points):
-        if num_samples <= more:
-            return seconds + (num_samples - n) * (longer - seconds) / (more - n)
-    return num_samples * points[-1][1] / points[-1][0]
 
 
 def is_measured(num_samples: float, measured: Mapping[int, float]) -> bool:

@@ -62,8 +62,18 @@ def _files_digest(files: tuple[tuple[Path, int, int, int, int], ...]) -> str:
     return digest.hexdigest()
 
 
-def _commit(path: str, revision: str | None) -> str:
+def cached_config(path: str, revision: str | None) -> Path | None:
+    """Return the config of a model in the hub's local cache; None where it is not there.
+
+    Raises:
+        huggingface_hub.errors.HFValidationError: the path can be no hub id.
+    """
     from huggingface_hub import try_to_load_from_cache
 
     cached = try_to_load_from_cache(path, "config.json", revision=revision)
-    return Path(cached).parent.name if isinstance(cached, str) else revision or "main"
+    return Path(cached) if isinstance(cached, str) else None
+
+
+def _commit(path: str, revision: str | None) -> str:
+    cached = cached_config(path, revision)
+    return cached.parent.name if cached else revision or "main"
