@@ -26,7 +26,8 @@ from delamo.records import Sample, Skill
 from delamo.store import RowCounts
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "delamo/models/weights/README.md"]
+PAGES += sorted((ROOT / "docs").rglob("*.md"))
 TEXTS = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in PAGES}
 WITHOUT_CONFIG = ("trace", "why", "doctor")
 CONFIGS = {"run": "config", "doctor": "config"}
@@ -78,7 +79,7 @@ def test_every_path_that_is_named_exists(page):
     names = re.findall(
         r"`((?:delamo|conf|docs|tests|scripts|notebooks)/[\w./-]+|[A-Z]+\.md|[a-z_]+/[a-z_]+\.py)`", TEXTS[page]
     )
-    names += re.findall(r"\bpython (scripts/\w+\.py)", TEXTS[page])
+    names += re.findall(r"\bpython (scripts/[\w/]+\.py)", TEXTS[page])
     for name in names:
         if not EXAMPLE.search(name):
             assert (ROOT / name).exists() or (ROOT / "delamo" / name).exists(), name
