@@ -7,20 +7,17 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
-from support.recipes import recipe, tune
+from support.recipes import tune
 from support.tiny_models import save_tiny_llava
 
 from delamo.records import Sample, to_dict
 from delamo.tuning import distributed
-from delamo.tuning.batches import batches_of_rank, padding_fraction, plan_batches
 from delamo.tuning.config import Strategy
-from delamo.tuning.module import TunedStudent
 
 WATCHDOG_S = 120
 RECIPE = {
@@ -188,41 +185,6 @@ def test_a_process_that_waits_for_another_gives_up(tmp_path):
     errors = finish(process)
     assert process.returncode != 0 and time.monotonic() - started < WATCHDOG_S
     assert (tmp_path / "0").exists() and "imed out" in errors
-
-
-def test_a_first_sigterm_ends_a_process_of_several(monkeypatch):
-    """Lightning waits for the end of a batch, which does not come where another process is gone."""
-    before = signal.signal(signal.SIGTERM, lambda *_: None)
-    try:
-        module = TunedStudent(torch.nn.Linear(1, 1), recipe(**RECIPE), num_steps=1, num_batches=1, seed=0)
-        trainer = SimpleNamespace(world_size=2, global_rank=1)
-        monkeypatch.setattr(TunedStudent, "trainer", trainer)
-        module.on_train_start()
-        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def test_every_process_has_as_many_batches_and_none_is_lost():
-    batches = plan_batches([3, 9, 4, 4, 7, 1, 2], batch_size=1, epochs=1, seed=0)
-    for size in (1, 2, 3, 4):
-        parts = [batches_of_rank(batches, rank, size) for rank in range(size)]
-        assert len({len(part) for part in parts}) == 1
-        together = [part[step] for step in range(len(parts[0])) for part in parts]
-        assert together[: len(batches)] == batches
-
-
-def test_padding_is_what_is_no_token():
-    assert padding_fraction([[0, 1], [2]], [10, 5, 7]) == pytest.approx(5 / 27)
-    lengths = list(range(1, 257))
-    grouped = plan_batches(lengths, batch_size=4, epochs=1, seed=0)
-    assert padding_fraction(grouped, lengths) < 0.05  # without grouping, about a third
-
-
-def test_the_effective_batch_divides_into_processes():
-    assert recipe(**RECIPE).accumulation(2) == 1
-    with pytest.raises(ValueError, match=r"tuning.batch_size is 2: choose a multiple of .* times 3 processes"):
-        recipe(**RECIPE).accumulation(3)
 
 
 def test_several_processes_without_torchrun_are_refused(monkeypatch):

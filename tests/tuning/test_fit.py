@@ -22,7 +22,6 @@ from delamo.models.students.local import Student
 from delamo.records import Sample
 from delamo.tuning import checkpoints
 from delamo.tuning import fit as tuning
-from delamo.tuning.batches import ResumableLoader, plan_batches
 
 
 @pytest.fixture(scope="module")
@@ -153,50 +152,6 @@ def test_the_last_two_checkpoints_are_kept_and_the_older_one_serves_when_the_new
     resumed = tune(base, samples, tmp_path / "killed", **{**again, "resume": "must"})
     assert resumed.steps == 12
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "killed"))
-
-
-def test_checkpoints_of_later_steps_are_of_a_run_that_was_given_up(tmp_path):
-    for step in (1, 2, 3, 8, 9):
-        (tmp_path / f"step={step:08d}.ckpt").touch()
-    old = checkpoints.superseded(tmp_path / "step=00000003.ckpt")
-    assert [path.stem[-1] for path in old] == ["1", "8", "9"]
-
-
-def test_a_torn_checkpoint_falls_back_to_the_one_before(tmp_path):
-    torch.save({"a": 1}, tmp_path / "step=00000001.ckpt")
-    (tmp_path / "step=00000002.ckpt").write_bytes(b"torn")
-    with pytest.warns(UserWarning, match=r"00000002.ckpt cannot be read"):
-        assert checkpoints.resume_point("auto", tmp_path).endswith("00000001.ckpt")
-
-
-@pytest.mark.parametrize("resume", ["must", "https://example.org/a.ckpt", "nowhere.ckpt"])
-def test_a_resume_point_that_is_not_there_is_an_error(resume, tmp_path):
-    with pytest.raises(ValueError, match=r"tuning.resume is"):
-        checkpoints.resume_point(resume, tmp_path)
-
-
-def test_a_checkpoint_of_another_selection_is_refused():
-    loader = ResumableLoader([0, 1], [[0], [1]], "plan a", collate_fn=list)
-    with pytest.raises(ValueError, match="another selection"):
-        loader.load_state_dict({"plan": "plan b", "given": 1})
-
-
-def test_a_loader_goes_on_after_the_last_batch_it_gave():
-    loader = ResumableLoader(list("abcd"), [[0, 1], [2], [3]], "plan", collate_fn="".join)
-    stream = iter(loader)
-    assert next(stream) == "ab"
-    other = ResumableLoader(list("abcd"), [[0, 1], [2], [3]], "plan", collate_fn="".join)
-    other.load_state_dict(loader.state_dict())
-    assert list(other) == ["c", "d"]
-
-
-def test_every_epoch_holds_every_sample_once():
-    batches = plan_batches([5, 9, 1, 7, 3], batch_size=2, epochs=3, seed=1)
-    assert len(batches) == 9
-    epochs = [sorted(index for batch in batches[at : at + 3] for index in batch) for at in (0, 3, 6)]
-    assert epochs == [[0, 1, 2, 3, 4]] * 3
-    assert batches == plan_batches([5, 9, 1, 7, 3], batch_size=2, epochs=3, seed=1)
-    assert batches != plan_batches([5, 9, 1, 7, 3], batch_size=2, epochs=3, seed=2)
 
 
 def test_what_does_not_fit_is_counted_before_the_first_step(base, samples, tmp_path):
