@@ -105,7 +105,10 @@ def test_a_report_of_a_folder(tmp_path):
 
 
 def test_the_tuned_student_answers(tmp_path):
-    """The real embedded student: `none` tunes nothing, so that one evaluation of two samples is all that is computed."""
+    """The real embedded student.
+
+    `none` tunes nothing, so that one evaluation of two samples is all that is computed.
+    """
     paths = f"paths.runs={tmp_path}/runs", f"paths.store={tmp_path}/store", "student.device=cpu"
     sizes = "task.num_val_samples=1", "task.num_test_samples=2"
     run = delamo.run(delamo.compose(*sizes, *paths, "selector=none", "student.max_new_tokens=120"))

@@ -1,4 +1,7 @@
-"""A whole cell with the embedded teacher behind a server: what it spends, what a killed run keeps, and where the key is not."""
+"""A whole cell with the embedded teacher behind a server.
+
+What it spends, what a killed run keeps, and where the key is not.
+"""
 
 import json
 import subprocess

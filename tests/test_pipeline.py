@@ -257,7 +257,10 @@ def test_the_second_iteration_answers_with_the_adapter_and_tunes_it_on(run, call
 
 
 def test_no_model_stays_beside_another_and_each_is_loaded_once_an_iteration(run, calls):
-    """One of 7 billion parameters may fill a GPU: those that answered are dropped, and come back when they are asked."""
+    """One of 7 billion parameters may fill a GPU.
+
+    Those that answered are dropped, and come back when they are asked.
+    """
     run("iterations=2")
     assert calls["models beside tuning"] == calls["models beside one being loaded"] == 0
     assert calls["load teacher"] == 2

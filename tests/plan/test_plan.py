@@ -1,4 +1,7 @@
-"""`delamo plan`: every cell of every preset is composed and planned, what they share is counted, and the estimates are plain arithmetic."""
+"""`delamo plan`: every cell of every preset is composed and planned.
+
+What they share is counted, and the estimates are plain arithmetic.
+"""
 
 from __future__ import annotations
 
@@ -104,7 +107,8 @@ def test_table_1_by_hand(planner, scale):
     found = planner.look("experiment=table1", f"scale={scale}")
     assert found.num_cells == 147
     distinct = Counter(work.name for work in found.works.values())
-    # Of the pool alone, whatever the target: the whole pool, the most difficult samples at 3 budgets, random at 3 budgets x 3 seeds.
+    # Of the pool alone, whatever the target: the whole pool, the most difficult samples at 3 budgets, random at 3
+    # budgets x 3 seeds.
     of_pool = 1 + 3 + 9
     of_targets = 7 * (1 + 3 + 3)  # validation samples; error-driven and INSTA* at 3 budgets
     assert distinct["selection"] == distinct["tuning"] == of_pool + of_targets == 62

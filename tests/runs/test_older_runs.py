@@ -1,6 +1,7 @@
 """Runs that an earlier version made: they still report, can be looked up, and are found finished.
 
-`tests/golden/older_runs` was made by version 0.1.0 before its modules were sorted into rooms: three experiments of six samples, the
+`tests/golden/older_runs` was made by version 0.1.0 before its modules were sorted into rooms: three experiments of six
+samples, the
 results that look-ups read, and the report that it printed. `@ROOT@` stands for the folder that they lay in.
 """
 

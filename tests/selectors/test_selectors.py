@@ -153,7 +153,8 @@ def test_validation_samples_become_training_samples_that_evaluation_reads():
         opened = Sample(id="v0", instruction="Which digit?", answer="seven.")
         pool = SELECTORS[ValidationDataConfig].own_pool([closed, opened], prompt)
         assert pool.ids() == ["v0", "v1"]
-        assert [read_answer(sample.answer, options).prediction for sample, options in zip(pool, [(), "xy"])] == [
+        replies = zip(pool, [(), "xy"], strict=True)
+        assert [read_answer(sample.answer, options).prediction for sample, options in replies] == [
             "seven",
             "B",
         ]
@@ -193,7 +194,7 @@ def test_error_driven_by_score(tmp_path):
 
 
 def test_error_driven_refuses_to_fill_when_told(tmp_path):
-    with pytest.raises(ValueError, match="selector.fill=random"):
+    with pytest.raises(ValueError, match=r"selector\.fill=random"):
         chosen(SELECTORS[ErrorDrivenConfig], toy_pool(), tmp_path, 40, fill=Fill.error)
 
 

@@ -62,7 +62,7 @@ def test_a_templates_digest_is_that_of_its_text(prompt_set, name):
 
 
 def test_an_unknown_template_names_what_there_is():
-    with pytest.raises(FileNotFoundError, match="teacher.prompts is none.*micro/skill"):
+    with pytest.raises(FileNotFoundError, match=r"teacher\.prompts is none.*micro/skill"):
         prompts.digest("none", "skill")
 
 

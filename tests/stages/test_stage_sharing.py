@@ -1,4 +1,7 @@
-"""What ablations, knobs and swaps share with the whole method, and what they change: plans of the embedded models compared."""
+"""What ablations, knobs and swaps share with the whole method, and what they change.
+
+Plans of the embedded models compared.
+"""
 
 from __future__ import annotations
 
@@ -131,7 +134,10 @@ def test_a_seed_of_the_whole_method_reaches_selection_and_no_stage_before(digest
 @given(num_val=st.integers(1, 20), num_test=st.integers(1, 20), seed=st.integers(0, 3))
 def test_a_set_cut_in_two_keeps_its_test_part_whatever_the_validation_part(num_val, num_test, seed):
     found = {f"s{number}": (sample(f"s{number}"), "", 0) for number in range(40)}
-    ids = lambda rows: [row[0].id for row in rows]
+
+    def ids(rows):
+        return [row[0].id for row in rows]
+
     parts, one = draw_both(found, num_val, num_test, seed, "key"), draw_both(found, 1, 1, seed, "key")
     assert (len(parts["validation"]), len(parts["test"])) == (num_val, num_test)
     assert not set(ids(parts["validation"])) & set(ids(parts["test"]))

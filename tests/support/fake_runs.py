@@ -156,7 +156,10 @@ def write_chain(root, path, *, after=True):
 
 
 def write_example(root, runs="runs"):
-    """The whole folder: on micro/easy ours beats random clearly, on micro/hard it does not. Returns the folder of runs."""
+    """The whole folder: on micro/easy ours beats random clearly, on micro/hard it does not.
+
+    Returns the folder of runs.
+    """
     runs = Path(root) / runs
     validation = {"n": 30, "correct": 10, "unparsed": 2, "errors": 20, "accuracy": 10 / 30}
     for task, ours in (("micro/easy", "1" * 36 + "0000"), ("micro/hard", "1" * 12 + "0" * 27 + "?")):

@@ -1,6 +1,7 @@
 """An OpenAI-compatible server on loopback that serves the embedded teacher's own weights, log-probabilities and all.
 
-It knows /v1/models, /v1/completions, /v1/chat/completions (the chat template is the bare text) and vLLM's /tokenize; of vLLM's
+It knows /v1/models, /v1/completions, /v1/chat/completions (the chat template is the bare text) and vLLM's /tokenize; of
+vLLM's
 own fields `logprob_token_ids` and `return_tokens_as_token_ids`. Decoding is greedy, one request at a time.
 """
 
@@ -111,7 +112,10 @@ class ModelServer:
             return None
         wanted = body.get("logprob_token_ids") if self.takes_token_ids else None
         by_id = self.takes_token_ids and body.get("return_tokens_as_token_ids")
-        name = lambda token: f"token_id:{token}" if by_id else self.tokenizer.decode([token])
+
+        def name(token):
+            return f"token_id:{token}" if by_id else self.tokenizer.decode([token])
+
         count = body["top_logprobs"] if chat else body["logprobs"]
         tops = []
         for token, row in zip(tokens, rows, strict=True):
@@ -119,7 +123,10 @@ class ModelServer:
             tops.append([(name(i), float(row[i])) for i in dict.fromkeys(ids)])
         named = [(name(token), float(row[token])) for token, row in zip(tokens, rows, strict=True)]
         if chat:
-            entry = lambda token, value: {"token": token, "logprob": value, "bytes": None}
+
+            def entry(token, value):
+                return {"token": token, "logprob": value, "bytes": None}
+
             both = zip(named, tops, strict=True)
             return {"content": [entry(*one) | {"top_logprobs": [entry(*pair) for pair in top]} for one, top in both]}
         return {

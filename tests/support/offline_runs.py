@@ -1,6 +1,7 @@
 """Reads W&B's offline files: what `wandb sync` would send.
 
-A file is a LevelDB log behind a header of seven bytes: blocks of 32 KiB, in them chunks of (checksum 4, length 2, kind 1) and data,
+A file is a LevelDB log behind a header of seven bytes: blocks of 32 KiB, in them chunks of (checksum 4, length 2, kind
+1) and data,
 kinds full 1, first 2, middle 3, last 4; a whole record is one protobuf message.
 """
 
@@ -37,7 +38,10 @@ class OfflineRun:
 
 
 def read_runs(root: Path, patience_s: float = 60) -> list[OfflineRun]:
-    """Every offline run below a folder, the oldest first. W&B's service closes a file shortly after the run's `finish`."""
+    """Every offline run below a folder, the oldest first.
+
+    W&B's service closes a file shortly after the run's `finish`.
+    """
     end = time.monotonic() + patience_s
     while True:
         runs = [read_run(path) for path in sorted(root.rglob("offline-run-*/run-*.wandb"))]

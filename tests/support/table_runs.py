@@ -24,7 +24,10 @@ def nested(dotted):
 
 
 def write_cell(root, table, row, column=0, *, bits=FAIR, seed=0, scale="micro", settings=None, **more):
-    """A finished run of one cell; `settings` are dotted config values that differ from the preset's. Returns its folder."""
+    """A finished run of one cell; `settings` are dotted config values that differ from the preset's.
+
+    Returns its folder.
+    """
     choices = paper_table(table).choices(row, column, scale)
     values = conf.values(choices, scale) | (settings or {})
     seed = choices.get("seed", seed)

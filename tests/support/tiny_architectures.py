@@ -1,6 +1,7 @@
 """One tiny random checkpoint of every architecture that has a preset, of real config, model and processor classes.
 
-`save(name, folder)` writes what the hub's repositories hold: config, safetensors, tokenizer, image processor, chat template.
+`save(name, folder)` writes what the hub's repositories hold: config, safetensors, tokenizer, image processor, chat
+template.
 """
 
 from __future__ import annotations

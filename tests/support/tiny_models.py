@@ -1,6 +1,7 @@
 """Random-weight LLaVA models of real config and processor classes, small enough for unit tests.
 
-`save_tiny_llava(folder)` writes what any published LLaVA checkpoint has (config, safetensors, tokenizer, image processor,
+`save_tiny_llava(folder)` writes what any published LLaVA checkpoint has (config, safetensors, tokenizer, image
+processor,
 chat template), so everything downstream loads it by its one code path.
 """
 
@@ -16,8 +17,10 @@ SENTENCES = (
 )
 CHAT_TEMPLATE = (
     "{% for message in messages %}{% if message['role'] == 'user' %}USER: "
-    "{% for part in message['content'] %}{% if part['type'] == 'image' %}<image>\n{% else %}{{ part['text'] }}{% endif %}"
-    "{% endfor %}{% else %} ASSISTANT: {% for part in message['content'] %}{{ part['text'] }}{% endfor %}</s>{% endif %}"
+    "{% for part in message['content'] %}{% if part['type'] == 'image' %}<image>\n{% else %}{{ part['text'] }}{% endif "
+    "%}"
+    "{% endfor %}{% else %} ASSISTANT: {% for part in message['content'] %}{{ part['text'] }}{% endfor %}</s>{% endif "
+    "%}"
     "{% endfor %}{% if add_generation_prompt %} ASSISTANT:{% endif %}"
 )
 
