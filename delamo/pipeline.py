@@ -6,10 +6,8 @@
     pool -> fingerprints -> audit: what selection may not choose
 
 Each stage is one class in `delamo.stages`: what decides its result, and how it is computed. Here they are wired. Other
-selectors go by
-other inputs (embeddings, hidden states, difficulty, gradients), which their own files declare. Planning computes
-nothing but
-the audit; running computes the stages that the store lacks, and nothing else.
+selectors go by other inputs (embeddings, hidden states, difficulty, gradients), which their own files declare. Planning
+computes nothing but the audit; running computes the stages that the store lacks, and nothing else.
 """
 
 from __future__ import annotations
@@ -75,8 +73,7 @@ def find_candidates(experiment: Experiment, audit: AuditPool | None) -> Pool:
     """Return what may be selected: what the audit leaves of the pool, or a pool of the selector's own making.
 
     The audit is computed for it, before anything else is planned: what it leaves, not how it was found, decides a
-    selection, so
-    that experiments on several tasks share what they select and tune where nothing was removed.
+    selection, so that experiments on several tasks share what they select and tune where nothing was removed.
 
     Raises:
         ValueError: the audit leaves less than the budget, or nothing.

@@ -21,9 +21,8 @@ class Sample:
     """One question about at most one picture: a row of a pool, or of a task's validation or test set.
 
     In a task, `instruction` is the bare question and `options` are kept apart, because the teacher and the parser need
-    them. In
-    a pool, `instruction` is the whole user turn as the data set words it (options inline) and `answer` the whole
-    reply that tuning imitates.
+    them. In a pool, `instruction` is the whole user turn as the data set words it (options inline) and `answer` the
+    whole reply that tuning imitates.
     """
 
     id: str

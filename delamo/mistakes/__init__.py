@@ -1,8 +1,7 @@
 """How the mistake step of a wrong rationale is found: one file for each method, found by the type of its config.
 
 A file holds the method's config, its function `find(cases, teacher, config)` and one `Finder` that declares both. A new
-one: its file,
-a YAML file in `conf/mistakes`, and one line below.
+one: its file, a YAML file in `conf/mistakes`, and one line below.
 """
 
 from __future__ import annotations

@@ -3,8 +3,7 @@
 The step from which the teacher follows the wrong answer.
 
 The teacher answers the question without its picture, under a prior on the gold answer, after 0, 1, .. n steps of the
-student's
-rationale. The mistake step is the first whose reading puts the wrong answer ahead by `delta`, for good.
+student's rationale. The mistake step is the first whose reading puts the wrong answer ahead by `delta`, for good.
 """
 
 from __future__ import annotations
@@ -101,8 +100,7 @@ def mistake_step(
         (0-based step or None, whether it is a fallback).
 
     A step is blamed, never the bare question: where the wrong answer leads before any step, the first step is the
-    earliest
-    that can be found.
+    earliest that can be found.
     """
     num_steps = len(gaps) - 1
     length = persistence + 1 if window is Window.inclusive else persistence

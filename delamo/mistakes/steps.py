@@ -17,8 +17,7 @@ def split_steps(rationale: str) -> tuple[str, ...]:
     """Cut a rationale into steps; `"".join(steps)` gives it back character for character.
 
     Lines are cut first (a blank line, a bullet or a number starts a step), then sentences inside a line by pysbd. White
-    space between
-    two steps belongs to the later one; a bare `1.` or `Step 2:` belongs to the sentence that follows it.
+    space between two steps belongs to the later one; a bare `1.` or `Step 2:` belongs to the sentence that follows it.
     """
     pieces = [piece for line in _LINE.findall(rationale) for piece in _sentences(line)]
     return tuple(_join_markers(_move_space(pieces)))

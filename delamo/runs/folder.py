@@ -1,8 +1,7 @@
 """A cell's run directory: its name, its status, and whether it has been run already.
 
 `status.json` says `running`, `done` or `failed`. A lock is held while a cell runs, so a `running` that nobody holds is
-a run
-that was killed, and the next attempt takes it over. Finished cells are found by the digest of their config.
+a run that was killed, and the next attempt takes it over. Finished cells are found by the digest of their config.
 """
 
 from __future__ import annotations

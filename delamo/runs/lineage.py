@@ -1,8 +1,7 @@
 """Read the rows that one run went through, stage by stage.
 
 A run of several iterations goes through the stages once a round. A round is named by the suffix of its stages: "" for
-the first, "@2" for the
-second. Results lie in the store; `stages.json` says where.
+the first, "@2" for the second. Results lie in the store; `stages.json` says where.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """How training samples are chosen: one file for each method, found by the type of its config.
 
 A file holds the method's config, the inputs that it brings along, its function `select` and one `Selector` that
-declares all of it
-(`delamo.selectors.base`). A new one: its file, a YAML file in `conf/selector`, and one line below.
+declares all of it (`delamo.selectors.base`). A new one: its file, a YAML file in `conf/selector`, and one line below.
 """
 
 from __future__ import annotations

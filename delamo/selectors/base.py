@@ -3,8 +3,7 @@
     select(pool, inputs, config, *, num_samples, rng) -> exactly num_samples distinct samples
 
 A selector asks `inputs` for what it needs, so that nothing else is computed, and declares those inputs in `needs`:
-they, and only they,
-are part of the selection's identity.
+they, and only they, are part of the selection's identity.
 """
 
 from __future__ import annotations

@@ -3,9 +3,8 @@
 2024; paper, section 4.2).
 
 The paper ranks samples "based on their SBERT similarity scores to the validation samples" and names neither the encoder
-nor the text nor how
-many similarities become one. Here: any encoder, the question with its options, and the best of the similarities unless
-told otherwise.
+nor the text nor how many similarities become one. Here: any encoder, the question with its options, and the best of the
+similarities unless told otherwise.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
 """LESS: pool samples whose training step would lower the loss on the validation samples most (Xia et al. 2024).
 
 The influence of a pool sample on a validation sample is the cosine of two projected gradients of a LoRA adapter, the
-pool sample's as Adam would step,
-summed over a warm-up's checkpoints (`delamo.models.scorers.gradients`). As in LESS's published code, it is averaged
-over the validation samples of a
-subtask, and the best subtask counts (section 4.2); a sample's `source` is its subtask.
+pool sample's as Adam would step, summed over a warm-up's checkpoints (`delamo.models.scorers.gradients`). As in LESS's
+published code, it is averaged over the validation samples of a subtask, and the best subtask counts (section 4.2); a
+sample's `source` is its subtask.
 """
 
 from __future__ import annotations

@@ -3,8 +3,7 @@
 2024; paper, section 4.2).
 
 The highest instruction-following difficulty below 1; at 1 and above, the instruction makes the answer less likely, and
-the two do not
-belong together. It looks at no task: one selection serves all of them.
+the two do not belong together. It looks at no task: one selection serves all of them.
 """
 
 from __future__ import annotations

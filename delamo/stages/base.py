@@ -1,10 +1,8 @@
 """A stage as one object: what decides its result, and how the result is computed.
 
 A stage is a frozen dataclass. Fields that hold other stages are its inputs; `depends_on` says what else decides the
-result. From both
-follows a digest, so that a whole experiment is planned, and found done, without loading a model. Asking a stage for its
-result
-computes what the store lacks, inputs first.
+result. From both follows a digest, so that a whole experiment is planned, and found done, without loading a model.
+Asking a stage for its result computes what the store lacks, inputs first.
 """
 
 from __future__ import annotations
@@ -71,7 +69,7 @@ class Experiment(Protocol):
 class Stage(ABC):
     """One stage of an experiment.
 
-    Class attributes:
+    Attributes:
         name: of the stage, and of its folder in the store.
         version: of the code; raise it when the same inputs give another result, so that results made before are left
             aside.

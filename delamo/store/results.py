@@ -1,10 +1,9 @@
 """Content-addressed results on disk: done or not done, never half.
 
 A result's identity is a JSON value: the config fields that it depends on, the digests of its inputs and its code's
-version. Its folder
-is `root/KIND/LABEL-DIGEST12/`; the label is for people, the digest alone decides. A folder is written under a hidden
-name, synced,
-then renamed, so that a reader sees all of it or nothing. A lock file makes one process compute what several want.
+version. Its folder is `root/KIND/LABEL-DIGEST12/`; the label is for people, the digest alone decides. A folder is
+written under a hidden name, synced, then renamed, so that a reader sees all of it or nothing. A lock file makes one
+process compute what several want.
 """
 
 from __future__ import annotations
