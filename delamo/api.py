@@ -356,6 +356,11 @@ class Report:
     def __repr__(self) -> str:
         return self._text
 
+    def _repr_html_(self) -> str | None:
+        from delamo.reports.report import fragment
+
+        return None if self._table else fragment(self.results)  # a notebook then takes the Markdown
+
     def _repr_markdown_(self) -> str:
         return self._text
 

@@ -126,3 +126,9 @@ def test_the_answer_is_read_by_the_rule_of_the_scores():
 def test_a_folder_that_is_no_run_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"has no metrics\.json"):
         delamo.Run(Path(tmp_path))
+
+
+def test_a_report_shows_itself_in_a_notebook(tmp_path):
+    report = delamo.report(write_example(tmp_path))
+    assert "<table" in report._repr_html_() and "<head>" not in report._repr_html_()
+    assert report._repr_markdown_() == str(report)
