@@ -16,6 +16,7 @@ from support.readers import read_pool
 
 from delamo.cli import data_check as delamo_check
 from delamo.cli.data_check import check
+from delamo.cli.verbs import check as _schema  # noqa: F401 -- registers the schema of `check`
 from delamo.config.compose import read_verb
 from delamo.config.conf import conf_dir
 from delamo.models.hf.token_counts import TokenCounter
