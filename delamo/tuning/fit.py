@@ -7,7 +7,6 @@ import logging
 import math
 import shutil
 import sys
-import time
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -48,7 +47,6 @@ class TuningResult:
     """Optimizer steps."""
     loss: float
     """Mean over the last tenth of the micro-batches, in nats per token."""
-    seconds: float
     trainable: dict[str, int]
     """Trainable parameters by component."""
     quarantined: list[Quarantined]
@@ -74,7 +72,7 @@ def fit(job: TuningJob, *, logger: Any = None, callbacks: Sequence[Callback] = (
         ValueError: nothing to train on, nothing trainable, a checkpoint that does not fit, or a loss that is not
             finite.
     """
-    started, config = time.perf_counter(), job.config
+    config = job.config
     config.check()
     config.accumulation(distributed.world_size())
     distributed.check_launch(config.strategy)
@@ -93,7 +91,6 @@ def fit(job: TuningJob, *, logger: Any = None, callbacks: Sequence[Callback] = (
         return TuningResult(
             steps=run.trainer.global_step,
             loss=run.module.final_loss(),
-            seconds=time.perf_counter() - started,
             trainable=count_trainable(run.module.model),
             quarantined=quarantined,
             padding=padding_fraction(run.batches, job.lengths),

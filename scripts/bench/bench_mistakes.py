@@ -56,9 +56,7 @@ def main() -> None:
     parser.add_argument("--rationales", type=int, default=100)
     args = parser.parse_args()
 
-    experiment = open_experiment(
-        delamo.compose("selector=none", "pool.seed=3", f"pool.num_samples={20 * args.rationales}")
-    )
+    experiment = open_experiment(delamo.compose("selector=none", "pool.seed=3", f"pool.size={20 * args.rationales}"))
     teacher, requests = experiment.models.teacher, make_prompts(experiment, args.rationales)
     for shared in (True, False):
         timed(teacher, requests[:4], shared=shared)  # warm-up

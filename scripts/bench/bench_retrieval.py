@@ -92,13 +92,15 @@ def read_docs(folder: Path) -> Iterator[tuple[str, str]]:
 
 def measure(args: argparse.Namespace) -> dict[str, object]:
     """Measure one side in this process: seconds of each part, peak memory, and the lists of the first queries."""
-    start = time.perf_counter()
     import delamo
-    from delamo.retrieval import RETRIEVERS, Backend
 
-    queries = (args.folder / "queries.txt").read_text().split("\n")
     backend = "rank_bm25" if args.side == "rank_bm25" else "bm25s"
-    retriever, config = RETRIEVERS[Backend[backend]], delamo.compose(f"retriever={backend}").retriever
+    config = delamo.compose(f"retriever={backend}").retriever
+    queries = (args.folder / "queries.txt").read_text().split("\n")
+    start = time.perf_counter()
+    from delamo.retrieval import RETRIEVERS
+
+    retriever = RETRIEVERS[config.backend]
     timed = queries[: args.timed_queries] if args.side == "rank_bm25" else queries
     folder = args.folder / backend
     index = retriever.load(folder) if args.side == "warm" else retriever.build(read_docs(args.folder), folder, config)

@@ -28,7 +28,7 @@ from delamo.stages.skills import annotate_pool
 
 def open_target(target: str, num_val: int, num_test: int, models: Models | None = None) -> Experiment:
     """Open one target of the microworld, with as many pool samples as test samples."""
-    sizes = [f"task.num_val_samples={num_val}", f"task.num_test_samples={num_test}", f"pool.num_samples={num_test}"]
+    sizes = [f"task.num_val_samples={num_val}", f"task.num_test_samples={num_test}", f"pool.size={num_test}"]
     config = delamo.compose(f"task=micro/{target}", "task.seed=1", "pool.seed=1", "selector=none", *sizes)
     return open_experiment(config, models)
 
