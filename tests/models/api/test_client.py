@@ -1,26 +1,21 @@
 """The client against a service on loopback: how often it asks, when, what it pays, and what it keeps."""
 
 import asyncio
-import dataclasses
 import json
-import random
 import sqlite3
 import threading
 import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from support.fake_service import FREE, RESET, Clock, FakeService, ask, failure, make_client, reply, service_named
+from support.fake_service import FREE, RESET, Clock, FakeService, ask, failure, make_client, reply
 
 from delamo.models.api.budget import BudgetExhaustedError, Prices
 from delamo.models.api.client import NotRecordedError
-from delamo.models.api.limits import CircuitBreaker, RateLimiter
-from delamo.models.api.requests import Completion, Request, Service
-from delamo.models.api.retries import backoff
+from delamo.models.api.requests import Completion
 from delamo.models.api.transcripts import DATABASE, LOG, Transcripts
 from delamo.models.api.transport import TeacherUnavailableError
 from delamo.models.teachers.base import Refusal
-from delamo.models.teachers.config import Api
 
 CANARY = "sk-canary0123456789abcdefgh"
 
@@ -177,44 +172,6 @@ def test_a_wish_to_wait_is_granted_to_ten_percent_and_one_probe_goes_ahead(servi
     assert client.usage.calls == 8 + 30 * len(latest)
 
 
-def test_back_off_grows_has_jitter_and_a_cap():
-    rng = random.Random(0)
-    waits = [backoff(attempt, rng) for attempt in range(9)]
-    assert all(2**i <= wait <= 2 ** (i + 1) for i, wait in enumerate(waits[:5])) and max(waits) == 60
-    assert len({backoff(0, rng) for _ in range(9)}) == 9
-
-
-def test_requests_that_fail_together_open_the_circuit_once():
-    async def scene():
-        clock = Clock()
-        breaker = CircuitBreaker(clock, clock.sleep)
-        windows = [await breaker.enter() for _ in range(5)]
-        for window in windows:
-            breaker.fail(window, None)
-        assert breaker.failed_windows == 1
-        probe = await breaker.enter()
-        waiting = asyncio.create_task(breaker.enter())
-        await asyncio.sleep(0)
-        assert not waiting.done()
-        breaker.succeed(probe)
-        await asyncio.wait_for(waiting, 1)
-
-    asyncio.run(scene())
-
-
-def test_the_rate_limiter_lets_out_what_a_minute_allows():
-    async def scene(requests_per_minute, tokens_per_minute):
-        clock = Clock()
-        limiter = RateLimiter(requests_per_minute, tokens_per_minute, clock, clock.sleep)
-        for _ in range(31):
-            await limiter.take(100)
-        return clock.now
-
-    assert asyncio.run(scene(30, None)) == pytest.approx(60, rel=0.05)
-    assert asyncio.run(scene(None, 3000)) == pytest.approx(60, rel=0.05)
-    assert asyncio.run(scene(None, None)) == 0
-
-
 def test_equal_requests_are_sent_once_and_never_again(service, tmp_path):
     client = make_client(service, tmp_path)
     assert len({id(one) for one in ask(client, "one", "two", "one")}) == 2
@@ -266,41 +223,6 @@ def test_a_reply_that_is_not_whole_is_a_failed_attempt_and_no_hit(service, tmp_p
 def test_a_reply_without_log_probabilities_is_no_reply_where_they_were_asked_for(service, tmp_path):
     (result,) = ask(make_client(service, tmp_path), "one", top_logprobs=20)
     assert result.reason == "no log-probabilities"
-
-
-SERVICE = service_named("openai/m", api_base="http://x", max_image_pixels=4096)
-REQUEST = Request(text="one", max_tokens=9)
-CHANGES = [
-    *({"model": "openai/n"}, {"revision": "r"}, {"api": Api.completions}, {"api_base": "http://y"}),
-    *({"reasoning_effort": "none"}, {"image_detail": "low"}, {"max_image_pixels": 1}),
-    *({"text": "two"}, {"image": "micro:pool/0/1"}, {"max_tokens": 8}, {"temperature": 1.0}, {"top_logprobs": 5}),
-    *({"token_ids": (1,)}, {"stop": ("\n",)}, {"sample": 1}),
-]
-
-
-def test_every_field_is_in_the_key():
-    def key(**changes):
-        def of(cls):
-            names = {field.name for field in dataclasses.fields(cls)}
-            return {name: value for name, value in changes.items() if name in names}
-
-        service = dataclasses.replace(SERVICE, **of(Service))
-        return dataclasses.replace(REQUEST, **of(Request)).key(service)
-
-    fields = {field.name for cls in (Service, Request) for field in dataclasses.fields(cls)}
-    assert {name for change in CHANGES for name in change} == fields
-    assert len({key(), *(key(**change) for change in CHANGES)}) == len(CHANGES) + 1
-    assert key() == key(text="one")
-
-
-def test_a_picture_counts_by_its_bytes(tmp_path):
-    from PIL import Image
-
-    keys = []
-    for name, colour in (("a.png", "red"), ("b.png", "red"), ("a.png", "blue")):
-        Image.new("RGB", (8, 8), colour).save(tmp_path / name)
-        keys.append(dataclasses.replace(REQUEST, image=str(tmp_path / name)).key(SERVICE))
-    assert keys[0] == keys[1] != keys[2]
 
 
 def test_the_cap_is_not_passed(service, tmp_path):

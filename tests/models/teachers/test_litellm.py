@@ -131,6 +131,15 @@ def test_the_probe_is_one_call_that_says_what_it_found_and_is_kept(service, tmp_
     assert told.count("shut down on 2027-01-14") == 1
 
 
+def test_a_probe_that_an_earlier_version_recorded_is_read(service, tmp_path):
+    service.script = [reply(top=LISTED)]
+    client = make_client(service, tmp_path)
+    row = {"readout": "top_logprobs", "detail": "the 2 most probable tokens", "num_listed": 2, "time": 1.0}
+    client.transcripts.set_fact("probe", json.dumps(row))
+    LiteLLMTeacher(client, CONFIG).option_probabilities([PROMPT])
+    assert len(service.requests) == 2
+
+
 def test_the_probe_shows_a_picture_to_a_teacher_that_sees_and_rationales_are_judged_without(service, tmp_path):
     service.script = [reply(top=LISTED)]
     teacher = LiteLLMTeacher(make_client(service, tmp_path), replace(CONFIG, sees_images=True))
