@@ -10,7 +10,7 @@ from delamo.runs.read import finished_runs
 
 SELECTORS = {"none", "full_data", "validation_data", "random", "insta", "superfiltering", "error_driven"}
 
-SMALLER = ("pool.size=500", "budget.num_samples=60", "task.num_val_samples=24", "task.num_test_samples=24")
+SMALLER = ("pool.size=200", "budget.num_samples=30", "task.num_val_samples=12", "task.num_test_samples=12")
 """The same nine cells in a fraction of the time."""
 
 
