@@ -110,12 +110,14 @@ def test_the_same_inputs_give_the_same_selection_in_another_store(selection, sel
     ],
 )
 def test_a_knob_for_speed_changes_nothing(selection, selector, knob, tmp_path):
+    rows = selection(selector)[0]
     assert selection(selector, knob)[1] == set()
     again, computed, _ = selection(selector, knob, f"paths.store={tmp_path}")
-    assert computed and [row.id for row in again] == [row.id for row in selection(selector)[0]]
+    assert computed and [row.id for row in again] == [row.id for row in rows]
 
 
 def test_what_decides_the_inputs_decides_the_selection(selection):
+    selection("insta")
     assert selection("rds", "selector.pooling=mean")[1] >= {"hidden_states", "selection"}
     assert selection("insta", "selector.aggregation=mean")[1] == {"selection"}
 
