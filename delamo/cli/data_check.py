@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from delamo.data import Pool, PoolConfig, Task, TaskConfig
 from delamo.data.images import ImageError, open_image
-from delamo.data.quarantine import count_reasons
+from delamo.data.quarantine import UnusableError, count_reasons
 from delamo.experiment.experiment import read_pool, read_task
 from delamo.models.students.config import HuggingFaceStudentConfig, StudentConfig
 from delamo.records import Quarantined, Sample
@@ -218,7 +218,6 @@ def tokens(
     Returns:
         (tokens of each sample that fits, the samples that do not fit, tokens of the context).
     """
-    from delamo.models.hf.chat import SampleError
     from delamo.models.hf.loading import quiet
     from delamo.models.hf.token_counts import TokenCounter
 
@@ -230,7 +229,7 @@ def tokens(
         try:
             with quiet():  # transformers warns of long samples, which are counted here
                 length = counter.of_example(sample) if answers else counter.of_prompt(sample)
-        except (SampleError, ImageError) as error:
+        except UnusableError as error:
             bad.append(_bad(sample, error.reason, error.detail))
             continue
         if length <= room:

@@ -9,6 +9,8 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from delamo.data.quarantine import UnusableError
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -18,20 +20,12 @@ METADATA = ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp")
 SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+):")
 
 
-class ImageError(ValueError):
+class ImageError(UnusableError):
     """An image that cannot be used.
 
     `reason` is short and countable (`image missing`, `image broken`, `image too large`, `image outside root`,
     `image locator`); `detail` names the file and what happened.
     """
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(f"{reason}: {detail}")
-        self.reason = reason
-        self.detail = detail
-
-    def __reduce__(self):  # crosses the process border of a loader's worker
-        return type(self), (self.reason, self.detail)
 
 
 def open_image(locator: str, *, image_root: Path | None = None, max_pixels: int = MAX_PIXELS) -> Image:

@@ -32,6 +32,18 @@ class RowError(ValueError):
         self.reason = reason
 
 
+class UnusableError(ValueError):
+    """A sample or its image cannot be used: `reason` is short and countable, `detail` says what and where."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+    def __reduce__(self):  # crosses the process border of a loader's worker
+        return type(self), (self.reason, self.detail)
+
+
 def quarantined(bad: RowError, *, id: str | None, stage: str, file: Path, record: int) -> Quarantined:
     """Make the row for `quarantine.jsonl` and the report.
 

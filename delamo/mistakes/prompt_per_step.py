@@ -1,6 +1,6 @@
-"""A teacher judges each step by itself; the first that it calls wrong is the mistake (Tyen et al.
+"""A teacher judges each step by itself; the first that it calls wrong is the mistake.
 
-2024; paper, Table 7).
+Tyen et al. (2024); paper, Table 7.
 """
 
 from __future__ import annotations

@@ -1,10 +1,8 @@
-"""INSTA*: pool samples whose questions are worded most like the validation samples' (Lee et al.
+"""INSTA*: pool samples whose questions are worded most like the validation samples'.
 
-2024; paper, section 4.2).
-
-The paper ranks samples "based on their SBERT similarity scores to the validation samples" and names neither the encoder
-nor the text nor how many similarities become one. Here: any encoder, the question with its options, and the best of the
-similarities unless told otherwise.
+Lee et al. (2024); paper, section 4.2. The paper ranks samples "based on their SBERT similarity scores to the validation
+samples" and names neither the encoder nor the text nor how many similarities become one. Here: any encoder, the
+question with its options, and the best of the similarities unless told otherwise.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
-"""Superfiltering: pool samples whose instruction helps a small language model least, yet helps (Li et al.
+"""Superfiltering: pool samples whose instruction helps a small language model least, yet helps.
 
-2024; paper, section 4.2).
-
-The highest instruction-following difficulty below 1; at 1 and above, the instruction makes the answer less likely, and
-the two do not belong together. It looks at no task: one selection serves all of them.
+Li et al. (2024); paper, section 4.2. The highest instruction-following difficulty below 1; at 1 and above, the
+instruction makes the answer less likely, and the two do not belong together. It looks at no task: one
+selection serves all of them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""The student answers a split: the validation samples (error collection.
-
-Paper, section 3.2), or the test samples (evaluation).
-"""
+"""The student answers the validation samples (error collection, paper section 3.2) or the test samples (evaluation)."""
 
 from __future__ import annotations
 
@@ -28,6 +25,9 @@ class AskStudent(Stage):
 
     resumable: ClassVar[bool] = True
     split: ClassVar[str]
+    file: ClassVar[str]
+    """Of the rows, one for each sample."""
+    row: ClassVar[type]
 
     @property
     def label(self) -> str:
@@ -50,6 +50,24 @@ class AskStudent(Stage):
         student = experiment.models.student(self.adapter)
         return ask(student, samples, experiment.config.student, stage=self.name, seed=experiment.decoding_seed)
 
+    def work(self, samples: Sequence[Sample]) -> tuple[list[Any], list[Quarantined]]:
+        """Make the rows of one batch of samples."""
+        return self.ask(samples)
+
+    def compute(self, writer: ResultWriter) -> None:
+        """Write one row for each sample that was answered."""
+        experiment = self.experiment
+        student = experiment.models.student(self.adapter)
+        compute_in_shards(
+            writer,
+            self.file,
+            getattr(experiment.task, self.split),
+            self.row,
+            work=self.work,
+            shard_size=experiment.config.student.shard_size,
+            notes=lambda: {"numerics": student.facts},
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class CollectAnswers(AskStudent):
@@ -58,20 +76,8 @@ class CollectAnswers(AskStudent):
     name: ClassVar[str] = "answers"
     version: ClassVar[int] = 2  # more forms of a final answer are read
     split: ClassVar[str] = "validation"
-
-    def compute(self, writer: ResultWriter) -> None:
-        """Write `answers.jsonl`."""
-        experiment = self.experiment
-        student = experiment.models.student(self.adapter)
-        compute_in_shards(
-            writer,
-            "answers",
-            experiment.task.validation,
-            Answer,
-            work=self.ask,
-            shard_size=experiment.config.student.shard_size,
-            notes=lambda: {"numerics": student.facts},
-        )
+    file: ClassVar[str] = "answers"
+    row: ClassVar[type] = Answer
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,22 +87,11 @@ class Evaluate(AskStudent):
     name: ClassVar[str] = "evaluation"
     version: ClassVar[int] = 2  # more forms of a final answer are read
     split: ClassVar[str] = "test"
+    file: ClassVar[str] = "items"
+    row: ClassVar[type] = ItemScore
 
-    def compute(self, writer: ResultWriter) -> None:
-        """Write `items.jsonl`: one row for each test item, so that runs can be compared in pairs."""
-        experiment = self.experiment
-        student = experiment.models.student(self.adapter)
-        compute_in_shards(
-            writer,
-            "items",
-            experiment.task.test,
-            ItemScore,
-            work=self._score,
-            shard_size=experiment.config.student.shard_size,
-            notes=lambda: {"numerics": student.facts},
-        )
-
-    def _score(self, samples: Sequence[Sample]) -> tuple[list[ItemScore], list[Quarantined]]:
+    def work(self, samples: Sequence[Sample]) -> tuple[list[Any], list[Quarantined]]:
+        """Score the answers to one batch, a row for each test item, so that runs can be compared in pairs."""
         answers, quarantined = self.ask(samples)
         by_id = {sample.id: sample for sample in samples}
         return [item_score(by_id[answer.id], answer) for answer in answers], quarantined

@@ -18,8 +18,7 @@ from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.strategies import DDPStrategy, ModelParallelStrategy
 from tqdm import tqdm
 
-from delamo.data.images import ImageError
-from delamo.models.hf.chat import SampleError
+from delamo.data.quarantine import UnusableError
 from delamo.models.hf.collator import Collator
 from delamo.models.hf.components import count_all, count_trainable
 from delamo.models.hf.loading import context_length, free_memory, load_base
@@ -181,7 +180,7 @@ def check_samples(
     for sample in tqdm(samples, desc="tuning: check the selection", delay=5, unit="sample"):
         try:
             length = collator([sample])["input_ids"].shape[1]
-        except (SampleError, ImageError) as error:
+        except UnusableError as error:
             quarantined.append(Quarantined(id=sample.id, stage="tuning", reason=error.reason, detail=error.detail))
             continue
         if length > limit:

@@ -116,7 +116,7 @@ def test_the_reference_has_every_public_name_and_every_stage_selector_and_reader
     api = {name.rpartition(".")[2] for name in re.findall(r"^::: (.+)$", TEXTS["docs/reference/api.md"], re.MULTILINE)}
     assert set(delamo.__all__) - {"__version__"} <= api
     helpers = {"selectors": {"budget", "nearest"}, "data/readers": {"json_lists", "json_records", "splits", "subsets"}}
-    helpers["data/readers"] |= {"hf_loading", "hf_rows"}
+    helpers["data/readers"] |= {"hf_loading", "hf_rows", "sorted_pool"}
     for page, folder in (("selectors", "selectors"), ("readers", "data/readers"), ("stages", "stages")):
         modules = (
             {path.stem for path in (ROOT / "delamo" / folder).glob("*.py")} - {"__init__"} - helpers.get(folder, set())

@@ -10,13 +10,12 @@ pool, options and gold are written into the text as Vision-Flan has them; as a t
 
 from __future__ import annotations
 
-import bisect
 import hashlib
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from omegaconf import MISSING
 from tqdm import tqdm
@@ -29,6 +28,7 @@ from delamo.data.image_paths import ImageRoot
 from delamo.data.quarantine import RowError, quarantined
 from delamo.data.readers.hf_loading import load
 from delamo.data.readers.hf_rows import ColumnsConfig, Rows
+from delamo.data.readers.sorted_pool import SortedPool
 from delamo.data.readers.splits import Item, as_task, draw_both, take
 from delamo.records import Quarantined, Sample
 
@@ -71,14 +71,13 @@ class HfDatasetTaskConfig(TaskConfig):
     seed: int = MISSING
 
 
-class HfDatasetPool:
+class HfDatasetPool(SortedPool):
     """A pool of one split; in memory are ids and row numbers, a text or an image is read when it is asked for."""
-
-    removed: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, rows: Rows) -> None:
         """Check every row. Raises ValueError where none can be used."""
         self.name, self._rows = rows.name, rows
+        self._source = self.name
         self._quarantined: list[Quarantined] = []
         digest, numbers = ContentDigest(), {}
         for number, item in _usable(rows, rows.example, "pool", self._quarantined):
@@ -93,21 +92,10 @@ class HfDatasetPool:
         """The rows that cannot be used, in their order."""
         return self._quarantined
 
-    def __len__(self) -> int:
-        return len(self._ids)
-
     def __iter__(self) -> Iterator[Sample]:
         return (self._rows.example(number).sample for number in self._row_numbers)
 
-    def ids(self) -> Sequence[str]:
-        """Return all usable ids, ascending; no text is read."""
-        return self._ids
-
-    def get(self, id: str) -> Sample:
-        """Return the sample of that id. Raises KeyError where the pool has none."""
-        index = bisect.bisect_left(self._ids, id)
-        if index == len(self._ids) or self._ids[index] != id:
-            raise KeyError(f"{self.name} has no usable row with id {id!r}")
+    def _sample_at(self, index: int) -> Sample:
         return self._rows.example(self._row_numbers[index]).sample
 
 

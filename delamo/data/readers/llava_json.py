@@ -10,13 +10,12 @@ the trainer imitates a single answer.
 
 from __future__ import annotations
 
-import bisect
 import re
 from array import array
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from omegaconf import MISSING
 from tqdm import tqdm
@@ -26,6 +25,7 @@ from delamo.data.identity import ContentDigest
 from delamo.data.image_paths import ImageFile, ImageRoot
 from delamo.data.quarantine import RowError, quarantined, text_field
 from delamo.data.readers.json_records import Record, read_at, read_records
+from delamo.data.readers.sorted_pool import SortedPool
 from delamo.data.readers.splits import Item, as_task, take
 from delamo.records import LETTERS, Quarantined, Sample
 
@@ -59,13 +59,11 @@ _OPTIONS = re.compile(r"\bOptions:\s*(?=\(a\))", re.IGNORECASE)
 _ANSWER_LETTER = re.compile(r"\(([a-z])\)|([a-z])(?=[.):]|$)", re.IGNORECASE)
 
 
-class LlavaJsonPool:
+class LlavaJsonPool(SortedPool):
     """A pool of LLaVA-format records.
 
     In memory are ids and byte offsets; a text is read from the file when it is asked for.
     """
-
-    removed: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, annotation: Path, image_root: Path) -> None:
         """Read the file once, checking every record.
@@ -75,7 +73,7 @@ class LlavaJsonPool:
             ValueError: the file is not JSON, or no record in it can be used.
         """
         self.name = annotation.stem
-        self._path = annotation
+        self._path = self._source = annotation
         self._images = ImageRoot(image_root)
         self._quarantined: list[Quarantined] = []
         self.digest, spans = self._scan()
@@ -121,23 +119,12 @@ class LlavaJsonPool:
         """The records that cannot be used, in file order."""
         return self._quarantined
 
-    def __len__(self) -> int:
-        return len(self._ids)
-
     def __iter__(self) -> Iterator[Sample]:
         with self._path.open("rb") as file:
             for index in range(len(self._ids)):
                 yield self._read(file, index)
 
-    def ids(self) -> Sequence[str]:
-        """Return all usable ids, ascending; no text is read."""
-        return self._ids
-
-    def get(self, id: str) -> Sample:
-        """Return the sample of that id. Raises KeyError where the pool has none."""
-        index = bisect.bisect_left(self._ids, id)
-        if index == len(self._ids) or self._ids[index] != id:
-            raise KeyError(f"{self._path} has no usable record with id {id!r}")
+    def _sample_at(self, index: int) -> Sample:
         with self._path.open("rb") as file:
             return self._read(file, index)
 

@@ -10,7 +10,6 @@ an image is looked for, and its size compared, when its sample is read.
 
 from __future__ import annotations
 
-import bisect
 import json
 import os
 import warnings
@@ -19,7 +18,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from omegaconf import MISSING
@@ -30,6 +29,7 @@ from delamo.data.identity import ContentDigest
 from delamo.data.image_paths import ImageRoot
 from delamo.data.images import SCHEME
 from delamo.data.quarantine import RowError
+from delamo.data.readers.sorted_pool import SortedPool
 from delamo.records import Quarantined, Sample
 from delamo.store import QUARANTINE, read_rows, write_json, write_rows
 
@@ -53,15 +53,14 @@ NUM_GROUPS_KEPT = 64
 COLUMNS = ("id", "instruction", "answer", "image", "image_size", "source")
 
 
-class ParquetPool:
+class ParquetPool(SortedPool):
     """In memory: the ids, and where each stands."""
-
-    removed: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, folder: Path, image_root: Path | None, exclude_tasks: frozenset[str]) -> None:
         """Raises FileNotFoundError for a folder without a pool, ValueError for one of another format or cut off."""
         description = _read_description(folder)
         self.name, self._path = folder.name, folder / SAMPLES
+        self._source = self._path
         self._file = _open(self._path)
         if self._file.metadata.num_rows != sum(source["samples"] for source in description["sources"].values()):
             raise ValueError(
@@ -96,21 +95,10 @@ class ParquetPool:
             self._quarantined = read_rows(Quarantined, self._path.with_name(QUARANTINE))
         return self._quarantined
 
-    def __len__(self) -> int:
-        return len(self._ids)
-
     def __iter__(self) -> Iterator[Sample]:
         return (self._sample(int(row)) for row in self._rows)
 
-    def ids(self) -> Sequence[str]:
-        """Return all ids, ascending; no text is read."""
-        return self._ids
-
-    def get(self, id: str) -> Sample:
-        """Return the sample of that id. Raises KeyError where the pool has none."""
-        index = bisect.bisect_left(self._ids, id)
-        if index == len(self._ids) or self._ids[index] != id:
-            raise KeyError(f"{self._path} has no sample with id {id!r}")
+    def _sample_at(self, index: int) -> Sample:
         return self._sample(int(self._rows[index]))
 
     def _sample(self, row: int) -> Sample:

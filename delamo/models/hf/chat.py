@@ -4,17 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from delamo.data.quarantine import UnusableError
 
-class SampleError(ValueError):
+
+class SampleError(UnusableError):
     """A sample that this model cannot take: `reason` is short and countable, `detail` says what to change."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(f"{reason}: {detail}")
-        self.reason = reason
-        self.detail = detail
-
-    def __reduce__(self):  # crosses the process border of a loader's worker
-        return type(self), (self.reason, self.detail)
 
 
 def prompt_text(processor: Any, user: str, *, has_image: bool) -> str:

@@ -16,8 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from delamo.data.images import ImageError
-from delamo.models.hf.chat import SampleError
+from delamo.data.quarantine import UnusableError
 from delamo.models.scorers.losses import by_batches, scored_logits
 from delamo.records import Sample
 
@@ -180,7 +179,7 @@ class SampleGradients:
 
     def rows(
         self, samples: Sequence[Sample], *, adam: bool, batch_size: int
-    ) -> Iterator[tuple[int, np.ndarray | SampleError | ImageError]]:
+    ) -> Iterator[tuple[int, np.ndarray | UnusableError]]:
         """Yield (index, row (C x D,) of length 1, or what made the sample unusable).
 
         The checkpoints' projected directions, each of length 1, stand side by side, scaled so that the inner product

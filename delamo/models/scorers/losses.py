@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from delamo.data.images import ImageError
+from delamo.data.quarantine import UnusableError
 from delamo.models import prompts
 from delamo.models.hf.chat import SampleError
 from delamo.models.hf.collator import IGNORED, Collator
@@ -54,7 +54,7 @@ def scored_logits(
 
 def hidden_states(
     student: Student, samples: Sequence[Sample], *, layer: int, pooling: str, batch_size: int
-) -> Iterator[tuple[int, np.ndarray | SampleError | ImageError]]:
+) -> Iterator[tuple[int, np.ndarray | UnusableError]]:
     """Yield (index, vector (D,) in float32 of question and reply, or what made the sample unusable).
 
     Args:
@@ -136,13 +136,13 @@ def _work(
     """Work on one batch; where it cannot be made or is too long, on its rows one by one, to find whose fault it is."""
     import torch
 
-    error: SampleError | ImageError | None = None
+    error: UnusableError | None = None
     try:
         inputs = collator([samples[i] for i in batch])
         length = inputs["input_ids"].shape[1]
         if length > student.max_length:
             error = SampleError("too long", f"{length} tokens with its image, the limit is {student.max_length}")
-    except (SampleError, ImageError) as caught:
+    except UnusableError as caught:
         error = caught
     if error is None:
         with torch.inference_mode(not gradients):

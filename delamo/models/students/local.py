@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from delamo.data.images import ImageError
+from delamo.data.quarantine import UnusableError
 from delamo.models import prompts
 from delamo.models.hf.chat import SampleError, adds_special_tokens, prompt_text
 from delamo.models.hf.collator import images_by_row
@@ -131,7 +132,7 @@ class Student:
 
     def replies(
         self, samples: Sequence[Sample], *, max_new_tokens: int, batch_size: int, temperature: float, seed: int
-    ) -> Iterator[tuple[int, Reply | SampleError | ImageError]]:
+    ) -> Iterator[tuple[int, Reply | UnusableError]]:
         """Yield (index into samples, reply or what made the sample unusable), longest prompts first.
 
         Args:
@@ -153,7 +154,7 @@ class Student:
 
     def hidden_states(
         self, samples: Sequence[Sample], *, layer: int, pooling: str, batch_size: int
-    ) -> Iterator[tuple[int, np.ndarray | SampleError | ImageError]]:
+    ) -> Iterator[tuple[int, np.ndarray | UnusableError]]:
         """Yield one vector (hidden size,) for each sample; see `delamo.models.scorers.losses.hidden_states`."""
         from delamo.models.scorers.losses import hidden_states
 
@@ -166,7 +167,7 @@ class Student:
         max_new_tokens: int,
         temperature: float,
         seed: int,
-    ) -> Iterator[tuple[int, Reply | SampleError | ImageError]]:
+    ) -> Iterator[tuple[int, Reply | UnusableError]]:
         rows: list[tuple[int, str, Any]] = []
         for index, text in batch:
             try:

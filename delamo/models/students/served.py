@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from delamo.data.images import ImageError
+from delamo.data.quarantine import UnusableError
 from delamo.models import prompts
 from delamo.models.api.retries import LONGEST_REQUESTED_WAIT_S, OVERLOADED, TRANSIENT, backoff, requested_wait
 from delamo.models.hf.adapter import WEIGHTS, check_adapter, holds_full_weights
@@ -89,7 +89,7 @@ class ServedStudent:
 
     def replies(
         self, samples: Sequence[Sample], *, max_new_tokens: int, batch_size: int, temperature: float, seed: int
-    ) -> Iterator[tuple[int, Reply | SampleError | ImageError]]:
+    ) -> Iterator[tuple[int, Reply | UnusableError]]:
         """Yield (index into samples, reply or what made the sample unusable) as they come.
 
         Args:
@@ -105,10 +105,10 @@ class ServedStudent:
         """
         del batch_size
 
-        def answer(sample: Sample) -> Reply | SampleError | ImageError:
+        def answer(sample: Sample) -> Reply | UnusableError:
             try:
                 content = self._content(sample)
-            except (SampleError, ImageError) as error:
+            except UnusableError as error:
                 return error
             sampling = {"seed": _sample_seed(seed, sample.id)} if temperature > 0 else {}
             return self._complete(content, max_tokens=max_new_tokens, temperature=temperature, **sampling)
@@ -122,7 +122,7 @@ class ServedStudent:
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
 
-    def _count(self, reply: Reply | SampleError | ImageError) -> None:
+    def _count(self, reply: Reply | UnusableError) -> None:
         """Stop at a server that takes no request at all, which would quarantine all samples, one by one."""
         self.num_replies += isinstance(reply, Reply)
         self.num_refused += getattr(reply, "reason", None) == REFUSED

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from delamo.data.images import ImageError
-from delamo.models.hf.chat import SampleError, adds_special_tokens, prompt_text
+from delamo.data.quarantine import UnusableError
+from delamo.models.hf.chat import adds_special_tokens, prompt_text
 from delamo.models.hf.loading import load_base, resolve
 from delamo.models.students.local import Reply, Student
 from delamo.models.teachers.base import Refusal
@@ -56,7 +56,7 @@ class VisionTeacher(LocalTeacher):
     def _lack_start(self, texts: list[str]) -> bool:
         return all(adds_special_tokens(self.processor, text) for text in texts)
 
-    def _read(self, text: str, reply: Reply | SampleError | ImageError) -> str | Refusal:
+    def _read(self, text: str, reply: Reply | UnusableError) -> str | Refusal:
         if isinstance(reply, Exception):
             return Refusal(reply.reason, reply.detail)
         tokens = len(self._tokenize([text])[0])
