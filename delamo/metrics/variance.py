@@ -52,7 +52,7 @@ def split(runs: Sequence[Outcomes], selections: Sequence[Hashable]) -> VarianceS
     means = outcomes_RI.mean(axis=1)
     test_items = math.sqrt(mean([p * (1 - p) / max(n - 1, 1) for p in means.tolist()]))
     groups = [means[[key == other for other in selections]] for key in dict.fromkeys(selections)]
-    noise = _interaction(outcomes_RI) / n
+    noise = interaction(outcomes_RI) / n
     return VarianceSplit(
         num_runs=num_runs,
         num_selections=len(groups),
@@ -63,8 +63,8 @@ def split(runs: Sequence[Outcomes], selections: Sequence[Hashable]) -> VarianceS
     )
 
 
-def _interaction(outcomes_RI: np.ndarray) -> float:  # noqa: N803 -- shape letters
-    """Compute the mean square of what neither the run nor the item explains."""
+def interaction(outcomes_RI: np.ndarray) -> float:  # noqa: N803 -- shape letters
+    """Compute the mean square of what neither the run nor the item explains; R runs, I items, 0 for one of either."""
     num_runs, n = outcomes_RI.shape
     if num_runs < 2 or n < 2:
         return 0.0
