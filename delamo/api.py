@@ -332,6 +332,8 @@ class Report:
         """Return a data frame of accuracies, one row for each method, target and budget."""
         import pandas
 
+        from delamo.reports.render.data import verdict_text
+
         return pandas.DataFrame(
             {
                 "budget": budget.budget,
@@ -344,6 +346,7 @@ class Report:
                 "low": method.interval.low,
                 "high": method.interval.high,
                 "p_holm": method.p_holm,
+                "verdict": verdict_text(method),
             }
             for budget in self.results.budgets
             for target in budget.targets

@@ -1,8 +1,8 @@
 """Is one method better than another? The interval, the p value and the verdict that every table and format shows.
 
-The claim is about methods, not about these trained models: another seed would train another model, and other items would
-be asked. So a run is a draw, and so is an item; both are crossed, as all runs answer the same items. Of a method's runs
-on a target
+The claim is about methods, not about these trained models: another seed would train another model, and other items
+could be asked. So a run is a draw, and so is an item; the two are crossed, as all runs answer the same items. Of a
+method's runs on a target
 
     correct = mean + run + item + rest,     all but the mean random,
 
@@ -242,7 +242,7 @@ def _inference(sides: Sequence[_Side], pool: Sequence[_Spread], difference: floa
 
 
 def _parts(side: _Side, pool: Sequence[_Spread]) -> list[tuple[_Spread, float]]:
-    """List the estimates of how one draw of a side varies, each with its weight in the variance of the mean over draws."""
+    """List the estimates of how one draw of a side varies, with their weights in the variance of the mean over draws."""
     if side.spread:
         return [(side.spread, 1 / side.num_draws)]
     if side.fixed:

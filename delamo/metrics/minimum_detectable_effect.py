@@ -2,68 +2,64 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from statistics import NormalDist
 
-from delamo.metrics.statistics import PairedComparison, mean
+from delamo.metrics.comparison import Inference
 
 POWER = 0.8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MinimumDetectableEffect:
-    """The smallest differences that one comparison could have found, as fractions of 1."""
+    """The smallest differences that one comparison could have found, as fractions of 1; None: not one up to 1."""
 
-    discordant: float
-    """Share of items that one of two runs alone answers correctly, the mean over pairs of runs."""
     alone: float | None
-    """Smallest difference found with 80 % power at alpha; None where so few discordant items show no difference."""
+    """Found with 80 % power at alpha."""
     corrected: float | None
-    """Smallest difference found with 80 % power at alpha / comparisons, Holm's first step; None as for `alone`."""
+    """Found with 80 % power at alpha / comparisons, Holm's first step."""
 
 
-def minimum_detectable_effect(
-    comparison: PairedComparison, *, alpha: float, num_comparisons: int
-) -> MinimumDetectableEffect:
-    """Compute the smallest differences that a comparison of single runs like these could have found.
+def minimum_detectable_effect(inference: Inference, *, alpha: float, num_comparisons: int) -> MinimumDetectableEffect:
+    """Compute the smallest differences that a comparison with runs and items like these could have found.
 
     Args:
-        comparison: of two methods.
+        inference: of two methods: its standard error and degrees of freedom are taken for true.
         alpha: level of the test.
         num_comparisons: that Holm's correction is made for.
     """
-    shares = [(pair.only_first + pair.only_second) / comparison.n for row in comparison.pairs for pair in row]
-    discordant = mean(shares)
     return MinimumDetectableEffect(
-        discordant=discordant,
-        alone=detectable_difference(comparison.n, discordant, alpha=alpha),
-        corrected=detectable_difference(comparison.n, discordant, alpha=alpha / num_comparisons),
+        alone=detectable_difference(inference.standard_error, inference.freedom, alpha=alpha),
+        corrected=detectable_difference(inference.standard_error, inference.freedom, alpha=alpha / num_comparisons),
     )
 
 
-def detectable_difference(n: int, discordant: float, *, alpha: float = 0.05, power: float = POWER) -> float | None:
-    """Compute the smallest difference d of two accuracies over `n` items that McNemar's two-sided test finds.
+def detectable_difference(standard_error: float, freedom: float, *, alpha: float, power: float = POWER) -> float | None:
+    """Compute the smallest difference that Student's two-sided test finds; None where it would be above 1.
 
-    Solves z(1 - alpha / 2) sqrt(p) + z(power) sqrt(p - d^2) = d sqrt(n) for d, with p the share of discordant items;
-    None where d would be above p, which no difference is.
+    Solves P(T > t(1 - alpha / 2)) = power for the centre of the noncentral T; that the test finds the difference with
+    the wrong sign is left out.
 
     Args:
-        n: test items.
-        discordant: share of them that one of two runs alone answers correctly.
+        standard_error: of the difference, as a fraction of 1.
+        freedom: its degrees of freedom.
         alpha: level of the test.
         power: probability of finding the difference.
 
     Raises:
-        ValueError: no items, or a share outside 0 to 1.
+        ValueError: a standard error or degrees of freedom that are not above 0.
 
-    Source: Miettinen 1968; Connor 1987, equation for the sample size of paired proportions.
+    Source: Johnson and Welch 1940 (power of Student's test by the noncentral t).
     """
-    if n < 1 or not 0 <= discordant <= 1:
-        raise ValueError(f"{discordant} of {n} items cannot be discordant")
-    z_alpha, z_power = NormalDist().inv_cdf(1 - alpha / 2), NormalDist().inv_cdf(power)
-    inside = n - z_alpha**2 + z_power**2
-    if inside < 0:
-        return None
-    difference = math.sqrt(discordant) * (z_alpha * math.sqrt(n) + z_power * math.sqrt(inside)) / (n + z_power**2)
-    return difference if difference <= discordant and discordant > 0 else None
+    from scipy.optimize import brentq
+    from scipy.special import nctdtr, stdtrit
+
+    if standard_error <= 0 or freedom <= 0:
+        raise ValueError(f"a standard error of {standard_error} with {freedom} degrees of freedom has no power")
+    threshold = stdtrit(freedom, 1 - alpha / 2)
+    centre, largest = 1.0, 1 / standard_error
+    while nctdtr(freedom, centre, threshold) > 1 - power:
+        if centre >= largest:
+            return None
+        centre *= 2
+    centre = brentq(lambda centre: nctdtr(freedom, centre, threshold) - (1 - power), 0, centre)
+    return float(centre) * standard_error if centre <= largest else None

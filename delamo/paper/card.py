@@ -149,6 +149,10 @@ def _judged(item: Item, entry: Entry) -> Item:
         return dataclasses.replace(_otherwise(item, entry.runs, entry), value=entry.value)
     if entry.value is None:
         return dataclasses.replace(item, state=OTHER_SETTINGS, detail=entry.detail)
+    if entry.value.not_judged:
+        return dataclasses.replace(
+            item, state=OTHER_SETTINGS, value=entry.value, detail=f"{entry.value.not_judged}: not judged"
+        )
     state = REPRODUCED if _agrees(item, entry.value) else DIFFERENT
     return dataclasses.replace(item, state=state, value=entry.value)
 

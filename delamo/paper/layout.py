@@ -11,12 +11,12 @@ from typing import Any
 
 from delamo.config import conf
 from delamo.metrics import statistics
-from delamo.metrics.statistics import PairedComparison
+from delamo.metrics.comparison import PairedComparison, Verdict, verdict
 from delamo.paper import matching
-from delamo.paper.measures import BOOTSTRAP_SEED, MEASURES, MeasureInput, NotRecordedError, Value
+from delamo.paper.measures import MEASURES, MeasureInput, NotRecordedError, Value
 from delamo.paper.numbers import ACCURACY, LOST, MICRO, PAPER, Column, Head, PaperTable, resolved
-from delamo.reports.comparison import ALPHA
-from delamo.reports.methods import PRETRAINED, RANDOM, newest, same_setting
+from delamo.reports.comparison import compared
+from delamo.reports.methods import PRETRAINED, RANDOM, follows_budget, group, newest, same_setting
 from delamo.runs.read import Run, RunCollection
 
 NOT_RUN, NO_COUNTERPART, NOT_RECORDED = "not run", "no counterpart", "not recorded"
@@ -42,10 +42,14 @@ class Entry:
     p_holm: float | None = None
 
     @property
-    def beats_random(self) -> bool:
-        """Ahead, p after Holm below 0.05, and the interval over items and runs above zero."""
-        versus, p = self.versus_random, self.p_holm
-        return versus is not None and p is not None and p < ALPHA and versus.interval.low > 0
+    def verdict(self) -> Verdict | None:
+        """What may be said of it against random; None where it is not compared."""
+        return verdict(self.versus_random, self.p_holm) if self.versus_random else None
+
+    @property
+    def beats_random(self) -> bool | None:
+        """Whether the verdict is that; None where there is none."""
+        return None if self.verdict in (None, Verdict.NOT_JUDGED) else self.verdict is Verdict.BEATS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,7 +174,12 @@ def _entry(
     if not runs:
         return replace(entry, missing=NOT_RUN)
     try:
-        source = MeasureInput(runs=runs, untuned=_peers(runs[0], PRETRAINED, all_runs), form=table.rows[row].form)
+        source = MeasureInput(
+            runs=runs,
+            untuned=_peers(runs[0], PRETRAINED, all_runs),
+            methods=_methods(runs[0], all_runs),
+            form=table.rows[row].form,
+        )
         return replace(entry, value=MEASURES[table.columns[column].measure](source))
     except ValueError as error:
         known = isinstance(error, NotRecordedError)
@@ -190,26 +199,39 @@ def _peers(run: Run, selector: str, runs: Sequence[Run]) -> list[Run]:
     return newest(same)[0]
 
 
+def _methods(run: Run, runs: Sequence[Run]) -> list[list[Run]]:
+    """Collect the runs of each method that stands in the report's table of a run, on the same target."""
+    near = [
+        other
+        for other in runs
+        if all(other.cell[role] == run.cell[role] for role in ("task", "student", "pool"))
+        and (not follows_budget(other.cell["selector"]) or other.cell["budget"] == run.cell["budget"])
+    ]
+    return [newest(same)[0] for _, same in group(near)]
+
+
 def _judged(table: PaperTable, entries: list[list[Entry]], runs: Sequence[Run]) -> list[list[Entry]]:
     """Compare accuracies that have a budget with random's at the same one, with Holm's correction over the table."""
-    compared = [[_compared(table, entry, runs) for entry in row] for row in entries]
-    judged = [entry for row in compared for entry in row if entry.versus_random]
-    adjusted = statistics.holm([entry.versus_random.p for entry in judged])
-    p_holm = {(entry.row, entry.column): p for entry, p in zip(judged, adjusted, strict=True)}
-    return [[replace(entry, p_holm=p_holm.get((entry.row, entry.column))) for entry in row] for row in compared]
+    against = [[_compared(table, entry, runs) for entry in row] for row in entries]
+    inferences = {
+        (entry.row, entry.column): entry.versus_random.inference
+        for row in against
+        for entry in row
+        if entry.versus_random and entry.versus_random.inference
+    }
+    adjusted = statistics.holm([inference.p for inference in inferences.values()])
+    p_holm = dict(zip(inferences, adjusted, strict=True))
+    return [[replace(entry, p_holm=p_holm.get((entry.row, entry.column))) for entry in row] for row in against]
 
 
 def _compared(table: PaperTable, entry: Entry, runs: Sequence[Run]) -> Entry:
-    import numpy as np
-
     judged = table.columns[entry.column].measure == ACCURACY and entry.choices and "budget" in entry.choices
     if not judged or entry.value is None or entry.choices["selector"] in (PRETRAINED, RANDOM):
         return entry
     random = _peers(entry.runs[0], RANDOM, runs)
     if not random:
         return entry
-    both = [run.outcomes for run in entry.runs], [run.outcomes for run in random]
-    return replace(entry, versus_random=statistics.compare(*both, rng=np.random.default_rng(BOOTSTRAP_SEED)))
+    return replace(entry, versus_random=compared(entry.runs, random, _methods(entry.runs[0], runs)))
 
 
 def _summaries(table: PaperTable, entries: list[list[Entry]]) -> list[list[Entry]]:

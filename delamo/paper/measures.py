@@ -10,10 +10,10 @@ from typing import Any
 from delamo.metrics import statistics
 from delamo.metrics.statistics import Interval
 from delamo.reports import methods
+from delamo.reports.comparison import compared
 from delamo.runs import lineage
 from delamo.runs.read import Run
 
-BOOTSTRAP_SEED = 0
 NO_TRUTH = "no planted truth to compare with"
 
 
@@ -30,7 +30,9 @@ class Value:
     sd: float | None = None
     """Between the runs; None for one."""
     interval: Interval | None = None
-    """95 %; None where the number is no share of items."""
+    """95 %; None where the number is no share of items, or `not_judged`."""
+    not_judged: str | None = None
+    """Why a difference has no interval, as in `1 run`; None where it has one, and for what is no difference."""
     n: int | None = None
     """Items."""
     num_runs: int = 1
@@ -44,6 +46,8 @@ class MeasureInput:
     """Of the cell, one for each seed."""
     untuned: Sequence[Run]
     """Of the pretrained student on the same task, with the same settings."""
+    methods: Sequence[Sequence[Run]] = ()
+    """The runs of each method on the target at this budget, those of the cell among them."""
     form: str | None = None
     """Table 10: the answer format of the row."""
 
@@ -55,21 +59,16 @@ def accuracy(source: MeasureInput) -> Value:
 
 
 def gain(source: MeasureInput) -> Value:
-    """Measure points over the pretrained student (Table 12), with the interval of a paired bootstrap."""
-    import numpy as np
-
+    """Measure points over the pretrained student (Table 12), with the interval by which methods are compared."""
     if not source.untuned:
         raise NotRecordedError("no run of the pretrained student with the same settings")
-    rng = np.random.default_rng(BOOTSTRAP_SEED)
-    both = [run.outcomes for run in source.runs], [run.outcomes for run in source.untuned]
-    low_high = statistics.bootstrap_difference(*both, rng=rng)
-    means = [
-        statistics.mean([statistics.accuracy(run.scores) for run in runs]) for runs in (source.runs, source.untuned)
-    ]
+    found = compared(source.runs, source.untuned, source.methods)
+    inference = found.inference
     return Value(
-        mean=100 * (means[0] - means[1]),
-        interval=Interval(100 * low_high.low, 100 * low_high.high),
-        n=len(both[0][0]),
+        mean=100 * found.difference,
+        interval=Interval(100 * inference.interval.low, 100 * inference.interval.high) if inference else None,
+        not_judged=found.not_judged,
+        n=found.n,
         num_runs=len(source.runs),
     )
 

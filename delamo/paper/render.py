@@ -10,6 +10,7 @@ from collections import Counter
 from itertools import pairwise
 from typing import Any
 
+from delamo.metrics.comparison import Verdict
 from delamo.paper.layout import (
     NO_COUNTERPART,
     NOT_RECORDED,
@@ -23,6 +24,7 @@ from delamo.paper.layout import (
 from delamo.paper.measures import Value
 from delamo.paper.numbers import LOST, MICRO, PAPER
 from delamo.reports.render.formats import BEATS, WIDTH, Block, Heading, Lines, Table, fitting
+from delamo.reports.render.numbers import not_judged
 
 WORLD = (
     "These runs are of the microworld: another world, with its own targets, budgets and models in the places of the "
@@ -40,8 +42,9 @@ MEANINGS = {
 DEFINITIONS = {
     "accuracy": "Accuracy: correct / n test items in percent, an unparsed answer not correct; the mean over the runs "
     "of a cell, under it Wilson's 95 % interval for n items.",
-    "gain": "Gain: accuracy minus the untouched student's on the same items, in points, with the 95 % interval of a "
-    "paired bootstrap.",
+    "gain": "Gain: accuracy minus the untouched student's on the same items, in points, with the 95 % interval for "
+    "other runs on other items; '1 run: not judged' where no method on the target has the runs that tell how much they "
+    "vary.",
     "step_accuracy": "Mistake steps in the microworld: against the first sentence that is false in the scene, over the "
     "errors that have one, with Wilson's 95 % interval.",
     "steps": "Reasoning steps: sentences of the rationale, the mean over the validation errors in which a mistake was "
@@ -53,12 +56,12 @@ DEFINITIONS = {
 }
 """What the footer says of a measure."""
 DAGGER = (
-    f"A dagger ({BEATS}): ahead of random selection at the same budget, p by Holm over all compared cells of this "
-    "table below 0.05 (exact paired test over the items), and the bootstrap interval of the difference above 0."
+    f"A dagger ({BEATS}): beats random selection at the same budget, by the test of `delamo report` for other runs on "
+    "other items, p by Holm over all judged cells of this table below 0.05."
 )
 COLUMNS = (
     *("table", "scale", "world", "row", "column", "unit", "value", "sd", "low", "high", "n", "num_runs"),
-    *("minus_random", "p_holm", "beats_random", "missing", "runs"),
+    *("minus_random", "p_holm", "beats_random", "verdict", "missing", "runs"),
 )
 COLUMNS_PAPER = ("paper_row", "paper_column", "paper", "paper_in_interval")
 
@@ -191,7 +194,7 @@ def _amount(label: str) -> float | str:
 def _cell(layout: Layout, entry: Entry) -> str:
     if entry.missing:
         return {NOT_RECORDED: "?", NO_COUNTERPART: "none"}.get(entry.missing, entry.missing)
-    return own_text(entry.value, _decimals(layout, entry)) + (BEATS if entry.beats_random else "")
+    return own_text(entry.value, _decimals(layout, entry)) + (BEATS if entry.verdict is Verdict.BEATS else "")
 
 
 def _decimals(layout: Layout, entry: Entry) -> int:
@@ -203,7 +206,7 @@ def _decimals(layout: Layout, entry: Entry) -> int:
 def _interval(layout: Layout, entry: Entry) -> str:
     interval = entry.value.interval if entry.value else None
     if interval is None:
-        return ""
+        return f"{entry.value.not_judged}: not judged" if entry.value and entry.value.not_judged else ""
     decimals = _decimals(layout, entry)
     between = " to " if interval.low < 0 else "\N{EN DASH}"
     return f"{interval.low:.{decimals}f}{between}{interval.high:.{decimals}f}"
@@ -221,6 +224,8 @@ def _accounts(layout: Layout) -> list[str]:
     wanted = layout.wanted
     counts = Counter(entry.missing for entry in wanted if entry.missing)
     lines = [f"{len(wanted) - counts.total()} of {len(wanted)} cells have a number."]
+    unjudged = Counter(verdict_text(entry) for entry in wanted if entry.verdict is Verdict.NOT_JUDGED)
+    lines += [f"{count} against random: {why}." for why, count in unjudged.items()]
     marks = {NOT_RUN: "not run", NO_COUNTERPART: "none", NOT_RECORDED: "?"}
     lines += [f"{counts[why]} {MEANINGS[why]} ('{marks[why]}')." for why in MEANINGS if counts[why]]
     details = Counter(entry.detail for entry in wanted if entry.detail)
@@ -339,10 +344,18 @@ def _record(layout: Layout, entry: Entry) -> dict[str, Any]:
         "num_runs": value.num_runs if value else 0,
         "minus_random": 100 * versus.difference if versus else None,
         "p_holm": entry.p_holm,
-        "beats_random": int(entry.beats_random) if versus else None,
+        "beats_random": None if entry.beats_random is None else int(entry.beats_random),
+        "verdict": verdict_text(entry),
         "missing": f"{entry.missing}: {entry.detail}" if entry.detail else entry.missing,
         "runs": " ".join(str(run.path) for run in entry.runs),
     }
+
+
+def verdict_text(entry: Entry) -> str | None:
+    """Write the verdict against random, and where there is none why; None for what is not compared."""
+    if entry.verdict is Verdict.NOT_JUDGED and entry.versus_random:
+        return not_judged(entry.versus_random)
+    return entry.verdict
 
 
 def _paper_record(layout: Layout, entry: Entry) -> dict[str, Any]:

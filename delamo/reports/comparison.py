@@ -14,14 +14,16 @@ from typing import Any
 from tqdm import tqdm
 
 from delamo.metrics import statistics
+from delamo.metrics.comparison import ALPHA, PairedComparison, Verdict, compare, verdict
 from delamo.metrics.minimum_detectable_effect import MinimumDetectableEffect, minimum_detectable_effect
 from delamo.metrics.overlap import Overlap, over_targets
 from delamo.metrics.retention import Retention, retention
-from delamo.metrics.statistics import Interval, PairedComparison, SeedSummary
+from delamo.metrics.statistics import Interval, SeedSummary
 from delamo.metrics.variance import VarianceSplit, split
 from delamo.reports.methods import (
     PRETRAINED,
     RANDOM,
+    drawn,
     follows_budget,
     group,
     label_keys,
@@ -33,8 +35,6 @@ from delamo.reports.methods import (
 )
 from delamo.runs.read import Run, RunCollection, Unfinished, stage_kind
 
-ALPHA = 0.05
-BOOTSTRAP_SEED = 0
 PRETRAINED_LABEL = "pretrained"
 
 
@@ -56,7 +56,7 @@ class Method:
     versus: PairedComparison | None
     """Against the reference. None for the reference itself, and where no run of it has the same settings."""
     p_holm: float | None
-    """`versus.p` by Holm over the judged methods and targets of the budget; None for the others."""
+    """The p of `versus` by Holm over the judged methods and targets of the budget; None for the others."""
     detectable_effect: MinimumDetectableEffect | None
     """What the comparison could have found; None where `p_holm` is."""
     variance: VarianceSplit
@@ -72,10 +72,14 @@ class Method:
         return not self.is_reference and self.selector != PRETRAINED
 
     @property
-    def beats_reference(self) -> bool:
-        """Ahead, p after Holm below 0.05, and the interval over items and runs above zero."""
-        versus, p = self.versus, self.p_holm
-        return versus is not None and p is not None and p < ALPHA and versus.interval.low > 0
+    def verdict(self) -> Verdict | None:
+        """What may be said of it against the reference; None for what the table does not judge (`is_judged`)."""
+        return verdict(self.versus, self.p_holm) if self.is_judged else None
+
+    @property
+    def beats_reference(self) -> bool | None:
+        """Whether the verdict is that; None where there is none."""
+        return None if self.verdict in (None, Verdict.NOT_JUDGED) else self.verdict is Verdict.BEATS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -307,14 +311,20 @@ def labels(targets: Sequence[Target]) -> list[str]:
 
 def _judged_together(targets: list[Target]) -> list[Target]:
     """Correct all comparisons of the table by Holm, and compute what each could have found at that level."""
-    judged = [m for target in targets for m in target.methods if m.is_judged and m.versus]
-    adjusted = dict(zip(map(id, judged), statistics.holm([m.versus.p for m in judged]), strict=True))
+    inferences = {
+        id(method): method.versus.inference
+        for target in targets
+        for method in target.methods
+        if method.is_judged and method.versus and method.versus.inference
+    }
+    adjusted = statistics.holm([inference.p for inference in inferences.values()])
+    p_holm = dict(zip(inferences, adjusted, strict=True))
 
     def with_p(method: Method) -> Method:
-        if id(method) not in adjusted:
+        if id(method) not in p_holm:
             return method
-        effect = minimum_detectable_effect(method.versus, alpha=ALPHA, num_comparisons=len(judged))
-        return replace(method, p_holm=adjusted[id(method)], detectable_effect=effect)
+        effect = minimum_detectable_effect(inferences[id(method)], alpha=ALPHA, num_comparisons=len(inferences))
+        return replace(method, p_holm=p_holm[id(method)], detectable_effect=effect)
 
     return [replace(target, methods=[with_p(m) for m in target.methods]) for target in targets]
 
@@ -342,14 +352,13 @@ def _selections(target: Target) -> dict[str, list[frozenset[str]]]:
 def _methods(runs: list[Run], reference: str, keys: dict[str, list[str]]) -> list[Method]:
     methods = [(label, newest(same)[0]) for label, same in group(runs, keys)]
     methods.sort(key=lambda pair: method_order(pair[1][0].cell["selector"], pair[0]))
-    baselines = [(label, same) for label, same in methods if reference in (label, same[0].cell["selector"])]
-    return [_method(label, same, baselines, reference) for label, same in methods]
+    return [_method(label, same, methods, reference) for label, same in methods]
 
 
-def _method(label: str, runs: list[Run], baselines: list[tuple[str, list[Run]]], reference: str) -> Method:
+def _method(label: str, runs: list[Run], methods: list[tuple[str, list[Run]]], reference: str) -> Method:
     selector, n = runs[0].cell["selector"], min(len(run.outcomes) for run in runs)
     accuracy = statistics.over_seeds([statistics.accuracy(run.scores) for run in runs])
-    is_reference = any(runs is same for _, same in baselines)
+    is_reference = _is_named(reference, label, runs)
     return Method(
         label=PRETRAINED_LABEL + label.removeprefix(PRETRAINED) if selector == PRETRAINED else label,
         selector=selector,
@@ -359,7 +368,7 @@ def _method(label: str, runs: list[Run], baselines: list[tuple[str, list[Run]]],
         interval=statistics.wilson(accuracy.mean, n),
         unparsed=statistics.over_seeds([statistics.unparsed_rate(run.scores) for run in runs]),
         is_reference=is_reference,
-        versus=None if is_reference else _versus(runs, baselines, reference),
+        versus=None if is_reference else _versus(runs, methods, reference),
         p_holm=None,
         detectable_effect=None,
         variance=split([run.outcomes for run in runs], [run.selection_digest for run in runs]),
@@ -369,20 +378,36 @@ def _method(label: str, runs: list[Run], baselines: list[tuple[str, list[Run]]],
     )
 
 
-def _versus(runs: list[Run], baselines: list[tuple[str, list[Run]]], reference: str) -> PairedComparison | None:
+def _is_named(reference: str, label: str, runs: Sequence[Run]) -> bool:
+    return reference in (label, runs[0].cell["selector"])
+
+
+def _versus(runs: list[Run], methods: list[tuple[str, list[Run]]], reference: str) -> PairedComparison | None:
     """Compare with the reference, of any settings where it was named by its label, else of the same ones.
 
     Returns:
         The comparison; None where there is no such run, or no telling which.
     """
-    import numpy as np
-
     matching = [
         same
-        for label, same in baselines
-        if label == reference != same[0].cell["selector"] or same_setting(runs[0], same[0])
+        for label, same in methods
+        if _is_named(reference, label, same)
+        and (label == reference != same[0].cell["selector"] or same_setting(runs[0], same[0]))
     ]
     if len(matching) != 1:
         return None
-    rng = np.random.default_rng(BOOTSTRAP_SEED)
-    return statistics.compare([run.outcomes for run in runs], [run.outcomes for run in matching[0]], rng=rng)
+    return compared(runs, matching[0], [same for _, same in methods])
+
+
+def compared(first: Sequence[Run], second: Sequence[Run], methods: Sequence[Sequence[Run]]) -> PairedComparison:
+    """Compare the runs of two methods on one target.
+
+    Args:
+        first: runs of a method.
+        second: runs of the other.
+        methods: runs of each method on the target, those two among them or not: how they vary between runs stands in
+            for what is not known of a method that was run once.
+    """
+    own = {run.path for run in (*first, *second)}
+    others = [same for same in methods if own.isdisjoint(run.path for run in same)]
+    return compare(drawn(first), drawn(second), [drawn(same) for same in others])

@@ -13,11 +13,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from delamo.config.registry import SCHEMAS
+from delamo.metrics.comparison import MethodRuns
 from delamo.runs.read import Run
 from delamo.selectors import BUILT_IN, SELECTORS, Selector, error_driven, none, random
 
 PRETRAINED, RANDOM, OURS = none.SELECTOR.name, random.SELECTOR.name, error_driven.SELECTOR.name
 SEEDS = ("seeds.selection", "seeds.training", "seeds.decoding")
+BY_CHANCE = frozenset({"random", "fill"})
+"""Reasons of selected samples that were drawn."""
 NOT_COMPARED = ("seed", "selector.", "paths.", "logger.")
 """Config that never tells the settings of two runs apart; a selector's own keys do so only among its own runs."""
 TARGETS = ("mmbench", "appliance", "furniture", "living_things", "vqa", "image_caption_match", "scienceqa")
@@ -41,6 +44,12 @@ def follows_budget(selector: str) -> bool:
     """Tell whether the budget decides the result; the runs of a selector that has none stand in the table of each."""
     declaration = declared(selector)
     return declaration is None or declaration.follows_budget
+
+
+def tunes(selector: str) -> bool:
+    """Tell whether a selector's runs tune the student."""
+    declaration = declared(selector)
+    return declaration is None or declaration.tunes
 
 
 def ignored_keys(selector: str) -> tuple[str, ...]:
@@ -152,6 +161,23 @@ def same_setting(first: Run, second: Run) -> bool:
     """Tell whether two runs agree in all config that both read, the seed and the selector's own apart."""
     selectors = first.cell["selector"], second.cell["selector"]
     return settings(first, *selectors) == settings(second, *selectors)
+
+
+def drawn(runs: Sequence[Run]) -> MethodRuns:
+    """Say what in the runs of a method, on one target, was left to chance.
+
+    A run is one draw of its method. Where several were tuned on one selection out of more, or on the only one that was
+    drawn by chance, the selection is the draw: tuning again on it does not tell what another would have brought.
+    """
+    outcomes = [run.outcomes for run in runs]
+    if not tunes(runs[0].cell["selector"]):
+        return MethodRuns(outcomes=outcomes, fixed=True)
+    digests = [run.selection_digest for run in runs]
+    held = len({run.config.get(SEEDS[0], run.cell["seed"]) for run in runs}) == 1
+    by_chance = any(BY_CHANCE.intersection(run.metrics["selection"]["reasons"]) for run in runs)
+    if len(set(digests)) > 1 or (held and by_chance):
+        return MethodRuns(outcomes=outcomes, units=digests)
+    return MethodRuns(outcomes=outcomes)
 
 
 def newest(runs: Sequence[Run]) -> tuple[list[Run], list[Run]]:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import nan
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from delamo.metrics import statistics
-from delamo.metrics.statistics import PairedComparison
-from delamo.reports.comparison import BOOTSTRAP_SEED, Budget, Comparison, Method, Target
+from delamo.metrics.comparison import PairedComparison
+from delamo.reports.comparison import Budget, Comparison, Method, Target, compared
 from delamo.reports.methods import OURS, PRETRAINED, RANDOM, short
 from delamo.reports.plots.style import INK, MUTED, by_budget, caption, color_of, grid, lines_of, num_lines
 
 NOTE = (
-    "Accuracy minus that of the pretrained student, in points, paired by test item. Lines: 95 % interval of a "
-    "bootstrap of items and runs. Random selection is the ablation without targeted tuning."
+    "Accuracy minus that of the pretrained student, in points, paired by test item. Lines: 95 % interval for other runs "
+    "on other items; none where too few runs tell how much they vary. Random selection is the ablation without targeted "
+    "tuning."
 )
 WITHOUT_ALL = "without targeted tuning (random)"
 
@@ -44,8 +45,9 @@ def _figure(budget: Budget, targets: Sequence[Target]) -> Figure:
 
 def _bars(panel: Axes, target: Target, methods: Sequence[Method], names: Sequence[str]) -> None:
     gains = [_gain(target, method) for method in methods]
-    low = [100 * (gain.difference - gain.interval.low) for gain in gains]
-    high = [100 * (gain.interval.high - gain.difference) for gain in gains]
+    ends = [gain.inference.interval if gain.inference else None for gain in gains]
+    low = [100 * (gain.difference - end.low) if end else nan for gain, end in zip(gains, ends, strict=True)]
+    high = [100 * (end.high - gain.difference) if end else nan for gain, end in zip(gains, ends, strict=True)]
     rows = [names.index(_name(method)) for method in methods]
     colors = [color_of(OURS) if _name(method) == OURS else MUTED for method in methods]
     lines = {"linewidth": 0.9, "ecolor": INK}
@@ -65,8 +67,5 @@ def _name(method: Method) -> str:
 
 
 def _gain(target: Target, method: Method) -> PairedComparison:
-    import numpy as np
-
     pretrained = next(m for m in target.methods if m.selector == PRETRAINED)
-    rng = np.random.default_rng(BOOTSTRAP_SEED)
-    return statistics.compare([run.outcomes for run in method.runs], [run.outcomes for run in pretrained.runs], rng=rng)
+    return compared(method.runs, pretrained.runs, [other.runs for other in target.methods])

@@ -9,11 +9,13 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+from delamo.metrics.comparison import Verdict
 from delamo.reports.comparison import Budget, Comparison, Method, Target
 from delamo.reports.render.formats import csv_records, json_text
+from delamo.reports.render.numbers import not_judged
 from delamo.runs.read import Run
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 KEYS = {"retention": "kept", "detectable_effect": "detectable"}
 """Fields that this version of the schema calls otherwise."""
 COLUMNS = (
@@ -38,6 +40,7 @@ COLUMNS = (
     "p",
     "p_holm",
     "beats_reference",
+    "verdict",
     "precision_at_n",
     "run",
 )
@@ -115,15 +118,24 @@ def _versus(budget: Budget, method: Method) -> dict[str, Any]:
     versus = method.versus
     if versus is None:
         return {}
+    inference = versus.inference
     return {
         "reference": budget.reference,
         "minus_reference": versus.difference,
-        "minus_reference_low": versus.interval.low,
-        "minus_reference_high": versus.interval.high,
-        "p": versus.p,
+        "minus_reference_low": inference.interval.low if inference else None,
+        "minus_reference_high": inference.interval.high if inference else None,
+        "p": inference.p if inference else None,
         "p_holm": method.p_holm,
-        "beats_reference": int(method.beats_reference) if method.is_judged else None,
+        "beats_reference": None if method.beats_reference is None else int(method.beats_reference),
+        "verdict": verdict_text(method),
     }
+
+
+def verdict_text(method: Method) -> str | None:
+    """Write the verdict, and where there is none why; None for what the table does not judge."""
+    if method.verdict is Verdict.NOT_JUDGED and method.versus:
+        return not_judged(method.versus)
+    return method.verdict
 
 
 def _plain(value: Any) -> Any:
@@ -132,7 +144,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, Method):
-        return {**_fields(value), "beats_reference": value.beats_reference if value.is_judged else None}
+        return {**_fields(value), "beats_reference": value.beats_reference, "verdict": verdict_text(value)}
     if dataclasses.is_dataclass(value):
         return _fields(value)
     if isinstance(value, dict):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from delamo.metrics.comparison import PairedComparison
 from delamo.metrics.statistics import Interval
 
 NOTHING = "-"
@@ -28,6 +29,20 @@ def p_value(p: float | None) -> str:
 def span(interval: Interval, write: Callable[[float], str] = percent) -> str:
     """Write an interval of fractions, in percent or points."""
     return f"{write(interval.low)} to {write(interval.high)}"
+
+
+def not_judged(comparison: PairedComparison) -> str:
+    """Say that a comparison has no verdict, and why."""
+    return f"{comparison.not_judged}: not judged"
+
+
+def minus(comparison: PairedComparison | None) -> str:
+    """Write a difference with its interval, in points; without an interval why there is none."""
+    if comparison is None:
+        return NOTHING
+    inference = comparison.inference
+    behind = span(inference.interval, points) if inference else not_judged(comparison)
+    return f"{points(comparison.difference)} ({behind})"
 
 
 def usd(amount: float | None) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from delamo.metrics.comparison import Verdict
 from delamo.metrics.statistics import mean
 from delamo.reports.comparison import Budget, Method, Target, labels
 from delamo.reports.methods import PRETRAINED, seed_name
 from delamo.reports.render.formats import BEATS, WIDTH, Block, Heading, Lines, Table, fitting
-from delamo.reports.render.numbers import NOTHING, p_value, percent, points, span
+from delamo.reports.render.numbers import NOTHING, minus, p_value, percent, span
 from delamo.reports.sections.definitions import reference_name
 
 LONG = 30  # characters of a reference's name that a column's head can take
@@ -52,7 +53,7 @@ def _row_name(budget: Budget, label: str) -> str:
 def _overview_cell(target: Target, label: str) -> str:
     for method in target.methods:
         if method.label == label:
-            return percent(method.accuracy.mean) + (BEATS if method.is_judged and method.beats_reference else "")
+            return percent(method.accuracy.mean) + (BEATS if method.verdict is Verdict.BEATS else "")
     return NOTHING
 
 
@@ -66,21 +67,22 @@ def _target_blocks(budget: Budget, target: Target) -> list[Block]:
     rows = [row for method in target.methods for row in _method_rows(method)]
     name = reference_name(budget.reference)
     above = [Lines([f"The reference is {name}."])] if len(name) > LONG else []
-    minus = f"minus {'the reference' if above else name} (95 %)"
-    columns = ["method", "accuracy % (95 %)", "n", minus, "p", "p Holm", "unparsed %"]
+    against = f"minus {'the reference' if above else name} (95 %)"
+    columns = ["method", "accuracy % (95 %)", "n", against, "p", "p Holm", "unparsed %"]
     return [Heading(target.task, 3), *above, Table(columns, rows), *_detectable_lines(target)]
 
 
 def _method_rows(method: Method) -> list[list[str]]:
     """Build the method's own row, and one for each run where it has several."""
-    versus, several = method.versus, len(method.seeds) > 1
+    several = len(method.seeds) > 1
+    inference = method.versus.inference if method.versus else None
     rows = [
         [
             f"{method.label}, mean of {len(method.seeds)} seeds" if several else method.label,
             f"{percent(method.accuracy.mean)} ({span(method.interval)})",
             str(method.n),
-            f"{points(versus.difference)} ({span(versus.interval, points)})" if versus else NOTHING,
-            p_value(versus.p if versus else None),
+            minus(method.versus),
+            p_value(inference.p if inference else None),
             p_value(method.p_holm),
             percent(method.unparsed.mean),
         ]
@@ -92,8 +94,7 @@ def _method_rows(method: Method) -> list[list[str]]:
 def _detectable_lines(target: Target) -> list[Block]:
     """State the smallest difference that each judged comparison could have found."""
     effects = [
-        f"{method.label} {percent(effect.alone)} ({percent(effect.corrected)}) "
-        f"at {percent(effect.discordant)} % discordant"
+        f"{method.label} {percent(effect.alone)} ({percent(effect.corrected)})"
         for method in target.methods
         if (effect := method.detectable_effect)
     ]

@@ -11,18 +11,20 @@ DEFINITIONS = (
     "95 % Wilson interval for n items; a mean over seeds takes the mean and the same n, so that more seeds do not "
     "narrow it.",
     "Minus {reference}: mean over the method's runs minus mean over {reference}'s, in points, paired by test item; "
-    "after it the 95 % interval of a bootstrap (10,000 draws, seed 0) of items and of runs.",
-    "p: exact two-sided paired test over the items (Cochran-Mantel-Haenszel, one stratum an item; with one run each it "
-    "is McNemar's). It speaks of these runs; how far seeds move a result, the single runs show. p Holm: corrected over "
-    "the methods and targets that are compared with {reference} in the table, the pretrained student apart.",
-    "Beats {reference}: p Holm below 0.05 and the interval of the difference above 0; a dagger (†) in the first table "
-    "marks it.",
+    "after it the 95 % interval for other runs on other items (crossed random effects of runs and items, Student's t "
+    "with Satterthwaite's degrees of freedom). Runs on one selection out of several are one draw, and so are runs that "
+    "agree on every item. A method with a single draw is taken to vary between runs as all tuned methods on the target "
+    "do that have several; without one, the comparison is not judged. The pretrained student is one model and has no "
+    "runs to vary.",
+    "p: two-sided, of the same test: below 0.05 exactly where the interval leaves out 0. p Holm: corrected over the "
+    "methods and targets that are judged against {reference} in the table, the pretrained student apart.",
+    "Beats {reference}: p Holm below 0.05 and a difference above 0; a dagger (†) in the first table marks it. Measured "
+    "on random selection judged against itself, the test says so falsely in 5 % of comparisons or less: "
+    "docs/verdicts.md.",
     "Mean: unweighted mean of a method's accuracies over the targets, where it was run on all of them.",
-    "Detectable difference: the smallest true difference in accuracy that McNemar's two-sided test of one run against "
-    "one run of {reference} finds with 80 % power, for this n and this share of discordant items (right in one of the "
-    "two runs, mean over pairs of runs); normal approximation (Miettinen 1968). First at alpha 0.05; in brackets at "
-    "0.05 divided by the comparisons of the table, which Holm asks of the smallest p. '-': more than the discordant "
-    "items can show.",
+    "Detectable difference: the smallest true difference in accuracy that the same test finds with 80 % power, for the "
+    "comparison's standard error and degrees of freedom (noncentral t). First at alpha 0.05; in brackets at 0.05 "
+    "divided by the judged comparisons of the table, which Holm asks of the smallest p. '-': none up to 100 points.",
 )
 
 

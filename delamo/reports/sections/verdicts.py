@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from delamo.reports.comparison import ALPHA, Budget, Method, Target
+from collections import Counter
+
+from delamo.metrics.comparison import Verdict
+from delamo.reports.comparison import Budget, Method, Target
 from delamo.reports.render.formats import Block, Lines
-from delamo.reports.render.numbers import p_value, points, span
+from delamo.reports.render.numbers import not_judged, p_value, points, span
 from delamo.reports.sections.definitions import reference_name
+
+WORDS = {Verdict.BEATS: "beats", Verdict.WORSE: "is WORSE than", Verdict.OPEN: "does NOT beat"}
 
 
 def verdicts(budget: Budget) -> list[str]:
@@ -19,26 +24,23 @@ def verdict_blocks(budget: Budget) -> list[Block]:
     lines = verdicts(budget)
     if not lines:
         return []
-    judged = [m for target in budget.targets for m in target.methods if m.is_judged and m.versus]
-    if not judged:
+    counts = Counter(m.verdict for target in budget.targets for m in target.methods if m.is_judged and m.versus)
+    if not counts:
         return [Lines(lines, bullets=True)]
-    won = sum(m.beats_reference for m in judged)
-    count = f"ahead, and significantly so, in {won} of {len(judged)} comparisons"
-    return [Lines([f"Against {reference_name(budget.reference)}: {count}."]), Lines(lines, bullets=True)]
+    parts = [f"{counts[kind]} {kind}" for kind in (Verdict.WORSE, Verdict.OPEN, Verdict.NOT_JUDGED) if counts[kind]]
+    count = ", ".join([f"beaten in {counts[Verdict.BEATS]} of {counts.total()} comparisons", *parts])
+    name = reference_name(budget.reference)
+    return [Lines([f"{name[:1].upper()}{name[1:]} is {count}."]), Lines(lines, bullets=True)]
 
 
 def _verdict(reference: str, target: Target, method: Method) -> str:
-    name, versus, p = f"{target.task}: {method.label}", method.versus, method.p_holm
-    if versus is None or p is None:
+    name, versus = f"{target.task}: {method.label}", method.versus
+    if versus is None:
         return f"{name} has no {reference} run with the same settings to compare with, or more than one kind."
-    pairs = [pair for row in versus.pairs for pair in row]
-    ahead = sum(pair.only_first > pair.only_second for pair in pairs)
-    numbers = (
-        f"{points(versus.difference)} points ({span(versus.interval, points)}), p Holm {p_value(p)}, ahead in {ahead} "
-        f"of {len(pairs)} pairs of runs (largest McNemar p {p_value(max(pair.p for pair in pairs))})."
-    )
-    if method.beats_reference:
-        return f"{name} beats {reference}: {numbers}"
-    if p < ALPHA and versus.interval.high < 0:
-        return f"{name} is WORSE than {reference}: {numbers}"
-    return f"{name} does NOT beat {reference}: {numbers}"
+    difference = f"{points(versus.difference)} points"
+    if versus.inference is None or method.verdict is Verdict.NOT_JUDGED:
+        return f"{name} minus {reference}: {difference}; {not_judged(versus)}."
+    inference = versus.inference
+    borrowed = ", a single run taken to vary as the other methods' do" if inference.borrowed else ""
+    numbers = f"{difference} ({span(inference.interval, points)}), p Holm {p_value(method.p_holm)}{borrowed}."
+    return f"{name} {WORDS[method.verdict]} {reference}: {numbers}"
