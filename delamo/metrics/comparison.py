@@ -100,6 +100,9 @@ class _Spread:
     """Variance of its accuracy over these items."""
     rest: float
     """The part of it that is no run's own: what neither run nor item explains, over the items."""
+    lent: float
+    """What a method without an estimate of its own is taken to vary by: no less than one run does from items to items,
+    as it may well vary more than the methods that it borrows from."""
     freedom: int
 
 
@@ -194,8 +197,9 @@ def _spread(profiles_UI: np.ndarray) -> _Spread:  # noqa: N803 -- shape letters
     """Estimate how a draw varies; by no less than chance item by item makes it, where few draws lie close together."""
     num_draws, n = profiles_UI.shape
     rest = interaction(profiles_UI) / n
-    run = float(profiles_UI.mean(axis=1).var(ddof=1))
-    return _Spread(run=max(run, rest), rest=rest, freedom=num_draws - 1)
+    accuracies = profiles_UI.mean(axis=1)
+    run, share = max(float(accuracies.var(ddof=1)), rest), float(accuracies.mean())
+    return _Spread(run=run, rest=rest, lent=max(run, share * (1 - share) / (n - 1)), freedom=num_draws - 1)
 
 
 def _not_judged(sides: Sequence[_Side], pool: Sequence[_Spread], n: int) -> str | None:
@@ -213,21 +217,24 @@ def _inference(sides: Sequence[_Side], pool: Sequence[_Spread], difference: floa
     """Put the parts of the variance together; None where they are all zero, which proves nothing."""
     from scipy.special import stdtr, stdtrit
 
-    parts = [part for side in sides for part in _parts(side, pool)]
     gaps_I = sides[0].means_I - sides[1].means_I  # noqa: N806 -- shape letters
     n = len(gaps_I)
-    items = float(gaps_I.var(ddof=1)) / n
-    rest = sum(weight * spread.rest for spread, weight in parts)
-    variance = sum(weight * spread.run for spread, weight in parts) + max(0.0, items - rest)
+    items, rest = float(gaps_I.var(ddof=1)) / n, 0.0
+    # one term for each estimate, however often the sides use it: what they share does not average out
+    runs: dict[_Spread, float] = defaultdict(float)
+    for side in sides:
+        for spread, weight in _estimates(side, pool):
+            runs[spread] += weight * (spread.run if side.spread else spread.lent)
+            rest += weight * spread.rest
+    borrowed = any(not side.spread and not side.fixed for side in sides)
+    variance = sum(runs.values()) + max(0.0, items - rest)
     if variance < ROUNDING:
         return None
-    # one term for each estimate, however often the sides use it: what they share does not average out
-    shares: dict[_Spread, float] = defaultdict(float)
-    for spread, weight in parts:
-        shares[spread] += weight * spread.run
-    doubt = sum(share**2 / spread.freedom for spread, share in shares.items())
-    doubt += items**2 / (n - 1) if items > rest else 0.0
-    freedom = variance**2 / doubt
+    doubt = sum(part**2 / spread.freedom for spread, part in runs.items())
+    if borrowed:  # the many items would hide how little is known of the runs
+        freedom = sum(runs.values()) ** 2 / doubt
+    else:
+        freedom = variance**2 / (doubt + (items**2 / (n - 1) if items > rest else 0.0))
     # runs that share a draw make the mean less certain, and the estimate of its variance no better
     variance += sum(side.excess * side.spread.run for side in sides if side.spread)
     error = math.sqrt(variance)
@@ -237,12 +244,12 @@ def _inference(sides: Sequence[_Side], pool: Sequence[_Spread], difference: floa
         freedom=freedom,
         interval=Interval(max(-1.0, difference - reach), min(1.0, difference + reach)),
         p=float(min(1.0, 2 * stdtr(freedom, -abs(difference) / error))),
-        borrowed=any(not side.spread and not side.fixed for side in sides),
+        borrowed=borrowed,
     )
 
 
-def _parts(side: _Side, pool: Sequence[_Spread]) -> list[tuple[_Spread, float]]:
-    """List the estimates of how one draw of a side varies, with their weights in the variance of the mean over draws."""
+def _estimates(side: _Side, pool: Sequence[_Spread]) -> list[tuple[_Spread, float]]:
+    """List the estimates of how a draw of a side varies, with their weights in the variance of the mean over draws."""
     if side.spread:
         return [(side.spread, 1 / side.num_draws)]
     if side.fixed:

@@ -14,9 +14,9 @@ from delamo.reports.methods import OURS, PRETRAINED, RANDOM, short
 from delamo.reports.plots.style import INK, MUTED, by_budget, caption, color_of, grid, lines_of, num_lines
 
 NOTE = (
-    "Accuracy minus that of the pretrained student, in points, paired by test item. Lines: 95 % interval for other runs "
-    "on other items; none where too few runs tell how much they vary. Random selection is the ablation without targeted "
-    "tuning."
+    "Accuracy minus that of the pretrained student, in points, paired by test item. Lines: 95 % interval for other "
+    "runs on other items; none where too few runs tell how much they vary. Random selection is the ablation without "
+    "targeted tuning."
 )
 WITHOUT_ALL = "without targeted tuning (random)"
 
