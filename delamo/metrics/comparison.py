@@ -101,8 +101,8 @@ class _Spread:
     rest: float
     """The part of it that is no run's own: what neither run nor item explains, over the items."""
     lent: float
-    """What a method without an estimate of its own is taken to vary by: no less than one run does from items to items,
-    as it may well vary more than the methods that it borrows from."""
+    """What a method without an estimate of its own is taken to vary by at least: as much as a run does from items to
+    items, since it may well vary more than the methods that it borrows from."""
     freedom: int
 
 
@@ -199,7 +199,7 @@ def _spread(profiles_UI: np.ndarray) -> _Spread:  # noqa: N803 -- shape letters
     rest = interaction(profiles_UI) / n
     accuracies = profiles_UI.mean(axis=1)
     run, share = max(float(accuracies.var(ddof=1)), rest), float(accuracies.mean())
-    return _Spread(run=run, rest=rest, lent=max(run, share * (1 - share) / (n - 1)), freedom=num_draws - 1)
+    return _Spread(run=run, rest=rest, lent=max(run, share * (1 - share) / max(n - 1, 1)), freedom=num_draws - 1)
 
 
 def _not_judged(sides: Sequence[_Side], pool: Sequence[_Spread], n: int) -> str | None:
@@ -222,17 +222,19 @@ def _inference(sides: Sequence[_Side], pool: Sequence[_Spread], difference: floa
     items, rest = float(gaps_I.var(ddof=1)) / n, 0.0
     # one term for each estimate, however often the sides use it: what they share does not average out
     runs: dict[_Spread, float] = defaultdict(float)
+    least = 0.0
     for side in sides:
         for spread, weight in _estimates(side, pool):
-            runs[spread] += weight * (spread.run if side.spread else spread.lent)
+            runs[spread] += weight * spread.run
             rest += weight * spread.rest
+            least += weight * (spread.run if side.spread else spread.lent)
     borrowed = any(not side.spread and not side.fixed for side in sides)
-    variance = sum(runs.values()) + max(0.0, items - rest)
+    variance = max(sum(runs.values()) + max(0.0, items - rest), least)
     if variance < ROUNDING:
         return None
     doubt = sum(part**2 / spread.freedom for spread, part in runs.items())
     if borrowed:  # the many items would hide how little is known of the runs
-        freedom = sum(runs.values()) ** 2 / doubt
+        freedom = sum(runs.values()) ** 2 / doubt if doubt else float(sum(spread.freedom for spread in runs))
     else:
         freedom = variance**2 / (doubt + (items**2 / (n - 1) if items > rest else 0.0))
     # runs that share a draw make the mean less certain, and the estimate of its variance no better

@@ -355,7 +355,7 @@ def verdict_text(entry: Entry) -> str | None:
     """Write the verdict against random, and where there is none why; None for what is not compared."""
     if entry.verdict is Verdict.NOT_JUDGED and entry.versus_random:
         return not_judged(entry.versus_random)
-    return entry.verdict
+    return entry.verdict.value if entry.verdict else None
 
 
 def _paper_record(layout: Layout, entry: Entry) -> dict[str, Any]:

@@ -1,13 +1,14 @@
 """Power, variance by source and forgetting, against values worked out by hand."""
 
 import math
+from statistics import NormalDist
 
 import numpy as np
 import pytest
+from scipy.special import stdtrit
 from support.fake_runs import planted, write_rows, write_run
 
-from delamo.metrics import statistics
-from delamo.metrics.minimum_detectable_effect import detectable_difference, minimum_detectable_effect
+from delamo.metrics.minimum_detectable_effect import detectable_difference
 from delamo.metrics.retention import retention
 from delamo.metrics.variance import split
 from delamo.records import Selected
@@ -20,38 +21,31 @@ def run(bits):
     return {f"i{number:03}": bit == "1" for number, bit in enumerate(bits)}
 
 
-def test_detectable_difference_solves_its_equation():
-    # z 1.95996 and 0.84162: 0.5 * (1.95996 * 10 + 0.84162 * sqrt(100 - 3.84146 + 0.70833)) / 100.70833
-    found = detectable_difference(100, 0.25)
-    assert found == pytest.approx(0.138435, abs=1e-5)
-    assert 1.959964 * 0.5 + 0.841621 * math.sqrt(0.25 - found**2) == pytest.approx(found * 10, abs=1e-5)
-
-
 def test_detectable_difference_is_found_four_times_in_five():
-    from scipy.stats import binom, binomtest
-
-    n, discordant = 400, 0.2
-    gap = detectable_difference(n, discordant)
-    ahead, power = (discordant + gap) / (2 * discordant), 0.0
-    for total in range(40, 130):
-        tail = [k for k in range(total + 1) if binomtest(k, total).pvalue < 0.05]
-        power += binom.pmf(total, n, discordant) * binom.pmf(tail, total, ahead).sum()
-    assert 0.76 < power < 0.82  # the exact test is a little weaker than the approximation
+    # 3 runs each of variance 0.02**2: standard error 0.02 * sqrt(2 / 3), 4 degrees of freedom
+    error, rng = 0.02 * math.sqrt(2 / 3), np.random.default_rng(0)
+    gap = detectable_difference(error, 4, alpha=0.05)
+    draws = rng.normal([[[gap]], [[0]]], 0.02, (2, 20_000, 3))
+    errors = np.sqrt(draws.var(axis=2, ddof=1).sum(axis=0) / 3)
+    found = np.abs(draws.mean(axis=2)[0] - draws.mean(axis=2)[1]) > stdtrit(4, 0.975) * errors
+    assert found.mean() == pytest.approx(0.8, abs=0.01)
 
 
-def test_more_comparisons_and_fewer_items_need_larger_differences():
-    assert detectable_difference(400, 0.2, alpha=0.05 / 10) > detectable_difference(400, 0.2)
-    assert detectable_difference(100, 0.2) > detectable_difference(400, 0.2)
-    assert detectable_difference(20, 0.05) is None and detectable_difference(400, 0.0) is None
-    assert detectable_difference(2, 1.0) is None
-    with pytest.raises(ValueError, match="cannot be discordant"):
-        detectable_difference(0, 0.5)
+def test_detectable_difference_is_the_normal_one_where_freedom_is_large():
+    z = NormalDist().inv_cdf(0.975) + NormalDist().inv_cdf(0.8)
+    assert detectable_difference(0.01, 1e6, alpha=0.05) == pytest.approx(0.01 * z, rel=1e-4)
 
 
-def test_discordant_share_is_the_mean_over_pairs_of_runs():
-    # against the first of the others 2 of 4 items differ, against the second 1 of 4
-    found = statistics.compare([run("1100")], [run("0000"), run("1000")], rng=np.random.default_rng(0))
-    assert minimum_detectable_effect(found, alpha=0.05, num_comparisons=3).discordant == pytest.approx(0.375)
+def test_more_comparisons_and_less_freedom_need_larger_differences():
+    alone = detectable_difference(0.02, 4, alpha=0.05)
+    assert alone < detectable_difference(0.02, 4, alpha=0.05 / 10) and alone < detectable_difference(
+        0.02, 2, alpha=0.05
+    )
+    assert detectable_difference(0.04, 4, alpha=0.05) == pytest.approx(2 * alone)
+    assert detectable_difference(0.1, 1.1, alpha=0.05 / 7) is None  # no two accuracies lie that far apart
+    for error, freedom in ((0, 4), (0.1, 0)):
+        with pytest.raises(ValueError, match="has no power"):
+            detectable_difference(error, freedom, alpha=0.05)
 
 
 def test_variance_of_runs_by_hand():
@@ -113,7 +107,7 @@ def test_report_says_what_seeds_and_items_make_of_the_numbers(tmp_path):
     pretrained, random, ours = target.methods
     assert random.variance.num_selections == 1 and random.variance.training > 0 and random.variance.selection is None
     assert pretrained.retention is None and (ours.retention.still_right, ours.retention.now_right) == (1, 0.75)
-    assert random.detectable_effect is None and ours.detectable_effect.alone < ours.detectable_effect.discordant
+    assert random.detectable_effect is None and ours.detectable_effect.corrected == ours.detectable_effect.alone
     text = report(tmp_path)
     assert "| a      | error_driven |    20 |   100.0 |    20 |  75.0 |                +0.0 |     -10.0 |" in text
     assert "| a      | random |    2 |          1 |              - | " in text

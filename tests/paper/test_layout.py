@@ -63,9 +63,9 @@ def test_a_dagger_marks_what_is_ahead_of_random_by_holm_over_the_table(runs):
     layout = laid_out(runs, "table1")
     assert [(e.row, e.column) for row in layout.entries for e in row if e.beats_random] == [(4, 0)]
     first, second = layout.entries[4][0], layout.entries[4][1]
-    assert first.p_holm == pytest.approx(2 * first.versus_random.p) and second.p_holm == 1.0
+    assert first.p_holm == pytest.approx(2 * first.versus_random.inference.p) and second.p_holm == 1.0
     text = report(runs, table="table1")
-    assert "90.0† " in text and "A dagger (†): ahead of random" in text and f"| Random, 3 runs  | {SMALL}" in text
+    assert "90.0† " in text and "A dagger (†): beats random" in text and f"| Random, 3 runs  | {SMALL}" in text
 
 
 def test_missing_cells_are_marked_and_counted(runs):

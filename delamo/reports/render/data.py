@@ -135,7 +135,7 @@ def verdict_text(method: Method) -> str | None:
     """Write the verdict, and where there is none why; None for what the table does not judge."""
     if method.verdict is Verdict.NOT_JUDGED and method.versus:
         return not_judged(method.versus)
-    return method.verdict
+    return method.verdict.value if method.verdict else None
 
 
 def _plain(value: Any) -> Any:

@@ -28,9 +28,8 @@ def verdict_blocks(budget: Budget) -> list[Block]:
     if not counts:
         return [Lines(lines, bullets=True)]
     parts = [f"{counts[kind]} {kind}" for kind in (Verdict.WORSE, Verdict.OPEN, Verdict.NOT_JUDGED) if counts[kind]]
-    count = ", ".join([f"beaten in {counts[Verdict.BEATS]} of {counts.total()} comparisons", *parts])
-    name = reference_name(budget.reference)
-    return [Lines([f"{name[:1].upper()}{name[1:]} is {count}."]), Lines(lines, bullets=True)]
+    count = ", ".join([f"it is beaten in {counts[Verdict.BEATS]} of {counts.total()} comparisons", *parts])
+    return [Lines([f"Against {reference_name(budget.reference)}: {count}."]), Lines(lines, bullets=True)]
 
 
 def _verdict(reference: str, target: Target, method: Method) -> str:
