@@ -55,27 +55,29 @@ class World:
     seeds: str
     """How the accuracies of runs are distributed: `normal`, `t3` (Student's t, 3 degrees of freedom), `nine`."""
     seed_sd: float
-    """Points; for `nine` it is that of the nine."""
+    """Of the first side's runs, points; for `nine` it is that of the nine."""
+    other_sd: float
+    """Of the second side's."""
     items: int
     difficulty_sd: float
     """Of the items, in logits."""
     taste_sd: float
     """Of what an item has for one method and not for the other, in logits."""
 
-    def targets(self, num_runs: int, rng: np.random.Generator) -> np.ndarray:
-        """Draw the expected accuracies of runs."""
+    def targets(self, num_runs: int, sd: float, rng: np.random.Generator) -> np.ndarray:
+        """Draw the expected accuracies of runs that vary by so many points."""
         if self.seeds == "nine":
             return rng.choice(np.array(NINE) / 100, num_runs)
         noise = rng.standard_t(3, num_runs) / math.sqrt(3) if self.seeds == "t3" else rng.standard_normal(num_runs)
-        return np.mean(NINE) / 100 + self.seed_sd / 100 * noise
+        return np.mean(NINE) / 100 + sd / 100 * noise
 
     def draw(self, sizes: tuple[int, int], gap: float, rng: np.random.Generator) -> list[np.ndarray]:
         """Draw the outcomes of both sides, run by item; the first is better by `gap`, a fraction of 1."""
         items_I = rng.normal(0, self.difficulty_sd, self.items)  # noqa: N806 -- I items
         sides = []
-        for size, more in zip(sizes, (gap, 0.0), strict=True):
+        for size, sd, more in zip(sizes, (self.seed_sd, self.other_sd), (gap, 0.0), strict=True):
             own_I = items_I + rng.normal(0, self.taste_sd, self.items)  # noqa: N806 -- I items
-            targets_R = np.clip(self.targets(size, rng) + more, LEAST_CHANCE, MOST_CHANCE)  # noqa: N806 -- R runs
+            targets_R = np.clip(self.targets(size, sd, rng) + more, LEAST_CHANCE, MOST_CHANCE)  # noqa: N806 -- R runs
             logits_R = self._logits(targets_R)  # noqa: N806 -- R runs
             sides.append(rng.random((size, self.items)) < expit(logits_R[:, None] + own_I))
         return sides
@@ -237,12 +239,17 @@ def real(nulls: dict[str, np.ndarray], rules: dict[str, Rule], num_draws: int, r
 def worlds() -> list[World]:
     """List the simulated worlds."""
     seeds = [("normal", sd) for sd in (0.0, 1.0, 2.0, 3.4, 5.0)] + [("t3", 3.4), ("nine", float(np.std(NINE, ddof=1)))]
-    return [
-        World(seeds=kind, seed_sd=sd, items=items, difficulty_sd=difficulty, taste_sd=taste)
+    alike = [
+        World(seeds=kind, seed_sd=sd, other_sd=sd, items=items, difficulty_sd=difficulty, taste_sd=taste)
         for kind, sd in seeds
         for items in (100, 400)
         for difficulty, taste in ((0.5, 0.0), (2.0, 0.0), (2.0, 1.0))
     ]
+    unlike = [
+        World(seeds="normal", seed_sd=first, other_sd=second, items=400, difficulty_sd=2.0, taste_sd=0.0)
+        for first, second in ((5.0, 1.0), (1.0, 5.0), (5.0, 2.5))
+    ]
+    return alike + unlike
 
 
 def simulated(rules: dict[str, Rule], num_draws: int, rng: np.random.Generator) -> list[Any]:
@@ -250,12 +257,14 @@ def simulated(rules: dict[str, Rule], num_draws: int, rng: np.random.Generator) 
     rows = []
     for world in worlds():
         for sizes in DESIGNS:
-            has_power = world.items == 400 and world.difficulty_sd == 2.0 and world.taste_sd == 0
+            is_plain = world.items == 400 and world.difficulty_sd == 2.0 and world.taste_sd == 0
+            has_power = is_plain and world.seed_sd == world.other_sd
             rates = {gap: _rate(world, sizes, gap, rules, num_draws, rng) for gap in (0, *(GAPS if has_power else ()))}
             settings = {field: getattr(world, field) for field in World.__slots__}
             power = {name: {gap: rates[gap][name] for gap in GAPS} for name in rules} if has_power else None
             rows.append({**settings, "sizes": list(sizes), "draws": num_draws, "false": rates[0], "power": power})
-            title = f"{world.seeds} {world.seed_sd:.1f}, {world.items} items {world.difficulty_sd}/{world.taste_sd}"
+            sds = f"{world.seed_sd:.1f}/{world.other_sd:.1f}"
+            title = f"{world.seeds} {sds}, {world.items} items {world.difficulty_sd}/{world.taste_sd}"
             _print(title, sizes, rates[0])
             if power:
                 found = {name: "/".join(f"{100 * share:.0f}" for share in power[name].values()) for name in rules}

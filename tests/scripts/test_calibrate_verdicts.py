@@ -42,25 +42,30 @@ def test_a_test_of_the_items_alone_would_be_caught(capsys, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("seeds", "sd", "items", "taste"),
-    [("normal", 0.0, 100, 0.0), ("normal", 3.4, 200, 1.0), ("normal", 5.0, 400, 0.0), ("nine", 5.9, 400, 0.0)],
+    ("seeds", "sd", "other_sd", "items", "taste"),
+    [
+        ("normal", 0.0, 0.0, 100, 0.0),
+        ("normal", 3.4, 3.4, 200, 1.0),
+        ("normal", 5.0, 1.0, 400, 0.0),
+        ("nine", 5.8, 5.8, 400, 0.0),
+    ],
 )
 @pytest.mark.parametrize("sizes", script.DESIGNS)
-def test_simulated_runs_do_not_beat_themselves(seeds, sd, items, taste, sizes):
-    world = script.World(seeds=seeds, seed_sd=sd, items=items, difficulty_sd=1.0, taste_sd=taste)
+def test_simulated_runs_do_not_beat_themselves(seeds, sd, other_sd, items, taste, sizes):
+    world = script.World(seeds=seeds, seed_sd=sd, other_sd=other_sd, items=items, difficulty_sd=1.0, taste_sd=taste)
     rng, num_draws = np.random.default_rng(0), 150
     rate = script._rate(world, sizes, 0, script.RULES, num_draws, rng)["crossed"]
     assert rate <= sampled(0.05, num_draws)
 
 
 def test_a_large_difference_is_found():
-    world = script.World(seeds="normal", seed_sd=2.0, items=400, difficulty_sd=1.0, taste_sd=0.0)
+    world = script.World(seeds="normal", seed_sd=2.0, other_sd=2.0, items=400, difficulty_sd=1.0, taste_sd=0.0)
     rate = script._rate(world, (5, 5), 10, script.RULES, 60, np.random.default_rng(0))["crossed"]
     assert rate > 0.9
 
 
 def test_simulated_runs_have_the_accuracy_and_spread_that_they_are_said_to():
-    world = script.World(seeds="normal", seed_sd=5.0, items=2000, difficulty_sd=1.0, taste_sd=0.5)
+    world = script.World(seeds="normal", seed_sd=5.0, other_sd=5.0, items=2000, difficulty_sd=1.0, taste_sd=0.5)
     first, second = world.draw((200, 200), 0.1, np.random.default_rng(1))
     assert second.mean() == pytest.approx(np.mean(script.NINE) / 100, abs=0.03)
     assert first.mean() - second.mean() == pytest.approx(0.1, abs=0.02)
