@@ -48,6 +48,7 @@ def test_one_run_a_side_is_not_judged_in_any_format(single, format):
     text = spoken(report(single, format))
     assert "1 run: not judged" in text
     assert not [claim for claim in CLAIMS if claim in text]
+    assert format in ("json", "csv") or "Against random: not judged in 1 of 1 comparisons." in text
 
 
 def test_one_run_a_side_has_no_interval_no_p_and_no_detectable_difference(single):
@@ -139,6 +140,16 @@ def test_a_run_that_was_copied_is_no_second_one(tmp_path):
         write_run(tmp_path, task="a", selector="error_driven", seed=seed, bits=bits(36))
     (line,) = verdicts(compare_runs(collect(tmp_path)).budgets[0])
     assert line == "a: error_driven minus random: +60.0 points; 3 runs, 1 draw: not judged."
+
+
+def test_verdicts_are_counted_by_kind(tmp_path, single):
+    write_seeds(tmp_path, "random", (12, 13, 12), "b")
+    write_seeds(tmp_path, "error_driven", (36, 35, 36), "b")
+    write_seeds(tmp_path, "insta", (12, 12, 14), "b")
+    write_seeds(tmp_path, "rds", (2, 3, 2), "b")
+    text = report(tmp_path)
+    assert "it is beaten in 1 of 4 comparisons, 1 worse, 1 not told apart, 1 not judged." in text
+    assert "b: rds is WORSE than random: -10.0 points" in text
 
 
 def test_the_pretrained_student_has_no_runs_to_vary(tmp_path):

@@ -19,8 +19,8 @@ DEFINITIONS = (
     "p: two-sided, of the same test: below 0.05 exactly where the interval leaves out 0. p Holm: corrected over the "
     "methods and targets that are judged against {reference} in the table, the pretrained student apart.",
     "Beats {reference}: p Holm below 0.05 and a difference above 0; a dagger (†) in the first table marks it. Measured "
-    "on random selection judged against itself, the test says so falsely in 5 % of comparisons or less: "
-    "docs/verdicts.md.",
+    "on random selection judged against itself, the test says so falsely in 6 % of comparisons or less at a nominal "
+    "5 %: docs/verdicts.md.",
     "Mean: unweighted mean of a method's accuracies over the targets, where it was run on all of them.",
     "Detectable difference: the smallest true difference in accuracy that the same test finds with 80 % power, for the "
     "comparison's standard error and degrees of freedom (noncentral t). First at alpha 0.05; in brackets at 0.05 "

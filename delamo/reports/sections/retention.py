@@ -12,7 +12,8 @@ DEFINITION = (
     "now right: of those that it does not, unparsed ones among them. Forgetting is accuracy after minus before on what "
     "the student had, in points, negative where tuning did harm: of items, over those that it had right (still right "
     "minus 100); of skills, the unweighted mean over the skills that it was taught (planted truth). All are means over "
-    "the method's runs. An item that was right by luck counts as had: read the numbers beside those of random."
+    "the method's runs, described and not tested. An item that was right by luck counts as had: read the numbers "
+    "beside those of random."
 )
 
 

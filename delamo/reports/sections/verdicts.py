@@ -27,9 +27,16 @@ def verdict_blocks(budget: Budget) -> list[Block]:
     counts = Counter(m.verdict for target in budget.targets for m in target.methods if m.is_judged and m.versus)
     if not counts:
         return [Lines(lines, bullets=True)]
-    parts = [f"{counts[kind]} {kind}" for kind in (Verdict.WORSE, Verdict.OPEN, Verdict.NOT_JUDGED) if counts[kind]]
-    count = ", ".join([f"it is beaten in {counts[Verdict.BEATS]} of {counts.total()} comparisons", *parts])
-    return [Lines([f"Against {reference_name(budget.reference)}: {count}."]), Lines(lines, bullets=True)]
+    name = reference_name(budget.reference)
+    return [Lines([f"Against {name}: {_counted(counts)}."]), Lines(lines, bullets=True)]
+
+
+def _counted(counts: Counter[Verdict | None]) -> str:
+    total, unjudged = counts.total(), counts[Verdict.NOT_JUDGED]
+    if unjudged == total:
+        return f"{Verdict.NOT_JUDGED} in {total} of {total} comparisons"
+    others = [f"{counts[kind]} {kind}" for kind in (Verdict.WORSE, Verdict.OPEN, Verdict.NOT_JUDGED) if counts[kind]]
+    return ", ".join([f"it is beaten in {counts[Verdict.BEATS]} of {total} comparisons", *others])
 
 
 def _verdict(reference: str, target: Target, method: Method) -> str:
