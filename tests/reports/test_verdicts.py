@@ -149,7 +149,7 @@ def test_verdicts_are_counted_by_kind(tmp_path, single):
     write_seeds(tmp_path, "rds", (2, 3, 2), "b")
     text = report(tmp_path)
     assert "it is beaten in 1 of 4 comparisons, 1 worse, 1 not told apart, 1 not judged." in text
-    assert "b: rds is WORSE than random: -10.0 points" in text
+    assert "b: rds is WORSE than random: -25.0 points" in text
 
 
 def test_the_pretrained_student_has_no_runs_to_vary(tmp_path):
