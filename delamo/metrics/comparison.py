@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 
 ALPHA = 0.05
 """Level of the tests, and 1 minus the confidence of the intervals."""
-
-
 ROUNDING = 1e-18
 """A variance below is none: shares of thousands of items differ by more."""
 

@@ -1,6 +1,6 @@
 """The report on finished runs, as Markdown, HTML, JSON, CSV or LaTeX.
 
-One table a budget: methods against targets, then each target with n, intervals, the paired test against the reference
+One table a budget: methods against targets, then each target with n, intervals, the test against the reference
 and the unparsed rate; under them the planted metrics, validation, quarantine, seconds, runs and the commands that trace
 a sample. Each section is a file in `sections/`.
 """
