@@ -36,6 +36,7 @@ class WarmUp(Stage):
     """The pool as the audit left it."""
 
     name: ClassVar[str] = "warm_up"
+    version: ClassVar[int] = 2  # the loss is a mean over the batch of a step, however it is cut
     resumable: ClassVar[bool] = True
 
     @property

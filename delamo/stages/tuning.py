@@ -28,6 +28,7 @@ class Tune(Stage):
     """The adapter of the round before; None in the first round."""
 
     name: ClassVar[str] = "tuning"
+    version: ClassVar[int] = 2  # the loss is a mean over the batch of a step, however it is cut
     resumable: ClassVar[bool] = True
 
     @property

@@ -35,6 +35,8 @@ class TuningJob:
     """The checkpoint of an earlier attempt; None starts anew."""
     lengths: Sequence[int] = ()
     """Tokens of each sample, once `preflight` has run."""
+    reply_tokens: Sequence[int] = ()
+    """Tokens of each sample's reply, which the loss is on; as `lengths`."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the job as JSON values, paths absolute."""
@@ -48,6 +50,7 @@ class TuningJob:
             "start_from": str(self.start_from.absolute()) if self.start_from else None,
             "resume_from": self.resume_from,
             "lengths": list(self.lengths),
+            "reply_tokens": list(self.reply_tokens),
         }
 
     @classmethod
@@ -61,6 +64,7 @@ class TuningJob:
             seed=row["seed"],
             resume_from=row["resume_from"],
             lengths=row["lengths"],
+            reply_tokens=row["reply_tokens"],
         )
         paths = {name: Path(row[name]) for name in ("checkpoints", "start_from") if row[name] is not None}
         return replace(job, **paths)
