@@ -79,6 +79,11 @@ class WarmUp(Stage):
         drawn = [ids[row] for row in sorted(rows.tolist())]
         return drawn, set(drawn) & self.candidates.removed
 
+    @property
+    def runs_models(self) -> bool:
+        """True: tuning is always done here."""
+        return True
+
     def depends_on(self) -> dict[str, Any]:
         """Return the untuned student, the recipe, the pool, and what is drawn of it."""
         experiment, config = self.experiment, self.experiment.config.selector

@@ -57,6 +57,11 @@ class Tune(Stage):
         """The names of what the tuning depends on."""
         return self.experiment.label(*self.experiment.selection_roles("student"))
 
+    @property
+    def runs_models(self) -> bool:
+        """True: tuning is always done here."""
+        return True
+
     def depends_on(self) -> dict[str, Any]:
         """Return the untuned student, the recipe, the training seed and the cap on images."""
         experiment = self.experiment

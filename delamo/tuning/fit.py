@@ -14,6 +14,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.strategies import DDPStrategy, ModelParallelStrategy
 from tqdm import tqdm
@@ -21,7 +22,7 @@ from tqdm import tqdm
 from delamo.data.quarantine import UnusableError
 from delamo.models.hf.collator import IGNORED, Collator
 from delamo.models.hf.components import count_all, count_trainable
-from delamo.models.hf.loading import context_length, free_memory, load_base
+from delamo.models.hf.loading import choose_device, context_length, free_memory, load_base
 from delamo.models.hf.processors import processor_facts
 from delamo.records import Quarantined, Sample
 from delamo.tuning import distributed
@@ -131,13 +132,16 @@ class PreparedRun:
 
 
 def load_model(job: TuningJob) -> tuple[Any, Any]:
-    """Seed every generator, and load the student and its processor."""
+    """Seed every generator, set the threads, and load the student and its processor."""
     pl.seed_everything(job.seed, workers=True, verbose=False)
+    device = distributed.device(job.student.device)
+    if choose_device(device) == "cpu":
+        torch.set_num_threads(job.cpu_threads)
     return load_base(
         job.student.path,
         revision=job.student.revision,
         dtype=job.config.dtype.value,
-        device=distributed.device(job.student.device),
+        device=device,
         attn=job.student.attn.value,
         four_bit=job.config.method is TuningMethod.qlora,
     )

@@ -27,6 +27,8 @@ class TuningJob:
     out_dir: Path
     """Where the adapter goes, in PEFT's format (full tuning: the trained weights)."""
     seed: int
+    cpu_threads: int = 1
+    """Of each process that tunes on a CPU."""
     checkpoints: Path | None = None
     """Folder for checkpoints to resume from; None keeps none."""
     start_from: Path | None = None
@@ -46,6 +48,7 @@ class TuningJob:
             "samples": [to_dict(sample) for sample in self.samples],
             "out_dir": str(self.out_dir.absolute()),
             "seed": self.seed,
+            "cpu_threads": self.cpu_threads,
             "checkpoints": str(self.checkpoints.absolute()) if self.checkpoints else None,
             "start_from": str(self.start_from.absolute()) if self.start_from else None,
             "resume_from": self.resume_from,
@@ -62,6 +65,7 @@ class TuningJob:
             samples=[from_dict(Sample, sample) for sample in row["samples"]],
             out_dir=Path(row["out_dir"]),
             seed=row["seed"],
+            cpu_threads=row["cpu_threads"],
             resume_from=row["resume_from"],
             lengths=row["lengths"],
             reply_tokens=row["reply_tokens"],
