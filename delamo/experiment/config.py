@@ -118,7 +118,10 @@ class ExperimentConfig:
     fast: bool = not_in_identity()
     """With `-m` and a table's preset: its smoke grid."""
     jobs: int = not_in_identity()
-    """With `-m`: processes that share the experiments of the sweep, and the processor's cores between them."""
+    """With `-m`: processes that share the experiments of the sweep."""
+    cpu_threads: int = MISSING
+    """Of a process whose models run on the CPU. In which order threads add up decides the last digits of a sum and,
+    over a tuning, single answers: it belongs to the identity of what models compute."""
 
 
 def is_planted(config: ExperimentConfig) -> bool:

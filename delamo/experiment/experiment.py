@@ -51,6 +51,16 @@ class Experiment:
         """Identity of the teacher's model."""
         return self.models.teacher_digest
 
+    @property
+    def has_local_student(self) -> bool:
+        """Whether the student answers in this process."""
+        return self.models.holds_student
+
+    @property
+    def has_local_teacher(self) -> bool:
+        """Whether the teacher is a model in this process."""
+        return self.models.holds_teacher
+
     def teacher_identity(self, *templates: str) -> dict[str, Any]:
         """Return what decides a teacher's replies to some kinds of prompt: the model and the texts of the templates."""
         prompts = [self.models.prompt_digest(template) for template in templates]

@@ -41,7 +41,7 @@ class Models:
         """
         key = adapter.digest if adapter else None
         if self._student is None or self._student[0] != key:
-            if self._holds_student:
+            if self.holds_student:
                 self.release()
             self._student = None
             folder = adapter.stored.path / "adapter" if adapter else None
@@ -62,7 +62,7 @@ class Models:
     def teacher(self) -> Teacher:
         """The teacher, loaded; a local one stays so until something else needs the memory."""
         if self._teacher is None:
-            if self._holds_teacher:
+            if self.holds_teacher:
                 self.release()
             self._teacher = self.load_teacher()
         return self._teacher
@@ -124,6 +124,7 @@ class Models:
             checkpoints=checkpoints,
             seed=seed,
             start_from=start_from,
+            cpu_threads=self.config.cpu_threads,
         )
 
     @property
@@ -133,6 +134,19 @@ class Models:
 
         return fit
 
+    def set_threads(self) -> None:
+        """Let this process compute with `cpu_threads` threads, however many the machine or its environment offers.
+
+        On a GPU they change no result, and are left as they are.
+        """
+        import torch
+
+        from delamo.models.hf.loading import choose_device
+
+        roles = (self.config.student, self.config.teacher, self.config.selector)
+        if any(choose_device(getattr(role, "device", "auto")) == "cpu" for role in roles):
+            torch.set_num_threads(self.config.cpu_threads)
+
     def release(self) -> None:
         """Drop the models in this process, as another is about to be loaded; connections to servers stay.
 
@@ -141,19 +155,21 @@ class Models:
         from delamo.models.hf.loading import free_memory
 
         held = 0
-        if self._holds_student and self._student is not None:
+        if self.holds_student and self._student is not None:
             self._student, held = None, held + 1
-        if self._holds_teacher and self._teacher is not None:
+        if self.holds_teacher and self._teacher is not None:
             self._teacher, held = None, held + 1
         if held:
             free_memory()
 
     @property
-    def _holds_student(self) -> bool:
+    def holds_student(self) -> bool:
+        """Whether the student answers in this process."""
         return self.config.student.engine.value == "transformers"
 
     @property
-    def _holds_teacher(self) -> bool:
+    def holds_teacher(self) -> bool:
+        """Whether the teacher is a model in this process."""
         from delamo.models.teachers.config import LocalTeacherConfig
 
         return isinstance(self.config.teacher, LocalTeacherConfig)

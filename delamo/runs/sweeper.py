@@ -20,7 +20,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
-import os
 import shlex
 import signal
 import subprocess
@@ -201,8 +200,6 @@ def worker_processes(number: int, folder: Path) -> Iterator[None]:
     if number < 1:
         yield
         return
-    threads = max(1, (os.cpu_count() or 1) // (number + 1))
-    os.environ.setdefault("OMP_NUM_THREADS", str(threads))  # torch is not imported yet
     command = [*sys.orig_argv, f"{JOBS}=1"]
     with contextlib.ExitStack() as stack:
         processes = []

@@ -34,6 +34,11 @@ class AskStudent(Stage):
         """The names of task and student."""
         return self.experiment.label("task", "student")
 
+    @property
+    def runs_models(self) -> bool:
+        """True but for a student behind a server."""
+        return self.experiment.has_local_student
+
     def depends_on(self) -> dict[str, Any]:
         """Return the untuned student, the split, the number format and how the student decodes."""
         experiment = self.experiment

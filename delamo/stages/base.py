@@ -52,6 +52,14 @@ class Experiment(Protocol):
     def decoding_seed(self) -> int:
         """Seed of the student's replies."""
 
+    @property
+    def has_local_student(self) -> bool:
+        """Whether the student answers in this process."""
+
+    @property
+    def has_local_teacher(self) -> bool:
+        """Whether the teacher is a model in this process."""
+
     def teacher_identity(self, *templates: str) -> dict[str, Any]:
         """Return what decides a teacher's replies to some kinds of prompt."""
 
@@ -94,6 +102,11 @@ class Stage(ABC):
         Config fields, digests of models, data and templates.
         """
 
+    @property
+    def runs_models(self) -> bool:
+        """Whether a model runs in this process: its results then depend on the number of threads that add up sums."""
+        return False
+
     @abstractmethod
     def compute(self, writer: ResultWriter) -> None:
         """Compute the result: write files into `writer.path` and end with `writer.finish(...)`."""
@@ -108,7 +121,8 @@ class Stage(ABC):
     def stored(self) -> StoredResult:
         """Where the result lies, or will lie."""
         inputs = {role: stage.digest for role, stage in self.inputs.items()}
-        identity = {"reads": self.depends_on(), "inputs": inputs}
+        threads = {"cpu_threads": self.experiment.config.cpu_threads} if self.runs_models else {}
+        identity = {"reads": self.depends_on() | threads, "inputs": inputs}
         return self.experiment.store.result(self.name, self.label, identity, self.version)
 
     @property
@@ -126,6 +140,8 @@ class Stage(ABC):
                 stage.result()
             with self.stored.writing(resumable=self.resumable) as writer:
                 if writer is not None:  # else another process computed it meanwhile
+                    if self.runs_models:
+                        self.experiment.models.set_threads()
                     self.compute(writer)
                     self.experiment.computed.add(self.digest)
         return self.stored
@@ -177,6 +193,11 @@ class VectorStage(Stage):
 
     resumable: ClassVar[bool] = True
     block_size: ClassVar[int] = VECTOR_BLOCK
+
+    @property
+    def runs_models(self) -> bool:
+        """True: vectors come from models in this process."""
+        return True
 
     def write_vectors(
         self,

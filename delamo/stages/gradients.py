@@ -36,6 +36,7 @@ class WarmUp(Stage):
     """The pool as the audit left it."""
 
     name: ClassVar[str] = "warm_up"
+    version: ClassVar[int] = 2  # the loss is a mean over the batch of a step, however it is cut
     resumable: ClassVar[bool] = True
 
     @property
@@ -77,6 +78,11 @@ class WarmUp(Stage):
         rows = np.random.default_rng(config.seed).choice(len(ids), num_drawn, replace=False)
         drawn = [ids[row] for row in sorted(rows.tolist())]
         return drawn, set(drawn) & self.candidates.removed
+
+    @property
+    def runs_models(self) -> bool:
+        """True: tuning is always done here."""
+        return True
 
     def depends_on(self) -> dict[str, Any]:
         """Return the untuned student, the recipe, the pool, and what is drawn of it."""

@@ -34,6 +34,11 @@ class FindMistakes(Stage):
         """The names of task and student, and of the teacher where it is asked."""
         return self.experiment.label("task", "student", "teacher" if self.finder.templates else "mistakes")
 
+    @property
+    def runs_models(self) -> bool:
+        """Whether the finder asks a teacher in this process."""
+        return bool(self.finder.templates) and self.experiment.has_local_teacher
+
     def depends_on(self) -> dict[str, Any]:
         """Return the finder's config, the files that it names, and the teacher where it is asked."""
         config = self.experiment.config.mistakes

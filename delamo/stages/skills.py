@@ -73,6 +73,11 @@ class NameSkills(Stage):
         """The names of task, student and teacher."""
         return self.experiment.label("task", "student", "teacher")
 
+    @property
+    def runs_models(self) -> bool:
+        """Whether the teacher is a model in this process."""
+        return self.experiment.has_local_teacher
+
     def depends_on(self) -> dict[str, Any]:
         """Return the teacher, its prompt, the longest reply, and whether it sees the image."""
         teacher = self.experiment.config.teacher
@@ -134,6 +139,11 @@ class NameNeededSkills(Stage):
         """The names of task, teacher and the kind of query."""
         return self.experiment.label("task", "teacher", "skills")
 
+    @property
+    def runs_models(self) -> bool:
+        """Whether the teacher is a model in this process."""
+        return self.experiment.has_local_teacher
+
     def depends_on(self) -> dict[str, Any]:
         """Return the teacher as in annotation of the pool, and the validation samples."""
         return annotation_identity(self) | {"samples": self.experiment.samples_digests["validation"]}
@@ -160,6 +170,11 @@ class AnnotatePool(Stage):
     def label(self) -> str:
         """The names of pool and teacher."""
         return self.experiment.label("pool", "teacher")
+
+    @property
+    def runs_models(self) -> bool:
+        """Whether the teacher is a model in this process."""
+        return self.experiment.has_local_teacher
 
     def depends_on(self) -> dict[str, Any]:
         """Return the teacher, its prompt and the pool."""

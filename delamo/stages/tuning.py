@@ -28,6 +28,7 @@ class Tune(Stage):
     """The adapter of the round before; None in the first round."""
 
     name: ClassVar[str] = "tuning"
+    version: ClassVar[int] = 2  # the loss is a mean over the batch of a step, however it is cut
     resumable: ClassVar[bool] = True
 
     @property
@@ -55,6 +56,11 @@ class Tune(Stage):
     def label(self) -> str:
         """The names of what the tuning depends on."""
         return self.experiment.label(*self.experiment.selection_roles("student"))
+
+    @property
+    def runs_models(self) -> bool:
+        """True: tuning is always done here."""
+        return True
 
     def depends_on(self) -> dict[str, Any]:
         """Return the untuned student, the recipe, the training seed and the cap on images."""

@@ -1,18 +1,38 @@
-"""The plan of batches: fixed by the seed, grouped by length, resumable in mid-epoch."""
+"""The plan of batches: fixed by the seed, grouped by length, resumable in mid-epoch.
+
+An optimizer step belongs to one batch of `tuning.batch_size` samples, which is planned first and then cut into
+micro-batches: how it is cut decides how much memory a forward pass takes, not what is learned.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from torch.utils.data import DataLoader
 
+from delamo.tuning.config import LossAverage
+
 GROUP_SIZE = 16  # batches that are sorted by length together: little padding, much of the shuffle kept
 
 
+@dataclass(frozen=True, slots=True)
+class MicroBatch:
+    """Samples of one forward and backward pass."""
+
+    samples: tuple[int, ...]
+    """Indices of samples."""
+    weights: tuple[float, ...]
+    """For each sample, what the summed loss of its reply tokens is multiplied by in the loss of the optimizer step."""
+
+
 def plan_batches(lengths: Sequence[int], *, batch_size: int, epochs: int, seed: int) -> list[list[int]]:
-    """Plan the batches of all epochs, in order, as indices of samples; each epoch holds every index exactly once."""
+    """Plan the batches of all epochs, in order, as indices of samples; each epoch holds every index exactly once.
+
+    A batch is what one optimizer step learns from; the last one of an epoch's shuffle may be smaller.
+    """
     batches: list[list[int]] = []
     for epoch in range(epochs):
         rng = np.random.default_rng([seed, epoch])
@@ -24,17 +44,36 @@ def plan_batches(lengths: Sequence[int], *, batch_size: int, epochs: int, seed: 
     return batches
 
 
-def batches_of_rank(batches: list[list[int]], rank: int, world_size: int) -> list[list[int]]:
-    """Return every `world_size`-th batch from number `rank` on.
+def plan_micro_batches(
+    batches: Sequence[Sequence[int]], reply_tokens: Sequence[int], *, accumulation: int, average: LossAverage
+) -> list[MicroBatch]:
+    """Cut every batch into as many micro-batches, in order.
 
-    All processes get as many, and step k of all together holds the batches of step k of one process: where the plan
-    runs out, its last batch is repeated, and its loss there does not count.
+    The weights make the losses of a batch's micro-batches add up to one number, however it is cut: the mean over all
+    its reply tokens, or over its samples' own means.
+
+    Args:
+        batches: indices of samples.
+        reply_tokens: of each sample.
+        accumulation: micro-batches per batch. A batch of fewer samples repeats its last one with a weight of 0.
+        average: what the loss of a batch is the mean of.
+
+    Returns:
+        len(batches) * accumulation micro-batches.
     """
-    missing = -len(batches) % world_size
-    return [*batches, *batches[-1:] * missing][rank::world_size]
+    plan: list[MicroBatch] = []
+    for batch in batches:
+        if average is LossAverage.tokens:
+            weight = dict.fromkeys(batch, 1 / sum(reply_tokens[i] for i in batch))
+        else:
+            weight = {i: 1 / (len(batch) * reply_tokens[i]) for i in batch}
+        for part in np.array_split(np.asarray(batch), accumulation):
+            rows = tuple(part.tolist())
+            plan.append(MicroBatch(rows, tuple(weight[i] for i in rows)) if rows else MicroBatch((batch[-1],), (0.0,)))
+    return plan
 
 
-def padding_fraction(batches: list[list[int]], lengths: Sequence[int]) -> float:
+def padding_fraction(batches: Sequence[Sequence[int]], lengths: Sequence[int]) -> float:
     """Return the fraction of all tokens that is padding: 0 to 1."""
     padded = sum(len(batch) * max(lengths[i] for i in batch) for batch in batches)
     return 1 - sum(lengths[i] for batch in batches for i in batch) / padded

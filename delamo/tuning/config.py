@@ -28,6 +28,17 @@ class Strategy(Enum):
     fsdp = "fsdp"
 
 
+class LossAverage(Enum):
+    """What the loss of an optimizer step averages: all reply tokens of the batch alike, or its samples alike.
+
+    `tokens` is what transformers' Trainer computes, and most of the field with it; `samples` gives a one-word reply the
+    weight of a paragraph.
+    """
+
+    tokens = "tokens"
+    samples = "samples"
+
+
 class Precision(Enum):
     """Number format of the arithmetic."""
 
@@ -50,7 +61,8 @@ class TuningConfig:
     batch_size: int = MISSING
     """Samples per optimizer step."""
     micro_batch_size: int = MISSING
-    """Samples per forward pass."""
+    """Samples per forward pass, at most; memory hangs on it, the objective does not (`loss_average`)."""
+    loss_average: LossAverage = MISSING
     epochs: int = MISSING
     warmup_ratio: float = MISSING
     weight_decay: float = MISSING

@@ -14,18 +14,19 @@ from datetime import timedelta
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.strategies import DDPStrategy, ModelParallelStrategy
 from tqdm import tqdm
 
 from delamo.data.quarantine import UnusableError
-from delamo.models.hf.collator import Collator
+from delamo.models.hf.collator import IGNORED, Collator
 from delamo.models.hf.components import count_all, count_trainable
-from delamo.models.hf.loading import context_length, free_memory, load_base
+from delamo.models.hf.loading import choose_device, context_length, free_memory, load_base
 from delamo.models.hf.processors import processor_facts
 from delamo.records import Quarantined, Sample
 from delamo.tuning import distributed
-from delamo.tuning.batches import padding_fraction, plan_batches
+from delamo.tuning.batches import MicroBatch, padding_fraction, plan_batches, plan_micro_batches
 from delamo.tuning.checkpoints import KeepLastTwo, resume_point
 from delamo.tuning.config import Precision, Strategy, TuningConfig, TuningMethod
 from delamo.tuning.job import TuningJob
@@ -45,7 +46,7 @@ class TuningResult:
     steps: int
     """Optimizer steps."""
     loss: float
-    """Mean over the last tenth of the micro-batches, in nats per token."""
+    """Mean over the last tenth of the steps, in nats per reply token (`tuning.loss_average=samples`: per sample)."""
     trainable: dict[str, int]
     """Trainable parameters by component."""
     quarantined: list[Quarantined]
@@ -92,7 +93,7 @@ def fit(job: TuningJob, *, logger: Any = None, callbacks: Sequence[Callback] = (
             loss=run.module.final_loss(),
             trainable=count_trainable(run.module.model),
             quarantined=quarantined,
-            padding=padding_fraction(run.batches, job.lengths),
+            padding=padding_fraction([micro_batch.samples for micro_batch in run.plan], job.lengths),
             num_processes=distributed.world_size(),
             facts=processor_facts(processor)
             | {"dtype": config.dtype.value, "precision": config.precision.value, "attn": job.student.attn.value},
@@ -126,18 +127,21 @@ class PreparedRun:
     trainer: pl.Trainer
     module: TunedStudent
     data: SelectionData
-    batches: list[list[int]]
-    """The plan: indices of the samples of each micro-batch, of all epochs."""
+    plan: list[MicroBatch]
+    """Of all epochs and processes."""
 
 
 def load_model(job: TuningJob) -> tuple[Any, Any]:
-    """Seed every generator, and load the student and its processor."""
+    """Seed every generator, set the threads, and load the student and its processor."""
     pl.seed_everything(job.seed, workers=True, verbose=False)
+    device = distributed.device(job.student.device)
+    if choose_device(device) == "cpu":
+        torch.set_num_threads(job.cpu_threads)
     return load_base(
         job.student.path,
         revision=job.student.revision,
         dtype=job.config.dtype.value,
-        device=distributed.device(job.student.device),
+        device=device,
         attn=job.student.attn.value,
         four_bit=job.config.method is TuningMethod.qlora,
     )
@@ -153,17 +157,18 @@ def preflight(job: TuningJob, model: Any, processor: Any) -> tuple[TuningJob, li
         ValueError: no sample is usable.
     """
     limit = min(job.config.max_length or math.inf, context_length(model, processor))
-    usable, lengths, quarantined = check_samples(Collator(processor, job.student.max_image_pixels), job.samples, limit)
+    collator = Collator(processor, job.student.max_image_pixels)
+    usable, lengths, reply_tokens, quarantined = check_samples(collator, job.samples, limit)
     if not usable:
         first = f"{quarantined[0].reason}, {quarantined[0].detail}"
         raise ValueError(f"none of the {len(job.samples)} selected samples can be used: {first}")
     _warn_of_long(job, quarantined, limit)
-    return replace(job, samples=usable, lengths=lengths), quarantined
+    return replace(job, samples=usable, lengths=lengths, reply_tokens=reply_tokens), quarantined
 
 
 def check_samples(
     collator: Collator, samples: Sequence[Sample], limit: float
-) -> tuple[list[Sample], list[int], list[Quarantined]]:
+) -> tuple[list[Sample], list[int], list[int], list[Quarantined]]:
     """Collate each sample alone.
 
     Args:
@@ -172,24 +177,27 @@ def check_samples(
         limit: the most tokens that a sample may have.
 
     Returns:
-        (usable samples, their lengths in tokens, the other samples with the reason).
+        (usable samples, their lengths in tokens, those of their replies, the other samples with the reason).
     """
     usable: list[Sample] = []
     lengths: list[int] = []
+    reply_tokens: list[int] = []
     quarantined: list[Quarantined] = []
     for sample in tqdm(samples, desc="tuning: check the selection", delay=5, unit="sample"):
         try:
-            length = collator([sample])["input_ids"].shape[1]
+            labels = collator([sample])["labels"]
         except UnusableError as error:
             quarantined.append(Quarantined(id=sample.id, stage="tuning", reason=error.reason, detail=error.detail))
             continue
+        length = labels.shape[1]
         if length > limit:
             detail = f"{length} tokens with its picture, the limit is {limit}"
             quarantined.append(Quarantined(id=sample.id, stage="tuning", reason=TOO_LONG, detail=detail))
         else:
             usable.append(sample)
             lengths.append(length)
-    return usable, lengths, quarantined
+            reply_tokens.append(int((labels != IGNORED).sum()))
+    return usable, lengths, reply_tokens, quarantined
 
 
 def _warn_of_long(job: TuningJob, quarantined: Sequence[Quarantined], limit: float) -> None:
@@ -216,18 +224,18 @@ def _warn_of_long(job: TuningJob, quarantined: Sequence[Quarantined], limit: flo
 def prepare(job: TuningJob, model: Any, processor: Any, logger: Any, callbacks: Sequence[Callback]) -> PreparedRun:
     """Plan the batches, make the weights trainable, and join the process group where there are several processes."""
     config = job.config
-    batches = plan_batches(job.lengths, batch_size=config.micro_batch_size, epochs=config.epochs, seed=job.seed)
-    collator = Collator(processor, job.student.max_image_pixels)
-    data = SelectionData(job.samples, batches, collator, config.num_workers)
+    batches = plan_batches(job.lengths, batch_size=config.batch_size, epochs=config.epochs, seed=job.seed)
+    average, accumulation = config.loss_average, config.accumulation(1)
+    plan = plan_micro_batches(batches, job.reply_tokens, accumulation=accumulation, average=average)
+    data = SelectionData(job.samples, plan, Collator(processor, job.student.max_image_pixels), config.num_workers)
     trainable = make_trainable(model, job.start_from, config)
     if distributed.rank() == 0:  # before hours go into it
         parts = ", ".join(f"{part} {count:,}" for part, count in count_trainable(trainable).items())
         tqdm.write(f"tuning: trainable parameters: {parts}; of {count_all(trainable):,} in all", file=sys.stderr)
-    num_steps = math.ceil(len(batches) / config.accumulation(1))
-    module = TunedStudent(trainable, config, num_steps=num_steps, num_batches=len(batches), seed=job.seed)
+    module = TunedStudent(trainable, config, plan, seed=job.seed)
     if distributed.world_size() > 1:
         distributed.init_process_group(config.timeout_s, str(model.device))
-    return PreparedRun(job, _trainer(job, logger, callbacks, str(model.device)), module, data, batches)
+    return PreparedRun(job, _trainer(job, logger, callbacks, str(model.device)), module, data, plan)
 
 
 def save(run: PreparedRun) -> None:

@@ -27,6 +27,8 @@ class TuningJob:
     out_dir: Path
     """Where the adapter goes, in PEFT's format (full tuning: the trained weights)."""
     seed: int
+    cpu_threads: int = 1
+    """Of each process that tunes on a CPU."""
     checkpoints: Path | None = None
     """Folder for checkpoints to resume from; None keeps none."""
     start_from: Path | None = None
@@ -35,6 +37,8 @@ class TuningJob:
     """The checkpoint of an earlier attempt; None starts anew."""
     lengths: Sequence[int] = ()
     """Tokens of each sample, once `preflight` has run."""
+    reply_tokens: Sequence[int] = ()
+    """Tokens of each sample's reply, which the loss is on; as `lengths`."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the job as JSON values, paths absolute."""
@@ -44,10 +48,12 @@ class TuningJob:
             "samples": [to_dict(sample) for sample in self.samples],
             "out_dir": str(self.out_dir.absolute()),
             "seed": self.seed,
+            "cpu_threads": self.cpu_threads,
             "checkpoints": str(self.checkpoints.absolute()) if self.checkpoints else None,
             "start_from": str(self.start_from.absolute()) if self.start_from else None,
             "resume_from": self.resume_from,
             "lengths": list(self.lengths),
+            "reply_tokens": list(self.reply_tokens),
         }
 
     @classmethod
@@ -59,8 +65,10 @@ class TuningJob:
             samples=[from_dict(Sample, sample) for sample in row["samples"]],
             out_dir=Path(row["out_dir"]),
             seed=row["seed"],
+            cpu_threads=row["cpu_threads"],
             resume_from=row["resume_from"],
             lengths=row["lengths"],
+            reply_tokens=row["reply_tokens"],
         )
         paths = {name: Path(row[name]) for name in ("checkpoints", "start_from") if row[name] is not None}
         return replace(job, **paths)

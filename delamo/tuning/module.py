@@ -18,7 +18,7 @@ from delamo.models.hf.collator import Collator
 from delamo.models.hf.components import is_projector
 from delamo.models.scorers.losses import scored_logits
 from delamo.records import Sample
-from delamo.tuning.batches import ResumableLoader, batches_of_rank
+from delamo.tuning.batches import MicroBatch, ResumableLoader
 from delamo.tuning.config import Strategy, TuningConfig
 from delamo.tuning.sharding import shard_model
 
@@ -26,26 +26,27 @@ from delamo.tuning.sharding import shard_model
 class TunedStudent(pl.LightningModule):
     """Next-token loss on the reply, AdamW, cosine after a linear warm-up.
 
-    A step means the same whatever the number of processes: its micro-batches, their dropout and their weights are those
-    of the whole plan, of which each process takes its share.
+    A step means the same whatever the size of micro-batches and the number of processes: the loss is a mean over its
+    whole batch, and the dropout of a micro-batch is that of the whole plan, of which each process takes its share.
     """
 
-    def __init__(self, model: Any, config: TuningConfig, *, num_steps: int, num_batches: int, seed: int) -> None:
+    def __init__(self, model: Any, config: TuningConfig, plan: Sequence[MicroBatch], *, seed: int) -> None:
         """Wrap a model whose trainable weights are chosen.
 
         Args:
             model: as `make_trainable` returns it.
             config: learning rates, schedule and strategy.
-            num_steps: optimizer steps in all.
-            num_batches: Micro-batches in all, over all processes.
+            plan: the micro-batches of all epochs and processes.
             seed: of dropout.
         """
         super().__init__()
-        self.model, self.config = model, config
-        self.num_steps, self.num_batches, self.seed = num_steps, num_batches, seed
+        self.model, self.config, self.plan, self.seed = model, config, plan, seed
+        self.num_steps = len(plan) // config.accumulation(1)
         self.strict_loading = False  # a checkpoint holds the trainable weights alone
         self.is_sharded = False
         self.losses: list[float] = []
+        """Of each optimizer step so far, in nats."""
+        self._step_loss: torch.Tensor | float = 0.0
 
     def configure_model(self) -> None:
         """Shard the model, once, where the strategy says so."""
@@ -58,31 +59,49 @@ class TunedStudent(pl.LightningModule):
 
         Lightning's handler waits for the end of the batch, which never comes where another process is gone.
         """
-        total = math.ceil(self.num_batches / self.trainer.world_size)
         hidden = self.trainer.global_rank > 0
-        self.bar = tqdm(total=total, initial=len(self.losses), desc="tune", delay=5, unit="batch", disable=hidden)
+        self.bar = tqdm(
+            total=self.num_steps, initial=len(self.losses), desc="tune", delay=5, unit="step", disable=hidden
+        )
         if self.trainer.world_size > 1:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     def training_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> torch.Tensor:
-        """Return the mean loss over the reply tokens of one micro-batch, in nats.
+        """Return the share that one micro-batch has in the loss of its optimizer step.
+
+        Lightning divides it by the number of micro-batches and averages gradients over processes. Both are undone here:
+        the gradient of a step is the sum over its micro-batches.
+
+        Raises:
+            ValueError: the loss of the step is not finite.
+        """
+        world_size, accumulation = self.trainer.world_size, self.config.accumulation(self.trainer.world_size)
+        index = batch_idx * world_size + self.trainer.global_rank  # in the whole plan
+        torch.manual_seed(dropout_seed(self.seed, index))
+        labels = batch.pop("labels")
+        logits, tokens, rows = scored_logits(self.model, batch, labels)
+        weights = torch.tensor(self.plan[index].weights, device=logits.device)
+        share = (torch.nn.functional.cross_entropy(logits, tokens, reduction="none") * weights[rows]).sum()
+        self._step_loss = self._step_loss + share.detach()
+        if (batch_idx + 1) % accumulation == 0:
+            self._end_step()
+        if "pixel_values" not in batch:
+            share = share + self._zero_of_projector()
+        return share * accumulation * world_size
+
+    def _end_step(self) -> None:
+        """Log the loss of the optimizer step that ends, of all processes together.
 
         Raises:
             ValueError: the loss is not finite.
         """
-        index = batch_idx * self.trainer.world_size + self.trainer.global_rank  # in the whole plan
-        torch.manual_seed(dropout_seed(self.seed, index))
-        labels = batch.pop("labels")
-        logits, tokens, _ = scored_logits(self.model, batch, labels)
-        loss = torch.nn.functional.cross_entropy(logits, tokens)
+        loss = self.trainer.strategy.reduce(self._step_loss, reduce_op="sum")
+        self._step_loss = 0.0
         if not loss.isfinite():
-            raise ValueError(f"the loss is {loss.item()} at batch {batch_idx}: lower tuning.learning_rate")
+            raise ValueError(f"the loss is {loss.item()} at step {len(self.losses)}: lower tuning.learning_rate")
         self.log("train/loss", loss)
-        self.bar.update()
-        if index >= self.num_batches:  # the repeated last batch, see `batches_of_rank`
-            return loss * 0 + self._zero_of_projector()
         self.losses.append(loss.item())
-        return loss if "pixel_values" in batch else loss + self._zero_of_projector()
+        self.bar.update()
 
     def _zero_of_projector(self) -> torch.Tensor | float:
         """Return 0 as a function of the projector's weights.
@@ -97,7 +116,7 @@ class TunedStudent(pl.LightningModule):
         self.bar.close()
 
     def final_loss(self) -> float:
-        """Return the mean loss of the last tenth of the micro-batches."""
+        """Return the mean loss of the last tenth of the steps, in nats."""
         tail = self.losses[-max(1, len(self.losses) // 10) :]
         return sum(tail) / len(tail)
 
@@ -146,18 +165,19 @@ def cosine_with_warmup(step: int, *, num_warmup: int, num_steps: int) -> float:
 
 
 class SelectionData(pl.LightningDataModule):
-    """The selected samples in their planned batches, or this process's share of them."""
+    """The selected samples in their planned micro-batches, or this process's share of them."""
 
     def __init__(
-        self, samples: Sequence[Sample], batches: list[list[int]], collator: Collator, num_workers: int
+        self, samples: Sequence[Sample], plan: Sequence[MicroBatch], collator: Collator, num_workers: int
     ) -> None:
         super().__init__()
-        self.samples, self.batches, self.collator, self.num_workers = samples, batches, collator, num_workers
+        self.samples, self.plan, self.collator, self.num_workers = samples, plan, collator, num_workers
 
     def train_dataloader(self) -> ResumableLoader:
-        """Make the loader of this process's batches."""
+        """Make the loader of this process's micro-batches: of W processes, each takes every W-th."""
         rank, world_size = self.trainer.global_rank, self.trainer.world_size
-        ids = [[self.samples[i].id for i in batch] for batch in self.batches]
-        plan = hashlib.sha256(json.dumps([world_size, ids] if world_size > 1 else ids).encode()).hexdigest()
-        batches = batches_of_rank(self.batches, rank, world_size)
-        return ResumableLoader(self.samples, batches, plan, collate_fn=self.collator, num_workers=self.num_workers)
+        batches = [list(micro_batch.samples) for micro_batch in self.plan]
+        ids = [[self.samples[i].id for i in batch] for batch in batches]
+        digest = hashlib.sha256(json.dumps([world_size, ids] if world_size > 1 else ids).encode()).hexdigest()
+        options = {"collate_fn": self.collator, "num_workers": self.num_workers}
+        return ResumableLoader(self.samples, batches[rank::world_size], digest, **options)

@@ -22,6 +22,7 @@ RECIPE = {
     "projector_learning_rate": None,
     "batch_size": 4,
     "micro_batch_size": 2,
+    "loss_average": "tokens",
     "epochs": 2,
     "warmup_ratio": 0.1,
     "weight_decay": 0.0,

@@ -2,7 +2,8 @@
 
 import pytest
 
-from delamo.tuning.batches import ResumableLoader, batches_of_rank, padding_fraction, plan_batches
+from delamo.tuning.batches import ResumableLoader, padding_fraction, plan_batches, plan_micro_batches
+from delamo.tuning.config import LossAverage
 
 
 def test_every_epoch_holds_every_sample_once():
@@ -14,13 +15,23 @@ def test_every_epoch_holds_every_sample_once():
     assert batches != plan_batches([5, 9, 1, 7, 3], batch_size=2, epochs=3, seed=2)
 
 
-def test_every_process_has_as_many_batches_and_none_is_lost():
-    batches = plan_batches([3, 9, 4, 4, 7, 1, 2], batch_size=1, epochs=1, seed=0)
-    for size in (1, 2, 3, 4):
-        parts = [batches_of_rank(batches, rank, size) for rank in range(size)]
-        assert len({len(part) for part in parts}) == 1
-        together = [part[step] for step in range(len(parts[0])) for part in parts]
-        assert together[: len(batches)] == batches
+REPLIES = [3, 9, 4, 4, 7, 1, 2]
+
+
+@pytest.mark.parametrize("accumulation", [1, 2, 4, 8])
+@pytest.mark.parametrize("average", LossAverage)
+def test_the_weights_of_a_batch_are_those_of_its_mean_however_it_is_cut(accumulation, average):
+    batches = [[4, 1, 0, 6], [5, 2], [3]]
+    plan = plan_micro_batches(batches, REPLIES, accumulation=accumulation, average=average)
+    assert len(plan) == len(batches) * accumulation
+    for number, batch in enumerate(batches):
+        cut = plan[number * accumulation :][:accumulation]
+        rows = [(i, weight) for part in cut for i, weight in zip(part.samples, part.weights, strict=True) if weight]
+        assert [i for i, _ in rows] == batch
+        tokens, samples = 1 / sum(REPLIES[i] for i in batch), 1 / len(batch)
+        for i, weight in rows:
+            assert weight == pytest.approx(tokens if average is LossAverage.tokens else samples / REPLIES[i])
+        assert all(part.samples for part in cut)  # each process has something to do in each step
 
 
 def test_padding_is_what_is_no_token():

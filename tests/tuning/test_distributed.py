@@ -28,6 +28,7 @@ RECIPE = {
     "projector_learning_rate": 1e-4,
     "batch_size": 2,
     "micro_batch_size": 1,
+    "loss_average": "tokens",
     "epochs": 1,
     "warmup_ratio": 0.1,
     "weight_decay": 0.0,

@@ -20,7 +20,7 @@ def test_a_job_comes_back_from_json_as_it_was(tmp_path, method):
     folders = {"checkpoints": tmp_path / "checkpoints", "start_from": tmp_path / "first"}
     changes = {**RECIPE, "method": method, "strategy": "fsdp", "max_image_pixels": 9, **folders}
     before = job("package:x", samples, tmp_path / "adapter", seed=3, **changes)
-    before = dataclasses.replace(before, lengths=[4, 5], resume_from="step=1.ckpt")
+    before = dataclasses.replace(before, lengths=[4, 5], reply_tokens=[1, 2], resume_from="step=1.ckpt")
     assert TuningJob.from_json(json.loads(json.dumps(before.to_json()))) == before
 
 

@@ -14,7 +14,7 @@ def test_a_first_sigterm_ends_a_process_of_several(monkeypatch):
     """Lightning waits for the end of a batch, which does not come where another process is gone."""
     before = signal.signal(signal.SIGTERM, lambda *_: None)
     try:
-        module = TunedStudent(torch.nn.Linear(1, 1), recipe(**RECIPE), num_steps=1, num_batches=1, seed=0)
+        module = TunedStudent(torch.nn.Linear(1, 1), recipe(**RECIPE), [], seed=0)
         trainer = SimpleNamespace(world_size=2, global_rank=1)
         monkeypatch.setattr(TunedStudent, "trainer", trainer)
         module.on_train_start()
