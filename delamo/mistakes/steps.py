@@ -1,7 +1,7 @@
 """A rationale cut into reasoning steps: one sentence, one step (paper, section 3.3, after Tyen et al. 2024).
 
 Whatever a model writes around its sentences is no step of its own: a bullet, a number or a heading belongs to the
-sentence after it; a formula, a table or a listing is one piece, and belongs to the sentence that announces it by a colon.
+sentence after it; a formula, a table or a listing is one piece, and belongs to the sentence whose colon announces it.
 """
 
 # ruff: noqa: RUF001 -- full-width punctuation is matched as it is
