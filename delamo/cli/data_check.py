@@ -18,6 +18,8 @@ from delamo.data import Pool, PoolConfig, Task, TaskConfig
 from delamo.data.images import ImageError, open_image
 from delamo.data.quarantine import UnusableError, count_reasons
 from delamo.experiment.experiment import read_pool, read_task
+from delamo.models.parsing import read_answer
+from delamo.models.students.answers import is_correct
 from delamo.models.students.config import HuggingFaceStudentConfig, StudentConfig
 from delamo.records import Quarantined, Sample
 from delamo.reports.render.formats import Block, Heading, Lines, Table, markdown
@@ -100,6 +102,7 @@ def _task_blocks(task: Task, config: CheckConfig) -> list[Block]:
         blocks += [
             Heading(f"{name} samples"),
             Lines(lines, bullets=True),
+            *_unread_blocks(samples),
             *_drawn_blocks(counts, config, answers=False),
         ]
     return blocks
@@ -136,6 +139,20 @@ def _quarantine_blocks(rows: Sequence[Quarantined]) -> list[Block]:
         more = f", the first {NUM_EXAMPLES} of {number:,}" if number > NUM_EXAMPLES else ""
         blocks += [Lines([f"{reason}{more}:"]), Lines(shown, bullets=True)]
     return blocks
+
+
+def _unread_blocks(samples: Sequence[Sample]) -> list[Block]:
+    """Warn of samples whose own gold answer, given as a reply, would not be read as the gold answer."""
+    unread = [s for s in samples if is_correct(s, read_answer(s.answer, s.options).prediction) is not True]
+    if not unread:
+        return []
+    share = len(unread) / len(samples)
+    text = (
+        f"WARNING: the gold answers of {len(unread):,} of {len(samples):,} samples ({share:.1%}), given as replies, "
+        "are not read as the right answer: no student can score there by saying it."
+    )
+    shown = [f"{s.id}: {s.answer!r}" + (f", options {list(s.options)}" if s.options else "") for s in unread]
+    return [Lines([text]), Lines(shown[:NUM_EXAMPLES], bullets=True)]
 
 
 def _source_blocks(counts: Counts) -> list[Block]:

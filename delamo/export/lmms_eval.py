@@ -14,7 +14,8 @@ from typing import Any
 from delamo.data.images import ImageError
 from delamo.export.images import ImageFolder
 from delamo.export.selection import Selection
-from delamo.models import parsing, prompts
+from delamo.models import prompts
+from delamo.models.parsing import choices, normal, open_answers, reply, statements
 from delamo.records import LETTERS, ItemScore, Quarantined, Sample
 from delamo.runs import lineage
 from delamo.store import write_json, write_parts, write_text
@@ -35,7 +36,11 @@ def doc_to_visual(doc):
 def process_results(doc, results):
     """1 where the reply's final answer is the option's letter, or says the gold text; a reply without one is wrong."""
     said = read_answer(results[0].strip(), doc["options"]).prediction
-    right = said == doc["target"] if doc["letter"] else said is not None and same_answer(said, doc["target"])
+    if doc["letter"]:
+        right = said == doc["target"]
+    else:  # the gold answer of an open question is read as a reply is
+        golds = {doc["target"], read_answer(doc["target"]).prediction or doc["target"]}
+        right = said is not None and any(same_answer(said, gold) for gold in golds)
     return {"accuracy": float(right)}
 '''
 """What the task's YAML names, behind the reading of replies."""
@@ -61,6 +66,12 @@ def write_results(selection: Selection, folder: Path) -> list[Quarantined]:
     return bad
 
 
+PARSING = (normal, statements, choices, open_answers, reply)
+"""In the order in which each needs the ones before it."""
+_IMPORTED = re.compile(r"^from (?:__future__|delamo\S*) import (?:\([^)]*\)|[^(\n]*)\n", re.MULTILINE)
+_DEFINED = re.compile(r"^(?:def |class )?([A-Za-z_]\w*)(?=\(| = |:)", re.MULTILINE)
+
+
 def task_name(task: str) -> str:
     """Make a name that lmms-eval takes: `delamo_micro_objects`."""
     return "delamo_" + re.sub(r"[^a-z0-9]+", "_", task.lower()).strip("_")
@@ -74,15 +85,11 @@ def functions() -> str:
     lmms-eval loads the file without entering it among the modules, where a dataclass cannot resolve annotations that
     are text.
     """
-    text = inspect.getsource(parsing)
-    for line, instead in (
-        ("from __future__ import annotations\n\n", ""),
-        ("from delamo.records import LETTERS\n", f"LETTERS = {LETTERS!r}\n"),
-    ):
-        if text.count(line) != 1:
-            raise RuntimeError(f"{parsing.__name__} has no line {line.strip()!r}")
-        text = text.replace(line, instead)
-    return text + SCORING
+    parts = [_IMPORTED.sub("", inspect.getsource(module)) for module in PARSING]
+    names = [name for part in parts for name in _DEFINED.findall(part)]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise RuntimeError(f"modules of delamo.models.parsing, joined in one file, define {', '.join(twice)} twice")
+    return "\n\n".join([f"LETTERS = {LETTERS!r}", *parts]).replace("open_answers.", "") + SCORING
 
 
 def _doc(sample: Sample, score: ItemScore, image: str | None, prompt: str) -> dict[str, Any]:

@@ -12,23 +12,26 @@ REACH = 3
 
 
 def step_agreement(predicted: Mapping[str, int | None], gold: Mapping[str, int | None]) -> dict[str, float] | None:
-    """Compute accuracy and Recall@3 of mistake steps (paper, Table 7), over the errors for which both have one.
+    """Compute accuracy and Recall@3 of mistake steps (paper, Table 7), over the errors whose gold step is known.
 
-    Recall@3: the gold step is the predicted one, or one of the three before it.
+    Recall@3: the gold step is the predicted one, or one of the three before it. An error in which the method found no
+    step is a miss: left out, a method that names one step and no other would be right every time.
 
     Args:
         predicted: 0-based steps by error; None where the method singled no step out.
         gold: 0-based steps by error; None where no step is wrong.
 
     Returns:
-        `accuracy`, `recall_at_3` and `n`, the errors that count; None where there is none.
+        `accuracy`, `recall_at_3`, `found`, the share of errors with a predicted step, and `n`, the errors that count;
+        None where there is none.
     """
-    both = [(step, gold[id]) for id, step in predicted.items() if step is not None and gold.get(id) is not None]
+    both = [(step, gold[id]) for id, step in predicted.items() if gold.get(id) is not None]
     if not both:
         return None
     return {
-        "accuracy": sum(step == right for step, right in both) / len(both),
-        "recall_at_3": sum(step - REACH <= right <= step for step, right in both) / len(both),
+        "accuracy": mean([step == right for step, right in both]),
+        "recall_at_3": mean([step is not None and step - REACH <= right <= step for step, right in both]),
+        "found": mean([step is not None for step, _ in both]),
         "n": len(both),
     }
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from delamo.config.fields import input_field
 from delamo.data import Pool
+from delamo.models.scorers.gradients import AdamFormula
 from delamo.records import Selected
 from delamo.retrieval.similarity import Aggregation
 from delamo.selectors.base import VALIDATION, Input, Selector, SelectorConfig, read_vectors
@@ -36,6 +37,8 @@ class LessConfig(SelectorConfig):
     target_modules: str = input_field()
     """As in tuning: `language_model`, or a regular expression over module names."""
     projection_dim: int = input_field()
+    adam_formula: AdamFormula = input_field()  # noqa: RUF009 -- makes a dataclasses.field
+    """Of Adam's step by a pool sample."""
     seed: int = input_field()
     """Of the warm-up's draw and training and of the projection: the same for all experiments on a pool, whatever their
     seed."""

@@ -79,7 +79,7 @@ class CollectAnswers(AskStudent):
     """Collect the student's rationale and answer for every validation sample."""
 
     name: ClassVar[str] = "answers"
-    version: ClassVar[int] = 2  # more forms of a final answer are read
+    version: ClassVar[int] = 3  # hedges, denials, other languages and open answers are read
     split: ClassVar[str] = "validation"
     file: ClassVar[str] = "answers"
     row: ClassVar[type] = Answer
@@ -90,7 +90,7 @@ class Evaluate(AskStudent):
     """Evaluate the student on the test samples, which nothing before this has seen."""
 
     name: ClassVar[str] = "evaluation"
-    version: ClassVar[int] = 2  # more forms of a final answer are read
+    version: ClassVar[int] = 3  # hedges, denials, other languages and open answers are read
     split: ClassVar[str] = "test"
     file: ClassVar[str] = "items"
     row: ClassVar[type] = ItemScore

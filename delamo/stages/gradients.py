@@ -143,6 +143,7 @@ class TakeGradients(VectorStage):
         return {
             "projection_dim": config.projection_dim,
             "seed": config.seed,
+            **({"adam_formula": config.adam_formula.value} if self.adam else {}),
             **identity_of(self.experiment.config.student, "numerics", "images"),
             **self.source.identity,
         }
@@ -157,10 +158,11 @@ class TakeGradients(VectorStage):
         student = self.experiment.models.student(None)
         facts, folders = student.facts, checkpoint_folders(self.warm_up.stored.path)
         projection = {"projection_dim": config.projection_dim, "seed": config.seed}
+        formula = config.adam_formula if self.adam else None
         with SampleGradients(student, folders, **projection) as gradients:
 
             def compute(block: list[Any]) -> tuple[np.ndarray, list[Any]]:
-                vectors = gradients.rows(block, adam=self.adam, batch_size=config.batch_size)
+                vectors = gradients.rows(block, adam=formula, batch_size=config.batch_size)
                 return rows_by_sample(block, vectors, gradients.width, self.name)
 
             quarantined = self.write_vectors(writer, source, compute, width=gradients.width)

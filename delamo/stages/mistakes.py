@@ -22,7 +22,9 @@ class FindMistakes(Stage):
     answers: Stage
 
     name: ClassVar[str] = "mistakes"
-    version: ClassVar[int] = 3  # indented lines have sentences too
+    version: ClassVar[int] = (
+        4  # the article is no option; a step is a sentence in other languages and after a verdict too
+    )
 
     @property
     def finder(self) -> Finder:

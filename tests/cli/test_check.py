@@ -20,6 +20,8 @@ from delamo.cli.verbs import check as _schema  # noqa: F401 -- registers the sch
 from delamo.config.compose import read_verb
 from delamo.config.conf import conf_dir
 from delamo.models.hf.token_counts import TokenCounter
+from delamo.records import Sample
+from delamo.reports.render.formats import markdown
 
 SAMPLE = Path(__file__).parents[3] / "shared" / "data" / "vision_flan_sample"
 
@@ -144,3 +146,16 @@ def test_the_command(tmp_path):
     assert list(tmp_path.iterdir()) == []
     without = delamo("check", cwd=tmp_path)
     assert without.returncode == 1 and "pool" in without.stderr and "Traceback" not in without.stderr
+
+
+def test_gold_answers_that_no_reply_can_give_are_a_warning(tmp_path):
+    """Two options of the same words, and an answer of punctuation alone: whoever says them is not read as right."""
+    samples = [
+        Sample(id="fine", instruction="Which?", answer="a cat", options=("a cat", "a dog"), gold=0),
+        Sample(id="twins", instruction="Which?", answer="The cat", options=("a cat", "the cat"), gold=1),
+        Sample(id="empty", instruction="What?", answer="..."),
+        Sample(id="open", instruction="What?", answer="The answer is: red."),
+    ]
+    text = markdown(delamo_check._unread_blocks(samples))
+    assert "gold answers of 2 of 4 samples (50.0%)" in text and "twins" in text and "empty" in text
+    assert delamo_check._unread_blocks(samples[:1]) == []

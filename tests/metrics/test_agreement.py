@@ -14,8 +14,14 @@ def words(**skills: str) -> dict[str, frozenset[str]]:
 def test_recall_looks_three_steps_back_and_never_ahead():
     found = {"a": 4, "b": 4, "c": 4, "d": 4, "no step": None, "no gold": 1, "not annotated": 2}
     gold = {"a": 4, "b": 1, "c": 0, "d": 5, "no step": 1, "no gold": None}
-    assert step_agreement(found, gold) == {"accuracy": 1 / 4, "recall_at_3": 2 / 4, "n": 4}
-    assert step_agreement({"a": None}, {"a": 1}) is None
+    assert step_agreement(found, gold) == {"accuracy": 1 / 5, "recall_at_3": 2 / 5, "found": 4 / 5, "n": 5}
+    assert step_agreement({"a": 1}, {"a": None}) is None
+
+
+def test_an_error_without_a_found_step_is_a_miss():
+    """One step named, and that one right, is one of three."""
+    found = step_agreement({"a": 2, "b": None, "c": None}, {"a": 2, "b": 0, "c": 1})
+    assert found == {"accuracy": 1 / 3, "recall_at_3": 1 / 3, "found": 1 / 3, "n": 3}
 
 
 def test_two_skills_overlap_by_their_words():

@@ -13,6 +13,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -27,6 +28,19 @@ if TYPE_CHECKING:
     from delamo.models.students.local import Student
 
 MOMENTS, METADATA = "moments.safetensors", "moments.json"
+
+
+class AdamFormula(Enum):
+    """What stands for Adam's step in an influence.
+
+    `paper`: both moments corrected for their start at zero, epsilon outside the root (LESS, section 3.1; Kingma and Ba
+    2015, algorithm 1), the step that the warm-up's optimizer would make. `released`: neither moment corrected, epsilon
+    inside the root (github.com/princeton-nlp/LESS, obtain_gradients_with_adam): where a squared gradient is below
+    epsilon, 1e-8, the root is epsilon's, and the direction nearly the plain gradient's.
+    """
+
+    paper = "paper"
+    released = "released"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,20 +82,21 @@ class Moments:
         metadata = json.loads((folder / METADATA).read_text())
         return cls(**parts, **metadata | {"betas": tuple(metadata["betas"])})
 
-    def direction(self, name: str, gradient: torch.Tensor) -> torch.Tensor:
+    def direction(self, name: str, gradient: torch.Tensor, formula: AdamFormula) -> torch.Tensor:
         """Compute the direction of Adam's next step by this gradient alone.
-
-        Both moments are corrected for their start at zero (Kingma and Ba 2015, algorithm 1; LESS, section 3.1), which
-        LESS's published code leaves out, and epsilon stands outside the root, as in the warm-up's own optimizer.
 
         Args:
             name: of the linear layer.
             gradient: (B, ...).
+            formula: of the step.
 
         Returns:
             (B, ...), not multiplied by the learning rate.
         """
         (beta1, beta2), step = self.betas, self.step + 1
+        if formula is AdamFormula.released:
+            square = beta2 * self.second[name] + (1 - beta2) * gradient.square()
+            return (beta1 * self.first[name] + (1 - beta1) * gradient) / (square + self.eps).sqrt()
         mean = (beta1 * self.first[name] + (1 - beta1) * gradient) / (1 - beta1**step)
         square = (beta2 * self.second[name] + (1 - beta2) * gradient.square()) / (1 - beta2**step)
         return mean / (square.sqrt() + self.eps)
@@ -178,7 +193,7 @@ class SampleGradients:
         return len(self.moments) * self.project.dim
 
     def rows(
-        self, samples: Sequence[Sample], *, adam: bool, batch_size: int
+        self, samples: Sequence[Sample], *, adam: AdamFormula | None, batch_size: int
     ) -> Iterator[tuple[int, np.ndarray | UnusableError]]:
         """Yield (index, row (C x D,) of length 1, or what made the sample unusable).
 
@@ -187,7 +202,7 @@ class SampleGradients:
 
         Args:
             samples: whose gradients are taken.
-            adam: Adam's direction, as for training samples; otherwise the plain gradient, as for validation samples.
+            adam: formula of Adam's direction, for training samples; None is the plain gradient, for validation samples.
             batch_size: samples of a forward and backward pass; no gradient depends on its neighbors.
         """
 
@@ -199,7 +214,7 @@ class SampleGradients:
             for moments, share in zip(self.moments, self.shares, strict=True):
                 self._load_weights(moments)
                 gradients = sample_gradients(self.student.model, self.layers, batch, labels)
-                directions = ((name, moments.direction(name, g) if adam else g) for name, g in gradients.items())
+                directions = ((name, moments.direction(name, g, adam) if adam else g) for name, g in gradients.items())
                 projected = self.project(((name, g.flatten(1)) for name, g in directions), len(labels))
                 parts.append(torch.nn.functional.normalize(projected, dim=1) * share**0.5)
             return list(torch.cat(parts, dim=1).cpu().numpy())

@@ -14,6 +14,7 @@ from delamo.models import prompts
 from delamo.models.hf.chat import SampleError
 from delamo.models.hf.collator import IGNORED, Collator
 from delamo.models.hf.components import base_of
+from delamo.models.hf.head import logits_at
 from delamo.records import Sample
 
 if TYPE_CHECKING:
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     import torch
 
     from delamo.models.students.local import Student
-
-SHAPED_LOGITS = ("final_logit_softcapping", "logit_scale", "logits_scaling")
-"""Config fields of families that do more to hidden states than the head does."""
 
 
 def scored_logits(
@@ -43,13 +41,8 @@ def scored_logits(
     """
     targets = labels[:, 1:]
     scored = targets != IGNORED
-    base = base_of(model)
-    if any(getattr(base.config.get_text_config(), name, None) for name in SHAPED_LOGITS):
-        logits = base(**inputs, use_cache=False).logits[:, :-1][scored]
-    else:
-        hidden = base.base_model(**inputs, use_cache=False).last_hidden_state[:, :-1][scored]
-        logits = base.get_output_embeddings()(hidden)
-    return logits.float(), targets[scored], scored.nonzero()[:, 0]
+    rows, positions = scored.nonzero(as_tuple=True)
+    return logits_at(base_of(model), inputs, rows, positions), targets[scored], rows
 
 
 def hidden_states(

@@ -59,20 +59,28 @@ def ask(
 def read_reply(sample: Sample, reply: Reply) -> Answer:
     """Read prediction and rationale from a reply; unparsed is not wrong."""
     reading = read_answer(reply.text, sample.options)
+    prediction = reading.prediction
+    if reply.truncated and not sample.options and reading.announced is False:
+        prediction = None  # cut off before it came to its answer
     return Answer(
         id=sample.id,
         text=reply.text,
         rationale=reading.rationale,
-        prediction=reading.prediction,
-        correct=_correct(sample, reading.prediction),
+        prediction=prediction,
+        correct=is_correct(sample, prediction),
         num_tokens=reply.num_tokens,
         truncated=reply.truncated,
     )
 
 
-def _correct(sample: Sample, prediction: str | None) -> bool | None:
+def is_correct(sample: Sample, prediction: str | None) -> bool | None:
+    """Return whether a prediction is the gold answer; None where there is no prediction.
+
+    The gold answer of an open question is read as a reply is: "The answer is: red" asks for "red".
+    """
     if prediction is None:
         return None
     if sample.gold is not None:
         return prediction == LETTERS[sample.gold]
-    return same_answer(prediction, sample.answer)
+    gold = read_answer(sample.answer).prediction or sample.answer
+    return same_answer(prediction, gold) or same_answer(prediction, sample.answer)

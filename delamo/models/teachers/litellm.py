@@ -112,7 +112,10 @@ class LiteLLMTeacher(Teacher):
         """Return the ids of the tokens that spell each option letter; beyond 16 options, capital letters alone."""
         texts = [spellings(letter) for letter in LETTERS[:num_options]]
         if sum(map(len, texts)) > MAX_TOKEN_IDS:
-            texts = [of_letter[: len(of_letter) // 2] for of_letter in texts]
+            texts = [
+                [text for text in of_letter if text.endswith(letter)]
+                for letter, of_letter in zip(LETTERS, texts, strict=False)
+            ]
         return [self._token_ids.of(letter, of_letter) for letter, of_letter in zip(LETTERS, texts, strict=False)]
 
     @staticmethod

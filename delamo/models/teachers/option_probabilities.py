@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,18 +11,28 @@ from delamo.records import LETTERS
 
 LEAST = 1e-12  # probability of a letter for which no mass is left: unlikely, not impossible
 BLANKS = str.maketrans("\u2581\u0120\u010a", "  \n")  # how tokenizers write a blank and a line break
-DRAWN = re.compile(r"(?:^|[^\w'])\(?([A-Za-z])(?![\w'])")
+DRAWN = re.compile(r"(?:^|(?<=[^\w'(]))(\(?[A-Za-z][).:]?)(?![\w'])(?!(?<=[AI])\s+[a-z])")
+"""A letter that stands alone in a reply; "A" before a small word is the article, "I" the pronoun."""
 
 
 def spellings(letter: str) -> list[str]:
-    """Return the texts that stand for an option letter: either case, with a blank, a bracket or both before it."""
-    return [lead + case for case in (letter, letter.lower()) for lead in ("", " ", "(", " (")]
+    """Return the texts that stand for an option letter: a capital, or either case after a bracket.
+
+    A small letter without a bracket is none: " a" is the article, and to count " b" but not " a" would favour B.
+    """
+    return ["".join(parts) for parts in itertools.product(("", " "), ("", "("), (letter,))] + [
+        f"({letter.lower()}",
+        f" ({letter.lower()}",
+    ]
 
 
 def letter_of(token: str, num_options: int) -> int | None:
-    """Return the index of the option that a token names (`A`, ` A`, `(a`, ` a)`, `A.`), or None."""
-    text = token.translate(BLANKS).strip().lstrip("(").rstrip(").:").upper()
-    return LETTERS.index(text) if len(text) == 1 and text in LETTERS[:num_options] else None
+    """Return the index of the option that a token names (`A`, ` A`, `(a`, ` a)`, `A.`), or None (` a`, the article)."""
+    marked = token.translate(BLANKS).strip().strip("*\"'`")
+    text = marked.lstrip("(").rstrip(").:")
+    if text == marked and text.islower():
+        return None
+    return LETTERS.index(text.upper()) if len(text) == 1 and text.upper() in LETTERS[:num_options] else None
 
 
 def read_options(top: Iterable[tuple[str, float]], num_options: int) -> tuple[tuple[float, ...], float]:
@@ -106,9 +117,11 @@ def answer_position(positions: Sequence[Sequence[tuple[str, float]]], num_option
 
 
 def _drawn(text: str, num_options: int) -> int | None:
-    options = (letter_of(match[1], num_options) for match in DRAWN.finditer(text) if match[1] != "a")
+    options = (letter_of(match[1], num_options) for match in DRAWN.finditer(text))
     first = next((option for option in options if option is not None), None)
-    return letter_of(text, num_options) if first is None else first
+    if first is None and len(text.strip()) == 1:  # a reply of one small letter is no article
+        return letter_of(text.upper(), num_options)
+    return first
 
 
 def _normalized(mass: Sequence[float]) -> tuple[tuple[float, ...], float]:

@@ -42,13 +42,29 @@ def rows(*texts):
         (CHOICE, "The final answer is (C).", None, None),
         (OPEN, "There is a tap. The final answer is sink.", "sink", True),
         (OPEN, "The final answer is a stove.", "a stove", False),
-        (OPEN, "A sink.", None, None),
+        (OPEN, "A sink.", None, None),  # cut off before it said what the answer is
     ],
 )
 def test_a_reply_is_right_wrong_or_unparsed(sample, text, prediction, correct):
     answer = read_reply(sample, Reply(text, 7, True))
     assert (answer.prediction, answer.correct) == (prediction, correct)
     assert (answer.text, answer.num_tokens, answer.truncated) == (text, 7, True)
+
+
+@pytest.mark.parametrize(
+    ("gold", "text", "correct"),
+    [
+        ("A sink.", "A sink.", True),
+        ("a sink", "sink", True),
+        ("2", "Two", True),
+        ("The answer is: afternoon.", "afternoon", True),
+        ("afternoon", "The answer is: afternoon.", True),
+        ("The image shows a sink. It is white.", "The image shows a sink. It is white.", True),
+        ("sink", "There is a tap and a sink below it.", False),
+    ],
+)
+def test_an_open_answer_is_read_from_a_whole_reply(gold, text, correct):
+    assert read_reply(replace(OPEN, answer=gold), Reply(text, 7, False)).correct is correct
 
 
 def test_the_rationale_ends_where_the_answer_begins():

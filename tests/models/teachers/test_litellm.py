@@ -70,7 +70,7 @@ def config(experiment_config):
 
 
 def test_spellings_count_together_and_a_missing_letter_is_unlikely_not_impossible():
-    listed = [("A", 0.4), (" A", 0.2), (" a", 0.1), ("(B", 0.1), ("The", 0.1)]
+    listed = [("A", 0.4), (" A", 0.2), ("(a", 0.1), ("(B", 0.1), (" a", 0.1)]
     row, outside = read_options([(token, math.log(p)) for token, p in listed], 3)
     assert row[0] / row[1] == pytest.approx(7)
     assert 0 < row[2] <= row[1] and sum(row) == pytest.approx(1)
@@ -78,12 +78,12 @@ def test_spellings_count_together_and_a_missing_letter_is_unlikely_not_impossibl
     assert all(p > 0 for p in read_options([("A", 0.0), (" (B)", -9999.0)], 3)[0])  # nothing is left to share out
 
 
-@pytest.mark.parametrize("token", ["B", " B", "b", " b", "(B", " (b", "B)", "B.", "\u2581B", "\u0120b"])
+@pytest.mark.parametrize("token", ["B", " B", "(b", " b)", "(B", " (b", "B)", "B.", "\u2581B", "\u0120B", "**B"])
 def test_a_token_that_names_an_option(token):
     assert letter_of(token, 2) == 1 and letter_of(token, 1) is None
 
 
-@pytest.mark.parametrize("token", ["Be", "BB", "", "(", "1", "An"])
+@pytest.mark.parametrize("token", ["Be", "BB", "", "(", "1", "An", "a", " a", "\u2581a", "\u0120i", " b"])
 def test_a_token_that_names_none(token):
     assert letter_of(token, 26) is None
 

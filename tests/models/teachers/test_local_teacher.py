@@ -1,13 +1,27 @@
 """A local teacher on a tiny random Llama: the shared pass is exact, nothing is cut, equal prompts are asked once."""
 
+import math
+
 import pytest
 import torch
 from support.configs import node
 from support.tiny_models import tiny_tokenizer
-from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
+from transformers import (
+    AutoModelForCausalLM,
+    CohereConfig,
+    Gemma2Config,
+    GraniteConfig,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+)
 
+from delamo.models.hf.config import Dtype
+from delamo.models.scorers.losses import scored_logits
 from delamo.models.teachers.base import OptionScores, PrefixPrompt, Refusal
 from delamo.models.teachers.local import LocalTeacher, _Tree
+from delamo.models.teachers.option_probabilities import read_options, read_samples, spellings
 
 
 @pytest.fixture(scope="module")
@@ -169,3 +183,95 @@ def test_a_text_only_teacher_says_so_when_given_a_picture(teacher):
 def test_unknown_weights_name_the_key():
     with pytest.raises(FileNotFoundError, match=r"teacher\.path is package:nothing"):
         LocalTeacher.load(node("teacher", "micro", path="package:nothing"))
+
+
+FAMILIES = {
+    "llama": (LlamaConfig, {}),
+    "granite": (GraniteConfig, {"logits_scaling": 8.0}),
+    "cohere": (CohereConfig, {"logit_scale": 0.0625}),
+    "gemma2": (Gemma2Config, {"final_logit_softcapping": 1.0, "head_dim": 16, "num_key_value_heads": 2}),
+}
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def family(request, tmp_path_factory):
+    """A tiny model of a family that may scale or cap its logits, by much; its head's weights are large."""
+    path, (config, shaped) = tmp_path_factory.mktemp(request.param), FAMILIES[request.param]
+    tokenizer = tiny_tokenizer(max_length=128)
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    ends = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id, "bos_token_id": 1}
+    options = {"vocab_size": len(tokenizer), "max_position_embeddings": 128, "initializer_range": 0.3}
+    AutoModelForCausalLM.from_config(config(**sizes, **ends, **options, **shaped)).save_pretrained(path)
+    tokenizer.save_pretrained(path)
+    return path
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_logits_are_those_of_the_model_itself_whatever_it_does_to_them(family, dtype):
+    teacher = LocalTeacher.load(node("teacher", "micro", path=str(family), dtype=Dtype(dtype)))
+    asked = [prompt(" It is red.", " So it is big."), prompt(*[" Again, it is."] * 6)]
+    teacher.shared = True
+    shared = teacher.option_probabilities(asked)
+    teacher.shared = False
+    plain = teacher.option_probabilities(asked)
+    for one, other in zip(shared, plain, strict=True):
+        near = torch.tensor(one.probabilities) - torch.tensor(other.probabilities)
+        assert near.abs().max() < (1e-4 if dtype == "float32" else 0.05)
+
+
+def test_scored_logits_are_those_of_the_model_itself(family):
+    model = AutoModelForCausalLM.from_pretrained(family).eval()
+    ids = torch.arange(24).reshape(2, 12) + 5
+    labels = torch.where(ids % 3 == 0, ids, -100)
+    with torch.inference_mode():
+        found, tokens, rows = scored_logits(model, {"input_ids": ids}, labels)
+        whole = model(input_ids=ids).logits[:, :-1].float()
+    chosen = labels[:, 1:] != -100
+    assert torch.allclose(found, whole[chosen], atol=1e-5)
+    assert tokens.tolist() == labels[:, 1:][chosen].tolist() and rows.tolist() == chosen.nonzero()[:, 0].tolist()
+
+
+def test_a_self_check_fails_on_option_probabilities(family, monkeypatch):
+    """A pass whose whole vocabulary is near, and whose options are not, is no exact pass."""
+    teacher = LocalTeacher.load(node("teacher", "micro", path=str(family)))
+    tokens = [i for letter in "AB" for i in teacher._spellings(letter)]
+    exact = LocalTeacher._tree_logits
+
+    def bent(self, trees):
+        logits = exact(self, trees)
+        for row in logits:
+            row[:, tokens[0]] += 0.1
+        return logits
+
+    monkeypatch.setattr(LocalTeacher, "_tree_logits", bent)
+    assert not teacher._shared_pass_is_exact()
+
+
+SPELLED = [
+    ("A", True),
+    (" A", True),
+    ("(A", True),
+    (" (A", True),
+    ("(a", True),
+    (" (a", True),
+    ("a", False),
+    (" a", False),
+]
+
+
+def test_the_article_is_no_option():
+    assert [text for text, counts in SPELLED if counts] == sorted(spellings("A"), key=[t for t, _ in SPELLED].index)
+    found, outside = read_options([(" B", math.log(0.3)), (" a", math.log(0.5)), (" A", math.log(0.05))], 2)
+    assert found == pytest.approx((0.05 / 0.35, 0.3 / 0.35)) and outside == pytest.approx(0.65)
+    for drawn, letter in (
+        ("A cat, so B", 1),
+        ("I think B", 1),
+        ("a", 0),
+        ("(a)", 0),
+        ("b", 1),
+        ("a dog", None),
+        ("B", 1),
+    ):
+        row, _ = read_samples([drawn], 2)
+        assert row.index(max(row)) == letter if letter is not None else row[0] == row[1]
