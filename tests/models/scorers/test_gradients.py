@@ -305,7 +305,7 @@ def test_a_share_that_is_none_is_refused(opened):
 
 
 def test_the_released_formula_is_that_of_the_released_code():
-    """No correction for the start, epsilon inside the root: by hand, and far from the other where gradients are small."""
+    """No correction for the start, epsilon inside the root: by hand, and far from the other for small gradients."""
     moments = Moments(
         weights={},
         first={"w": torch.tensor([1e-5, -2e-5])},
