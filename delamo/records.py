@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+FILL = "fill"
+"""Reason of a sample that was drawn at random because what a selector goes by found too few."""
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import multiprocessing
 import time
@@ -15,11 +16,16 @@ from delamo.data.microworld.catalogue import TARGETS
 from delamo.experiment.experiment import Experiment, open_experiment, samples_digest
 from delamo.pipeline import plan_experiment, run_experiment
 from delamo.records import LETTERS, Answer, ItemScore, Leak, Quarantined, Sample, Selected
+from delamo.reports.comparison import compare_runs
+from delamo.reports.render.formats import markdown
+from delamo.reports.sections.accuracy import accuracy_blocks
 from delamo.runs.folder import ChangedError, read_status, run_folder
+from delamo.runs.read import collect
 from delamo.stages import audit
 from delamo.stages.answers import CollectAnswers, Evaluate
 from delamo.stages.mistakes import error_cases
 from delamo.stages.plan import Plan
+from delamo.stages.selection import check_fill
 from delamo.store import locked, read_rows
 
 SMALL = (
@@ -135,8 +141,27 @@ def test_metrics_have_the_documented_shape(run):
 
 def test_skills_are_compared_with_planted_ones_only_where_the_teacher_names_missing_ones(run):
     assert metrics_of(run())["planted"]["skill_agreement"]["n"] == 4
-    quoted = metrics_of(run("ablation=no_skill_analysis"))
+    quoted = metrics_of(run("ablation=no_skill_analysis", "max_fill=1"))
     assert quoted["planted"]["skill_agreement"] is None and quoted["planted"]["mistake_step"] is not None
+
+
+def test_a_method_that_is_random_fill_is_not_reported_under_its_name(run, opened, tmp_path):
+    """The fake teacher's mistake steps share no word with the pool: all of the selection is drawn at random."""
+    with pytest.raises(ValueError, match=r"max_fill is 0.1, and 6 of the 6 .* error_driven chose \(100%\)"):
+        run("ablation=no_skill_analysis")
+    with pytest.raises(ValueError, match=r"max_fill is 0\.1"):
+        run("ablation=no_skill_analysis")  # the stored selection is refused as well
+    folder = run("ablation=no_skill_analysis", "max_fill=1")
+    run("selector=random")
+    report = markdown(accuracy_blocks(compare_runs(collect(folder.parent)).budgets[0]))
+    assert "‡ Of the selected samples, drawn at random for want of hits: " in report and "100.0 %" in report
+
+
+@pytest.mark.parametrize(("num_filled", "limit", "is_refused"), [(0, 0.0, False), (1, 0.1, False), (2, 0.1, True)])
+def test_fill_up_to_its_limit_is_allowed(num_filled, limit, is_refused, tmp_path):
+    rows = [Selected(id=str(i), rank=i, reason="fill" if i < num_filled else "nearest") for i in range(10)]
+    with pytest.raises(ValueError, match="2 of the 10") if is_refused else contextlib.nullcontext():
+        check_fill(rows, limit, "insta", tmp_path)
 
 
 def test_what_the_teacher_cost_is_reported_by_stage(run):
@@ -446,7 +471,7 @@ def test_a_sample_that_meets_the_task_is_never_selected(run, calls, monkeypatch)
 
     monkeypatch.setattr(audit, "find_leaks", find)
     for selector in ("random", "error_driven"):
-        folder = run("pool.size=8", f"selector={selector}")
+        folder = run("pool.size=8", f"selector={selector}", "max_fill=1")
         chosen = {row.id for row in read_rows(Selected, folder / "selection.jsonl")}
         leaked = {row.pool_id for row in read_rows(Leak, folder / "leaks.jsonl")}
         assert len(chosen) == 6 and len(leaked) == 2 and not chosen & leaked

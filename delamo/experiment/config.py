@@ -109,6 +109,9 @@ class ExperimentConfig:
     paths: PathsConfig = not_in_identity()  # noqa: RUF009 -- makes a dataclasses.field
     seed: int = MISSING
     seeds: SeedsConfig = MISSING
+    max_fill: float = not_in_identity()
+    """Share of a selection, from 0 to 1, that may be drawn at random because a selector finds no more; above it, an
+    error: the result would be reported under the name of a method that had little part in it."""
     iterations: int = MISSING
     iterate_from: IterateFrom = MISSING
     force: bool = not_in_identity()

@@ -20,6 +20,7 @@ from delamo.metrics.overlap import Overlap, over_targets
 from delamo.metrics.retention import Retention, retention
 from delamo.metrics.statistics import Interval, SeedSummary
 from delamo.metrics.variance import VarianceSplit, split
+from delamo.records import FILL
 from delamo.reports.methods import (
     PRETRAINED,
     RANDOM,
@@ -65,6 +66,11 @@ class Method:
     planted: dict[str, Any] | None
     """The planted metrics, averaged over the runs."""
     runs: tuple[Run, ...]
+
+    @property
+    def random_fill(self) -> float:
+        """Share of its samples that were drawn at random because what it goes by found too few, over its runs."""
+        return random_fill(self.runs)
 
     @property
     def is_judged(self) -> bool:
@@ -173,6 +179,13 @@ def compare_runs(collection: RunCollection, reference: str = RANDOM) -> Comparis
         stages=stage_times(runs),
         quarantined=quarantine_counts(runs),
     )
+
+
+def random_fill(runs: Sequence[Run]) -> float:
+    """Compute the share of the selected samples, over runs, that were drawn at random for want of hits."""
+    selections = [run.metrics["selection"] for run in runs]
+    num_samples = sum(selection["num_samples"] for selection in selections)
+    return sum(selection["reasons"].get(FILL, 0) for selection in selections) / max(num_samples, 1)
 
 
 def stage_times(runs: Sequence[Run]) -> list[StageTime]:

@@ -14,12 +14,13 @@ from typing import Any
 
 from delamo.config.registry import SCHEMAS
 from delamo.metrics.comparison import MethodRuns
+from delamo.records import FILL
 from delamo.runs.read import Run
 from delamo.selectors import BUILT_IN, SELECTORS, Selector, error_driven, none, random
 
 PRETRAINED, RANDOM, OURS = none.SELECTOR.name, random.SELECTOR.name, error_driven.SELECTOR.name
 SEEDS = ("seeds.selection", "seeds.training", "seeds.decoding")
-BY_CHANCE = frozenset({"random", "fill"})
+BY_CHANCE = frozenset({"random", FILL})
 """Reasons of selected samples that were drawn."""
 NOT_COMPARED = ("seed", "selector.", "paths.", "logger.")
 """Config that never tells the settings of two runs apart; a selector's own keys do so only among its own runs."""

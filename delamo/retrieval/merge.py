@@ -18,7 +18,7 @@ from itertools import islice
 
 import numpy as np
 
-from delamo.records import Selected, Skill
+from delamo.records import FILL, Selected, Skill
 from delamo.retrieval.index import Hit, Index
 
 
@@ -120,7 +120,7 @@ def merge_lists(
             f"{len(taken)} samples: choose at most that, or selector.fill=random"
         )
     drawn = rng.choice(len(rest), missing, replace=False).tolist() if missing else []
-    return selected + [Selected(id=rest[i], rank=rank, reason="fill") for rank, i in enumerate(drawn, len(selected))]
+    return selected + [Selected(id=rest[i], rank=rank, reason=FILL) for rank, i in enumerate(drawn, len(selected))]
 
 
 def _round_robin(skills: Sequence[Skill], lists: RankedLists, excluded: AbstractSet[str]) -> Iterator[Turn]:

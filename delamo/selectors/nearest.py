@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from delamo.data import Pool
-from delamo.records import Selected
+from delamo.records import FILL, Selected
 from delamo.retrieval.rows import SampleVectors, unit
 from delamo.retrieval.similarity import Aggregation, nearest_rows
 
@@ -85,4 +85,4 @@ def filled(selected: list[Selected], pool: Pool, num_samples: int, rng: np.rando
     taken = {row.id for row in selected}
     rest = [id for id in pool.ids() if id not in taken]
     rows = rng.choice(len(rest), missing, replace=False).tolist()
-    return selected + [Selected(id=rest[row], rank=rank, reason="fill") for rank, row in enumerate(rows, len(selected))]
+    return selected + [Selected(id=rest[row], rank=rank, reason=FILL) for rank, row in enumerate(rows, len(selected))]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
@@ -15,8 +16,9 @@ from tqdm import tqdm
 
 from delamo.config.compose import identity_of
 from delamo.data import Pool
+from delamo.records import FILL, Selected
 from delamo.stages.base import Stage
-from delamo.store import ResultWriter, RowCounts, write_rows
+from delamo.store import ResultWriter, RowCounts, StoredResult, write_rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +68,17 @@ class Select(Stage):
             reads["method_version"] = selector.version
         return reads
 
+    def result(self) -> StoredResult:
+        """Return the selection, computed now if the store lacks it.
+
+        Raises:
+            ValueError: more of it than `max_fill` is random fill: it would be reported under the name of a method that
+                had little part in it.
+        """
+        stored, config = super().result(), self.experiment.config
+        check_fill(stored.rows(Selected), config.max_fill, config.selector.name, stored.path)
+        return stored
+
     def compute(self, writer: ResultWriter) -> None:
         """Write `selection.jsonl`, and the samples themselves as `selected_samples.jsonl`."""
         experiment, selector, pool = self.experiment, self.experiment.selector, self.candidates
@@ -85,6 +98,19 @@ class Select(Stage):
         write_rows(writer.path / "selected_samples.jsonl", (pool.get(row.id) for row in selected))
         skipped = {"not selected": len(pool) - len(selected)}
         writer.finish(RowCounts(num_in=len(pool), num_ok=len(selected), skipped=skipped), seed=self.seed)
+
+
+def check_fill(selected: Sequence[Selected], limit: float, selector: str, folder: Path) -> None:
+    """Raise ValueError where more of a selection than a share `limit` is random fill."""
+    num_filled = sum(row.reason == FILL for row in selected)
+    if num_filled <= limit * len(selected):
+        return
+    raise ValueError(
+        f"max_fill is {limit}, and {num_filled:,} of the {len(selected):,} samples that selector {selector} chose "
+        f"({num_filled / len(selected):.0%}) are drawn at random, as what it goes by found no more ({folder}): see "
+        "what the stages before it quarantined, choose a smaller budget, or raise max_fill. "
+        "selector=random chooses by chance"
+    )
 
 
 def own_identity(config: Any) -> dict[str, Any]:

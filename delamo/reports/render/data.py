@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from delamo.metrics.comparison import Verdict
-from delamo.reports.comparison import Budget, Comparison, Method, Target
+from delamo.reports.comparison import Budget, Comparison, Method, Target, random_fill
 from delamo.reports.render.formats import csv_records, json_text
 from delamo.reports.render.numbers import not_judged
 from delamo.runs.read import Run
@@ -42,6 +42,7 @@ COLUMNS = (
     "beats_reference",
     "verdict",
     "precision_at_n",
+    "random_fill",
     "run",
 )
 
@@ -79,6 +80,7 @@ def _mean_row(budget: Budget, target: Target, method: Method) -> dict[str, Any]:
         "wilson_high": method.interval.high,
         "unparsed": method.unparsed.mean,
         "precision_at_n": planted.get("precision_at_n"),
+        "random_fill": method.random_fill,
         **_versus(budget, method),
     }
 
@@ -96,6 +98,7 @@ def _run_row(budget: Budget, target: Target, method: Method, index: int) -> dict
         "wilson_high": test["wilson_high"],
         "unparsed": method.unparsed.runs[index],
         "precision_at_n": (run.metrics["planted"] or {}).get("precision_at_n"),
+        "random_fill": random_fill([run]),
         "run": str(run.path),
         **(_versus(budget, method) if len(method.runs) == 1 else {}),
     }
@@ -144,7 +147,12 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, Method):
-        return {**_fields(value), "beats_reference": value.beats_reference, "verdict": verdict_text(value)}
+        return {
+            **_fields(value),
+            "beats_reference": value.beats_reference,
+            "verdict": verdict_text(value),
+            "random_fill": value.random_fill,
+        }
     if dataclasses.is_dataclass(value):
         return _fields(value)
     if isinstance(value, dict):

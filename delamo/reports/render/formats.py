@@ -19,6 +19,8 @@ WIDTH = 120
 """Columns of the terminal into which a Markdown table should fit."""
 BEATS = "†"
 """Behind a number that is significantly ahead."""
+FILLED = "‡"
+"""Behind a number of which a part of the selection is random fill."""
 
 # marks that mean something wherever they stand; the others only before what makes a tag, an entity or emphasis of them
 _MARKDOWN = re.compile(r"[\\`*\[\]|~]|<(?=[a-zA-Z/!?])|&(?=[a-zA-Z#])|^>|(?<!\w)_|_(?!\w)")

@@ -6,7 +6,7 @@ from delamo.metrics.comparison import Verdict
 from delamo.metrics.statistics import mean
 from delamo.reports.comparison import Budget, Method, Target, labels
 from delamo.reports.methods import PRETRAINED, seed_name
-from delamo.reports.render.formats import BEATS, WIDTH, Block, Heading, Lines, Table, fitting
+from delamo.reports.render.formats import BEATS, FILLED, WIDTH, Block, Heading, Lines, Table, fitting
 from delamo.reports.render.numbers import NOTHING, minus, p_value, percent, span
 from delamo.reports.sections.definitions import reference_name
 
@@ -18,6 +18,7 @@ def accuracy_blocks(budget: Budget) -> list[Block]:
     return [
         Heading(_title(budget)),
         *_overview(budget),
+        *_fill_lines(budget),
         *(block for target in budget.targets for block in _target_blocks(budget, target)),
     ]
 
@@ -53,8 +54,24 @@ def _row_name(budget: Budget, label: str) -> str:
 def _overview_cell(target: Target, label: str) -> str:
     for method in target.methods:
         if method.label == label:
-            return percent(method.accuracy.mean) + (BEATS if method.verdict is Verdict.BEATS else "")
+            marks = (BEATS if method.verdict is Verdict.BEATS else "") + (FILLED if method.random_fill else "")
+            return percent(method.accuracy.mean) + marks
     return NOTHING
+
+
+def _fill_lines(budget: Budget) -> list[Block]:
+    """Say which selections are random in part, and how much of them."""
+    filled = [
+        f"{method.label} on {target.task} {percent(method.random_fill)} %"
+        for target in budget.targets
+        for method in target.methods
+        if method.random_fill
+    ]
+    return (
+        [Lines([f"{FILLED} Of the selected samples, drawn at random for want of hits: {'; '.join(filled)}."])]
+        if filled
+        else []
+    )
 
 
 def _mean_cell(budget: Budget, label: str) -> str:
