@@ -181,7 +181,9 @@ def _steps(run: Run) -> float:
 
 def _form(form: str) -> Callable[[str], Any]:
     """Return the search for a format: the paper's expression, or a rebuilt one where it is garbled in print."""
-    from delamo.models import parsing
+    from delamo.models.parsing.choices import BARE, LETTER, NOUN, OPENERS
+    from delamo.models.parsing.statements import ANSWER
 
-    rebuilt = {"bare": parsing.BARE.fullmatch, "option": parsing.PHRASES[3].search}
+    named = re.compile(rf"{ANSWER}\s+is:?{OPENERS}{NOUN}{OPENERS}{LETTER}", re.IGNORECASE)
+    rebuilt = {"bare": BARE.fullmatch, "option": named.search}
     return rebuilt[form] if form in rebuilt else re.compile(form).search

@@ -27,7 +27,7 @@ from delamo.config import conf
         ("delamo run pool=llava_json pool.a", ["pool.annotation="]),
         ("delamo run scale=paper pool.si", []),
         ("delamo run pool.si", ["pool.size="]),
-        ("delamo run pool.size=", ["pool.size=50000"]),
+        ("delamo run pool.size=", ["pool.size=16000"]),
         ("delamo run fast=", ["fast=false"]),
         ("delamo run seeds.", ["seeds.decoding=", "seeds.selection=", "seeds.training="]),
         ("delamo doctor teacher=rep", ["teacher=replay"]),
