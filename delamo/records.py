@@ -121,6 +121,8 @@ class Skill:
     skill: str
     step: int | None
     """The mistake step that it was named for."""
+    echo: bool = False
+    """Whether it repeats a demonstration of the prompt."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ embedded models, which were trained on exactly these words, and `paper` after th
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from enum import Enum
 from functools import cache
@@ -20,6 +21,7 @@ from delamo.records import LETTERS, Sample
 TEMPLATES = Path(__file__).parent / "templates"
 STUDENT = "student"
 _STEPS = "\x00steps\x00"
+_DEMONSTRATION = re.compile(r"^(?:Missing skill|Skills):[ \t]*(\S.*)$", re.MULTILINE)
 
 
 class PromptSet(Enum):
@@ -42,6 +44,12 @@ def question_source(prompt_set: str) -> str:
         FileNotFoundError: no such template.
     """
     return _source(STUDENT, prompt_set)
+
+
+def demonstrated_skills(prompt_set: str, name: str) -> tuple[str, ...]:
+    """Return the skills that a template shows as examples; a teacher that repeats them has not looked."""
+    lines = _DEMONSTRATION.findall(_source(prompt_set, name))
+    return tuple(skill for line in lines for part in line.split(";") if (skill := part.strip()))
 
 
 def digest(prompt_set: str, name: str) -> str:

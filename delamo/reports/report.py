@@ -27,6 +27,7 @@ from delamo.reports.sections.retention import retention_blocks
 from delamo.reports.sections.runs import run_blocks
 from delamo.reports.sections.selection_costs import selection_cost_blocks
 from delamo.reports.sections.stages import quarantine_blocks, seconds_blocks
+from delamo.reports.sections.teacher_health import teacher_health_blocks
 from delamo.reports.sections.unranked import unranked_blocks
 from delamo.reports.sections.validation import validation_blocks
 from delamo.reports.sections.variance import variance_blocks
@@ -154,6 +155,7 @@ def account_blocks(comparison: Comparison) -> list[Block]:
         *leakage_blocks(runs),
         *agreement_blocks(runs),
         *circular_blocks(runs),
+        *teacher_health_blocks(runs),
         *unranked_blocks(runs),
         *selection_cost_blocks(comparison.budgets),
         *cost_blocks(runs),

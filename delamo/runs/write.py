@@ -73,7 +73,8 @@ def write_run(folder: Path, experiment: Experiment, plan: Plan) -> None:
 def _stage_entry(experiment: Experiment, stage: Stage) -> dict[str, Any]:
     """Say where a stage's result lies, whether it was computed now, and what it took when it was computed."""
     manifest = stage.stored.manifest()
-    costs = {name: manifest[name] for name in ("accounting", "peak_memory_bytes", "disk_bytes") if name in manifest}
+    recorded = ("accounting", "peak_memory_bytes", "disk_bytes", "health")
+    costs = {name: manifest[name] for name in recorded if name in manifest}
     return {
         "path": str(stage.stored.path),
         "digest": stage.digest,

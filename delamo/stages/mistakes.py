@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean as mean
 from typing import Any, ClassVar
 
 from delamo.config.compose import identity_of
@@ -62,7 +63,8 @@ class FindMistakes(Stage):
         write_rows(writer.path / "mistakes.jsonl", mistakes)
         skipped = {"no error": len(answers) - len(cases)}
         counts = RowCounts(num_in=len(answers), num_ok=len(mistakes), quarantined=quarantined, skipped=skipped)
-        writer.finish(counts, spent=usage.total())
+        outside = [mass for mistake in mistakes for mass in mistake.outside_mass]
+        writer.finish(counts, spent=usage.total(), health={"outside_mass": mean(outside) if outside else None})
 
 
 def error_cases(samples: Sequence[Sample], answers: Sequence[Answer], *, include_unparsed: bool) -> list[ErrorCase]:

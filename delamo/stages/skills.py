@@ -6,9 +6,11 @@ Those that errors miss (paper, section 3.4), those that samples need (section 3.
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 from typing import Any, ClassVar
 
 from omegaconf import MISSING
@@ -18,10 +20,11 @@ from delamo.config.registry import register
 from delamo.data import Pool
 from delamo.models import prompts
 from delamo.models.teachers.base import Refusal, Teacher
+from delamo.models.teachers.replies import is_echo, read_skill, read_skills, without_last
 from delamo.models.usage import UsageMeter
 from delamo.records import LETTERS, Mistake, PoolSkills, Quarantined, Sample, Skill
 from delamo.stages.base import Stage
-from delamo.store import ResultWriter, RowCounts, compute_in_shards, write_rows
+from delamo.store import ResultWriter, RowCounts, compute_in_shards, iterate_rows, write_rows
 
 
 class SkillSource(Enum):
@@ -67,6 +70,7 @@ class NameSkills(Stage):
     mistakes: Stage
 
     name: ClassVar[str] = "skills"
+    version: ClassVar[int] = 2  # replies are read as models write them
 
     @property
     def label(self) -> str:
@@ -97,7 +101,9 @@ class NameSkills(Stage):
         skills, quarantined = name_skills(mistakes, teacher, max_new_tokens=config.skill_max_new_tokens, images=images)
         write_rows(writer.path / "skills.jsonl", skills)
         counts = RowCounts(num_in=len(mistakes), num_ok=len(skills), quarantined=quarantined)
-        writer.finish(counts, spent=usage.total())
+        demonstrated = prompts.demonstrated_skills(teacher.prompts, "skill")
+        facts = health(([row.skill] for row in skills), demonstrated)
+        writer.finish(counts, spent=usage.total(), health=facts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,6 +139,7 @@ class NameNeededSkills(Stage):
     """
 
     name: ClassVar[str] = "skills"
+    version: ClassVar[int] = 2  # replies are read as models write them
 
     @property
     def label(self) -> str:
@@ -164,6 +171,7 @@ class AnnotatePool(Stage):
     """Name the skills that each pool sample needs: once for a pool, a teacher and a prompt."""
 
     name: ClassVar[str] = "pool_skills"
+    version: ClassVar[int] = 2  # replies are read as models write them
     resumable: ClassVar[bool] = True
 
     @property
@@ -203,8 +211,13 @@ class AnnotatePool(Stage):
             PoolSkills,
             work=annotate,
             shard_size=self.experiment.config.teacher.shard_size,
-            notes=lambda: {"spent": usage.total()},
+            notes=lambda: {"spent": usage.total(), "health": self.health(writer.path / "pool_skills.jsonl")},
         )
+
+    def health(self, file: Path) -> dict[str, Any]:
+        """Count over the rows of all shards, old and new."""
+        demonstrated = prompts.demonstrated_skills(self.experiment.models.teacher.prompts, "pool_skills")
+        return health((row.skills for row in iterate_rows(PoolSkills, file)), demonstrated)
 
 
 def annotation_identity(stage: Stage) -> dict[str, Any]:
@@ -224,7 +237,7 @@ def name_skills(
     max_new_tokens: int,
     images: Mapping[str, str | None] | None = None,
 ) -> tuple[list[Skill], list[Quarantined]]:
-    """Name one missing skill for every mistake; in order. An empty or refused reply is quarantined.
+    """Name one missing skill for every mistake; in order. A reply that names none, or is cut off, is quarantined.
 
     Args:
         mistakes: of the student.
@@ -245,14 +258,15 @@ def name_skills(
     ]
     locators = [images.get(mistake.id) for mistake in mistakes] if images is not None else None
     replies = teacher.complete(asked, max_new_tokens=max_new_tokens, images=locators)
+    demonstrated = prompts.demonstrated_skills(teacher.prompts, "skill")
     skills: list[Skill] = []
     bad: list[Quarantined] = []
     for mistake, reply in zip(mistakes, replies, strict=True):
-        text = reply if isinstance(reply, Refusal) else one_line(reply)
-        if isinstance(text, Refusal) or not text:
-            bad.append(_quarantined(mistake.id, "skills", text))
+        text = None if isinstance(reply, Refusal) else read_skill(reply)
+        if text is None:
+            bad.append(_quarantined(mistake.id, "skills", reply))
         else:
-            skills.append(Skill(val_id=mistake.id, skill=text, step=mistake.step))
+            skills.append(Skill(val_id=mistake.id, skill=text, step=mistake.step, echo=is_echo(text, demonstrated)))
     return skills, bad
 
 
@@ -306,7 +320,10 @@ def prepare_pool(pool: Pool, teacher: Teacher, *, max_new_tokens: int) -> None:
 def annotate_pool(
     samples: Iterable[Sample], teacher: Teacher, *, max_new_tokens: int
 ) -> tuple[list[PoolSkills], list[Quarantined]]:
-    """The skills that each sample's answer needs; in order. An empty or refused reply is quarantined."""
+    """The skills that each sample's answer needs; in order. A reply that names none is quarantined.
+
+    Of a reply that is cut off, the last skill is left out, as it may be half of one.
+    """
     samples = list(samples)
     pairs = [_pool_prompt(sample, teacher) for sample in samples]
     asked, locators = [text for text, _ in pairs], [image for _, image in pairs]
@@ -314,7 +331,7 @@ def annotate_pool(
     rows: list[PoolSkills] = []
     bad: list[Quarantined] = []
     for sample, reply in zip(samples, replies, strict=True):
-        skills = () if isinstance(reply, Refusal) else split_skills(reply)
+        skills = without_last(reply.text) if isinstance(reply, Refusal) else read_skills(reply)
         if skills:
             rows.append(PoolSkills(id=sample.id, skills=skills))
         else:
@@ -327,15 +344,25 @@ def _pool_prompt(sample: Sample, teacher: Teacher) -> tuple[str, str | None]:
     return text, sample.image if teacher.sees_images else None
 
 
-def split_skills(reply: str) -> tuple[str, ...]:
-    """`a; b; a.` as `("a", "b")`: distinct, in order, without outer blanks, bullets and full stops."""
-    return tuple(dict.fromkeys(skill for part in one_line(reply).split(";") if (skill := part.strip(" .-*\t"))))
+def health(named: Iterable[Sequence[str]], demonstrated: Sequence[str]) -> dict[str, Any]:
+    """Count what tells a teacher that looks from one that repeats itself.
 
+    Args:
+        named: the skills of each reply that named some.
+        demonstrated: the prompt's examples.
 
-def one_line(reply: str) -> str:
-    """The first line that says something, without quotes, bullets and a full stop at the end."""
-    lines = [line.strip().strip("\"'`*-. ") for line in reply.splitlines()]
-    return next((line for line in lines if line), "")
+    Returns:
+        `replies`, `distinct` skills, `most_frequent`, the replies that name the commonest skill, and `echoes`, the
+        replies of which every skill is one of the examples.
+    """
+    counts: Counter[str] = Counter()
+    replies = echoes = 0
+    for skills in named:
+        replies += 1
+        counts.update(set(skills))
+        echoes += all(is_echo(skill, demonstrated) for skill in skills)
+    most = max(counts.values(), default=0)
+    return {"replies": replies, "distinct": len(counts), "most_frequent": most, "echoes": echoes}
 
 
 def _quarantined(id: str, stage: str, reply: str | Refusal) -> Quarantined:

@@ -3,6 +3,7 @@
 from delamo.store.files import (
     digest_of,
     file_digest,
+    iterate_rows,
     read_rows,
     slug,
     write_json,
@@ -33,6 +34,7 @@ __all__ = [
     "compute_in_shards",
     "digest_of",
     "file_digest",
+    "iterate_rows",
     "locked",
     "not_waiting",
     "read_rows",

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -68,16 +68,19 @@ def write_rows(path: Path, rows: Iterable[Any]) -> None:
 
 def read_rows(cls: type[T], path: Path) -> list[T]:
     """Read what `write_rows` wrote. Raises ValueError, naming file and line, for a row that is not a `cls`."""
-    rows = []
+    return list(iterate_rows(cls, path))
+
+
+def iterate_rows(cls: type[T], path: Path) -> Iterator[T]:
+    """Read what `write_rows` wrote, row by row; see `read_rows`."""
     with path.open(encoding="utf-8") as file:
         for number, line in enumerate(file, start=1):
             try:
-                rows.append(from_json(cls, line))
+                yield from_json(cls, line)
             except (ValueError, TypeError) as error:
                 raise ValueError(
                     f"{path}:{number} is not a {cls.__name__} ({error}): delete {path.parent} and run again"
                 ) from error
-    return rows
 
 
 def sync_tree(folder: Path) -> None:

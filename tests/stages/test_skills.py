@@ -1,8 +1,8 @@
 """What becomes of the teacher's replies: skills of mistakes and of pool samples."""
 
-from delamo.models.teachers.base import Refusal
+from delamo.models.teachers.base import CUT_OFF, Refusal
 from delamo.records import Mistake, Sample
-from delamo.stages.skills import annotate_pool, name_skills, one_line, split_skills
+from delamo.stages.skills import annotate_pool, health, name_skills
 
 STEPS = ("The star is big.", " So the answer is big.")
 MISTAKE = Mistake(
@@ -46,6 +46,18 @@ def test_pool_samples_get_distinct_skills_in_order():
     assert [(row.id, row.reason) for row in bad] == [("p1", "no skill named"), ("p2", "too long")]
 
 
-def test_replies_are_cleaned():
-    assert one_line('\n - "read a scale."\nmore') == "read a scale"
-    assert split_skills("- a;  b") == ("a", "b")
+def test_a_reply_that_was_cut_off_gives_no_half_skill():
+    cut = Refusal(CUT_OFF, "no end within 8 tokens", "read a scale; read a digit from a")
+    rows, bad = annotate_pool([Sample(id="p", instruction="Look.", answer="Yes.")], Echo(cut), max_new_tokens=8)
+    assert [row.skills for row in rows] == [("read a scale",)] and bad == []
+    skills, bad = name_skills([MISTAKE], Echo(cut), max_new_tokens=8)
+    assert skills == [] and [row.reason for row in bad] == [CUT_OFF]
+
+
+def test_what_repeats_the_prompts_examples_is_marked_and_counted():
+    teacher = Echo("count people who are partly hidden", "read the digit on the card")
+    teacher.prompts = "paper"
+    skills, _ = name_skills([MISTAKE] * 2, teacher, max_new_tokens=8)
+    assert [row.echo for row in skills] == [True, False]
+    counts = health([["a b"], ["a b"], ["c d", "e f"]], ["a b"])
+    assert counts == {"replies": 3, "distinct": 3, "most_frequent": 2, "echoes": 2}

@@ -34,12 +34,18 @@ class OptionScores:
     """(num_steps + 1,): probability of anything but an option letter, before renormalising."""
 
 
+CUT_OFF = "reply cut off"
+"""Reason of a refusal: the reply did not end within the tokens that it may have."""
+
+
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """A prompt that the teacher could not take or answer; `reason` is countable, `detail` says why."""
 
     reason: str
     detail: str
+    text: str = ""
+    """What was said before a reply was cut off."""
 
 
 class Teacher(ABC):
@@ -60,11 +66,11 @@ class Teacher(ABC):
     def complete(
         self, prompts: Sequence[str], *, max_new_tokens: int, images: Sequence[str | None] | None = None
     ) -> list[str | Refusal]:
-        """Return one line for each prompt, in order; greedy.
+        """Return one reply for each prompt, in order; greedy. One that is cut off at `max_new_tokens` is a refusal.
 
         Args:
             prompts: texts.
-            max_new_tokens: of a line.
+            max_new_tokens: of a reply.
             images: locators of the images that go along, for a teacher that sees them.
         """
 

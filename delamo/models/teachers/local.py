@@ -19,7 +19,7 @@ from tqdm import tqdm
 from delamo.models.hf.chat import SampleError
 from delamo.models.hf.head import logits_at
 from delamo.models.hf.loading import choose_device, quiet, resolve
-from delamo.models.teachers.base import OptionScores, PrefixPrompt, Refusal, Teacher
+from delamo.models.teachers.base import CUT_OFF, OptionScores, PrefixPrompt, Refusal, Teacher
 from delamo.models.teachers.config import LocalTeacherConfig
 from delamo.models.teachers.option_probabilities import spellings
 from delamo.models.usage import Usage
@@ -212,7 +212,7 @@ class LocalTeacher(Teacher):
     def complete(
         self, prompts: Sequence[str], *, max_new_tokens: int, images: Sequence[str | None] | None = None
     ) -> list[str | Refusal]:
-        """See `Teacher.complete`. Equal prompts are asked once; a reply ends at the first line break.
+        """See `Teacher.complete`. Equal prompts are asked once; without a chat template, a line break ends a reply.
 
         Raises:
             ValueError: images were given; this teacher reads text only.
@@ -237,7 +237,7 @@ class LocalTeacher(Teacher):
                 bar.update(len(batch))
         return [replies[prompt] for prompt in prompts]
 
-    def _generate(self, rows: list[list[int]], max_new_tokens: int) -> list[str]:
+    def _generate(self, rows: list[list[int]], max_new_tokens: int) -> list[str | Refusal]:
         import torch
 
         from delamo.models.hf.decoding import Decoder
@@ -257,17 +257,23 @@ class LocalTeacher(Teacher):
                 custom_generate=decoder,
             )
         stops = self._stop_tokens()
-        counts = [_num_until(row, stops) for row in out[:, length:].tolist()]
+        replies = out[:, length:].tolist()
+        counts = [_num_until(row, stops) for row in replies]
         self.usage += Usage(calls=len(rows), prompt_tokens=sum(map(len, rows)), completion_tokens=sum(counts))
-        texts = self.tokenizer.batch_decode(out[:, length:], skip_special_tokens=True)
-        return [text.partition("\n")[0].strip() for text in texts]
+        texts = [text.strip() for text in self.tokenizer.batch_decode(out[:, length:], skip_special_tokens=True)]
+        if not self.config.chat_template:  # a bare text goes on with another example
+            texts = [text.partition("\n")[0].strip() for text in texts]
+        is_whole = [any(token in stops for token in row) for row in replies]
+        cut = f"no end within {max_new_tokens} tokens"
+        return [text if whole else Refusal(CUT_OFF, cut, text) for text, whole in zip(texts, is_whole, strict=True)]
 
     def _stop_tokens(self) -> set[int]:
-        """Return every token that ends a text or holds a line break: large vocabularies have several of both."""
+        """Return every token that ends a text or, without a chat template, holds a line break; there may be several."""
         if not self._stops:
             ends = self.model.generation_config.eos_token_id
-            words = self.tokenizer.batch_decode([[token] for token in range(len(self.tokenizer))])
-            self._stops.update(token for token, word in enumerate(words) if "\n" in word)
+            if not self.config.chat_template:
+                words = self.tokenizer.batch_decode([[token] for token in range(len(self.tokenizer))])
+                self._stops.update(token for token, word in enumerate(words) if "\n" in word)
             self._stops.update(ends if isinstance(ends, list) else [ends], [self.tokenizer.eos_token_id])
             self._stops.discard(None)
         return self._stops

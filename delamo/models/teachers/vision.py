@@ -10,7 +10,7 @@ from delamo.data.quarantine import UnusableError
 from delamo.models.hf.chat import adds_special_tokens, prompt_text
 from delamo.models.hf.loading import load_base, resolve
 from delamo.models.students.local import Reply, Student
-from delamo.models.teachers.base import Refusal
+from delamo.models.teachers.base import CUT_OFF, Refusal
 from delamo.models.teachers.config import LocalTeacherConfig
 from delamo.models.teachers.local import LocalTeacher, checked, to_device
 from delamo.models.usage import Usage
@@ -62,7 +62,7 @@ class VisionTeacher(LocalTeacher):
         tokens = len(self._tokenize([text])[0])
         self.usage += Usage(calls=1, prompt_tokens=tokens, completion_tokens=reply.num_tokens)
         if reply.truncated:
-            return Refusal("reply cut off", f"no end within {reply.num_tokens} tokens")
+            return Refusal(CUT_OFF, f"no end within {reply.num_tokens} tokens", reply.text.strip())
         return reply.text.strip()
 
 

@@ -19,7 +19,7 @@ from transformers import (
 
 from delamo.models.hf.config import Dtype
 from delamo.models.scorers.losses import scored_logits
-from delamo.models.teachers.base import OptionScores, PrefixPrompt, Refusal
+from delamo.models.teachers.base import CUT_OFF, OptionScores, PrefixPrompt, Refusal
 from delamo.models.teachers.local import LocalTeacher, _Tree
 from delamo.models.teachers.option_probabilities import read_options, read_samples, spellings
 
@@ -275,3 +275,12 @@ def test_the_article_is_no_option():
     ):
         row, _ = read_samples([drawn], 2)
         assert row.index(max(row)) == letter if letter is not None else row[0] == row[1]
+
+
+def test_a_reply_without_an_end_is_cut_off_and_says_what_it_said(teacher):
+    """A random model never ends: local teachers refuse as API teachers do, and keep the text."""
+    (reply,) = teacher.complete(["Question: which?\nMissing skill:"], max_new_tokens=3)
+    if isinstance(reply, Refusal):
+        assert reply.reason == CUT_OFF and "3 tokens" in reply.detail and reply.text
+    else:
+        assert len(teacher._tokenize([reply], special=False)[0]) < 3
