@@ -45,16 +45,32 @@ def test_every_value_of_every_grid_composes(experiment_config, table, scale):
 @pytest.mark.parametrize("table", ["table1", "table2", "table4", "table5", "table9", "table11", "table12"])
 def test_a_preset_has_as_many_cells_as_it_says(table):
     said = re.findall(r"= (\d+)", (conf_dir() / "experiment" / f"{table}.yaml").read_text().split("hydra:")[0])
-    assert (
-        {len(cells(table, scale)) for scale in SCALES} == {int(said[-1])} if said else len(cells(table, "micro")) == 14
-    )
+    assert {len(cells(table, scale)) for scale in SCALES} == {int(said[-1])}
 
 
 def test_the_smoke_grid_is_small(experiment_config):
     fast_cells = cells("table1", "micro", "fast=true")
-    assert len(fast_cells) == 9  # one task: pretrained, full, validation, ours, INSTA*, Superfiltering and three random
+    assert (
+        len(fast_cells) == 13
+    )  # one task: pretrained; full, validation, ours, INSTA*, Superfiltering, random, twice each
     config = experiment_config(*next(cell for cell in fast_cells if "selector=random" in cell))
-    assert (config.pool.size, config.budget.num_samples, config.task.num_test_samples) == (2000, 200, 60)
+    assert (config.pool.size, config.budget.num_samples, config.task.num_test_samples) == (2000, 100, 60)
+
+
+def test_every_tuned_cell_is_repeated_and_no_other():
+    """What has chance in it has three seeds; the untuned student answers greedily, and has none."""
+    presets = sorted(path.stem for path in (conf_dir() / "experiment").glob("*.yaml") if path.stem != "none")
+    for preset in presets:
+        for cell in (dict(part.split("=", 1) for part in cell) for cell in cells(preset, "micro")):
+            assert ("seed" in cell) is (cell["selector"] != "none"), (preset, cell)
+        seeds = {
+            cell["seed"]
+            for cell in (dict(p.split("=", 1) for p in c) for c in cells(preset, "micro"))
+            if "seed" in cell
+        }
+        assert seeds == {"0", "1", "2"}, preset
+        fewer = [dict(part.split("=", 1) for part in cell) for cell in cells(preset, "micro", "seed=0")]
+        assert {cell.get("seed") for cell in fewer} <= {"0", None}
 
 
 def test_the_cells_of_random_selection_are_those_of_table_1():
