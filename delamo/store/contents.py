@@ -69,7 +69,7 @@ def content_digests(paths: Sequence[Path | str], what: str = "digest of files") 
 def state_of(path: Path | str) -> State:
     """Return what a digest is kept under: it differs wherever the content of a file may differ."""
     status = os.stat(path)
-    return os.path.realpath(path), status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+    return os.path.abspath(path), status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
 
 def _read(states: Iterable[State]) -> dict[State, str]:
@@ -121,7 +121,7 @@ def _settled(state: State) -> bool:
 @contextlib.contextmanager
 def _database() -> Iterator[sqlite3.Connection | None]:
     """Open the database; None where there can be none, which costs time and changes no digest."""
-    folder = _folder()
+    folder = cache_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         database = sqlite3.connect(folder / DATABASE, timeout=30, isolation_level=None)
@@ -134,7 +134,8 @@ def _database() -> Iterator[sqlite3.Connection | None]:
         yield database
 
 
-def _folder() -> Path:
+def cache_folder() -> Path:
+    """Return the folder of what this user has looked up once, in place of asking again."""
     if named := os.environ.get(VARIABLE):
         return Path(named).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "delamo"
