@@ -4,8 +4,8 @@
     FOLDER/samples.parquet    one row a sample in ascending order of id, in small groups: one sample is read cheaply
     FOLDER/quarantine.jsonl   the rows that the reader of the original held back
 
-`delamo convert` writes it from any pool, and it is that pool: same digest. Nothing is checked again when it is opened:
-an image is looked for, and its size compared, when its sample is read.
+`delamo convert` writes it from any pool, and it is that pool: same digest. When it is opened, the bytes of the images
+are held against those of then (`delamo.store.contents` reads a file once); a missing one is an error where it is read.
 """
 
 from __future__ import annotations
@@ -96,9 +96,12 @@ class ParquetPool(SortedPool):
         """Hold the images against what the pool was written with: its digest stands for those, whatever came since.
 
         Raises:
-            RuntimeError: an image has other bytes. One that is missing is an error where it is asked for.
+            RuntimeError: an image has other bytes, or the file is damaged. An image that is missing is an error where it is asked for.
         """
-        table = self._file.read(columns=["image", IMAGE_DIGEST]).take(self._rows)
+        try:
+            table = self._file.read(columns=["image", IMAGE_DIGEST]).take(self._rows)
+        except (OSError, ValueError) as problem:
+            raise RuntimeError(f"{self._path} is damaged ({problem}): convert again") from problem
         expected: dict[str, str] = {}
         for batch in table.to_batches(max_chunksize=GROUP_SIZE):
             for name, digest in zip(batch[0].to_pylist(), batch[1].to_pylist(), strict=True):
