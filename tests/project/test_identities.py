@@ -247,7 +247,7 @@ def test_a_hub_id_is_one_commit_before_and_after_its_download(tmp_path, monkeypa
     says["sha"] = None
     assert weights_identity("some/model", None) == before
     assert weights_identity("some/model", later) == f"some/model@{later}"
-    with pytest.raises(commits.UnknownCommitError, match="student.path is another/model: which commit main is"):
+    with pytest.raises(commits.UnknownCommitError, match=r"student\.path is another/model: which commit main is"):
         commits.pinned("another/model", None, "student.path")
 
 

@@ -96,7 +96,8 @@ class ParquetPool(SortedPool):
         """Hold the images against what the pool was written with: its digest stands for those, whatever came since.
 
         Raises:
-            RuntimeError: an image has other bytes, or the file is damaged. An image that is missing is an error where it is asked for.
+            RuntimeError: an image has other bytes, or the file is damaged. A missing image is an error where it is
+                asked for.
         """
         try:
             table = self._file.read(columns=["image", IMAGE_DIGEST]).take(self._rows)
