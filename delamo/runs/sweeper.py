@@ -278,8 +278,6 @@ def cells_of(
     cells: dict[frozenset[str], list[str]] = {}
     for table in tables:
         for key, values in requested.items():
-            if key not in table and offered[key].intersection(values):
-                continue  # another grid's key: a seed says nothing to the pretrained student
             part = [value for value in values if value in table.get(key, values)]
             table[key] = part if offered[key].intersection(values) else values
         for cell in itertools.product(*table.values()):
