@@ -1,12 +1,12 @@
 """Write the measured numbers of the documents from the results that are kept in docs/results.
 
     python scripts/write_documents.py runs    # measure what lies below runs (runs/demo, runs/table1, ...), then write
-    python scripts/write_documents.py         # write the documents from the kept results
+    python scripts/write_documents.py         # write the documents from the kept results, and the plans anew
     python scripts/write_documents.py --check # write nothing; status 1 where a document is stale
 
-`docs/results/blocks.yaml` names every result, the block that it fills, and what of its report is shown. A kept result is
-the report itself, the command and versions that it came from, and, in NAME.outcomes.json.gz, every answer of every run as
-right or wrong, so that anybody can judge them anew.
+`docs/results/blocks.yaml` names every result, the block that it fills, and what of its report is shown. A kept result
+is the report itself, the command and versions that it came from, and, in NAME.outcomes.json.gz, every answer of every
+run as right or wrong, so that anybody can judge them anew.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import datetime
 import gzip
 import json
 import re
+import subprocess
 import sys
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,6 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 BLOCK = re.compile(r"(<!-- generated: (\w+) -->\n\n?)(.*?)(\n?<!-- end -->)", re.DOTALL)
 LEFT_OUT = "[... each target: n, intervals, single seeds, paired tests, unparsed rate, detectable difference ...]"
-PACKAGES = ("delamo", "torch", "transformers", "peft", "lightning", "numpy", "bm25s")
 
 
 def main() -> None:
@@ -38,29 +37,37 @@ def main() -> None:
         parser.error("--check goes without a folder of runs")
     if args.runs:
         measure_all(ROOT, args.runs)
+    if not args.check:
+        measure_plans(ROOT)
     stale = write_documents(ROOT, check=args.check)
     print("\n".join(stale) if stale else "every document says what the kept results say")
     sys.exit(1 if args.check and stale else 0)
 
 
 def measure_all(root: Path, runs: Path) -> None:
-    """Keep the report on every folder of runs that is there, and the plans; say which are not.
+    """Keep the report on every folder of runs that is there; say which are not.
 
     Raises:
         FileNotFoundError: `runs` is no folder, or holds none of the results' folders.
     """
-    results = specification(root)["results"]
-    there = {name: spec for name, spec in results.items() if "plan" in spec or (runs / spec["runs"]).is_dir()}
-    if not any("runs" in spec for spec in there.values()):
-        folders = ", ".join(sorted({spec["runs"] for spec in results.values() if "runs" in spec}))
-        raise FileNotFoundError(f"{runs} holds none of {folders}")
+    results = {name: spec for name, spec in specification(root)["results"].items() if "runs" in spec}
+    there = {name: spec for name, spec in results.items() if (runs / spec["runs"]).is_dir()}
+    if not there:
+        raise FileNotFoundError(
+            f"{runs} holds none of {', '.join(sorted({spec['runs'] for spec in results.values()}))}"
+        )
     for name, spec in results.items():
-        if name not in there:
-            print(f"{name}: no {runs / spec['runs']}, the kept result stays", file=sys.stderr)
-        elif "plan" in spec:
-            keep(root, name, f"delamo plan {spec['plan']}", plan_line(spec["plan"]))
-        else:
+        if name in there:
             measure(root, name, spec, runs / spec["runs"])
+        else:
+            print(f"{name}: no {runs / spec['runs']}, the kept result stays", file=sys.stderr)
+
+
+def measure_plans(root: Path) -> None:
+    """Keep what the plans come to, where it is not what was kept."""
+    for name, spec in specification(root)["results"].items():
+        if "plan" in spec and kept(root, name) != [line := plan_line(spec["plan"])]:
+            keep(root, name, f"delamo plan {spec['plan']}", line)
 
 
 def measure(root: Path, name: str, spec: dict[str, str], folder: Path) -> None:
@@ -89,8 +96,6 @@ def plan_line(overrides: str) -> str:
     Raises:
         ValueError: the plan has no sums to read.
     """
-    import subprocess
-
     program = [sys.executable, "-c", "from delamo.cli.app import main; main()", "plan", *overrides.split()]
     text = subprocess.run(program, check=True, capture_output=True, text=True, cwd=ROOT).stdout
     tuning = re.search(r"^\| all +\| +\| +\| +([\d,]+) \| +([\d,.]+) \|", text, re.MULTILINE)
@@ -103,10 +108,13 @@ def plan_line(overrides: str) -> str:
 
 def keep(root: Path, name: str, command: str, text: str) -> None:
     """Write a result's file: its report line by line, so that a change of one number is a change of one line."""
+    from delamo.store.provenance import provenance
+
+    made_by = provenance()
     record = {
         "command": command,
         "date": datetime.date.today().isoformat(),
-        "versions": {package: version(package) for package in PACKAGES},
+        **{key: made_by[key] for key in ("code", "packages", "python", "platform")},
         "report": text.splitlines(),
     }
     path = root / f"docs/results/{name}.json"
@@ -200,7 +208,8 @@ def part_of(lines: list[str], part: str, *, bare: bool) -> str:
         first = next((i for i, line in enumerate(lines) if line.startswith("|")), None)
         if first is None:
             raise ValueError("a kept report has no table")
-        return "\n".join(lines[first:]).strip()
+        end = next((i for i in range(first, len(lines)) if lines[i].startswith("#")), len(lines))
+        return "\n".join(lines[first:end]).strip()
     first = next((i for i, line in enumerate(lines) if line.startswith(part)), None)
     if first is None:
         raise ValueError(f"a kept report has no line that begins with {part!r}")

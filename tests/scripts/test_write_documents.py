@@ -11,11 +11,12 @@ import pytest
 import write_documents as documents
 
 ROOT = Path(__file__).parents[2]
+GOLDEN = ROOT / "tests/golden/older_runs"
 TABLE1 = """\
 | Method         | Tuning samples | a    | b     |
 | -------------- | -------------- | ---: | ----: |
 | Pre-trained    | 0              | 50.0 |  60.0 |
-|   95 %         |                | 1–2  |   3–4 |
+|   95 %         |                | 1-2  |   3-4 |
 | Random, 3 runs | 300            | 40.0 |  41.0 |
 | Ours           | 300            | 70.2† | 60.0 |
 | Random, 3 runs | 1,000          | 42.0 |  43.0 |
@@ -39,6 +40,21 @@ def change(root: Path, name: str, old: str, new: str) -> None:
 
 def test_no_document_is_stale():
     assert documents.write_documents(ROOT, check=True) == []
+
+
+def test_the_kept_plans_are_what_is_planned():
+    plans = {name: s["plan"] for name, s in documents.specification(ROOT)["results"].items() if "plan" in s}
+    assert plans
+    for name, overrides in plans.items():
+        assert documents.kept(ROOT, name) == [documents.plan_line(overrides)]
+
+
+def test_a_table_ends_where_the_next_section_begins():
+    lines = ["# t", "", "intro", "| a |", "| - |", "", "- 1 of 2", "", "## How to read", "- x"]
+    assert documents.part_of(lines, "table", bare=False) == "| a |\n| - |\n\n- 1 of 2"
+    lines = ["## A", "words", "| a |", "", "| b |", "## B"]
+    assert documents.part_of(lines, "## A", bare=False) == "## A\n\n| a |"
+    assert documents.part_of(lines, "## A", bare=True) == "| a |"
 
 
 def test_the_demo_in_the_readme_is_the_kept_demo():
@@ -82,7 +98,7 @@ def test_an_unknown_block_and_a_lost_one_are_errors(project):
     page = project / "README.md"
     text = page.read_text(encoding="utf-8")
     page.write_text(text.replace("generated: demo", "generated: demos"), encoding="utf-8")
-    with pytest.raises(ValueError, match="README.md: block 'demos'"):
+    with pytest.raises(ValueError, match=r"README\.md: block 'demos'"):
         documents.write_documents(project)
     page.write_text(text.replace("generated: demo", "made by hand: demo"), encoding="utf-8")
     with pytest.raises(ValueError, match="no document has the blocks demo"):
@@ -106,13 +122,15 @@ def test_means_are_over_the_targets():
         documents.means(TABLE1.replace("81.0†", "-").splitlines())
 
 
-def test_runs_are_measured_into_a_result_with_every_outcome(project, capsys):
+def test_runs_are_measured_into_a_result_with_every_outcome(project):
     """The finished runs of an older version that the tests keep, in the place of the demo's."""
     runs = project / "runs"
-    shutil.copytree(RUNS, runs / "demo")
+    shutil.copytree(GOLDEN / "runs", runs / "demo")
+    for path in runs.rglob("stages.json"):
+        path.write_text(path.read_text(encoding="utf-8").replace("@ROOT@", str(GOLDEN)), encoding="utf-8")
     documents.measure(project, "demo", documents.specification(project)["results"]["demo"], runs / "demo")
     record = json.loads((project / "docs/results/demo.json").read_text(encoding="utf-8"))
-    assert record["command"] == "delamo run -m experiment=demo" and record["date"] and record["versions"]["torch"]
+    assert record["command"] == "delamo run -m experiment=demo" and record["date"] and record["packages"]["torch"]
     assert any(line.startswith("## Budget") for line in record["report"])
     packed = documents.gzip.decompress((project / "docs/results/demo.outcomes.json.gz").read_bytes())
     rows = json.loads(packed)
