@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import tempfile
 
 # Before any library reads them, in workers of pytest-xdist too.
 os.environ |= {
     "HF_HUB_OFFLINE": "1",
+    "DELAMO_CACHE": os.environ.get("DELAMO_CACHE") or tempfile.mkdtemp(prefix="delamo-cache-"),
     "TOKENIZERS_PARALLELISM": "false",
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",
     "WANDB_MODE": "offline",

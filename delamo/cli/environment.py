@@ -89,7 +89,7 @@ def is_cached(path: str, revision: str | None) -> bool:
     """Return whether the hub's cache holds a model's config."""
     from huggingface_hub.errors import HFValidationError
 
-    from delamo.models.hf.identity import cached_config
+    from delamo.models.hf.commits import cached_config
 
     try:
         return cached_config(path, revision) is not None

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import contextlib
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
 
 from delamo import data
 from delamo.config.compose import as_dict
 from delamo.data import Pool, PoolConfig, Task, TaskConfig
-from delamo.data.images import encoded
+from delamo.data.identity import samples_digest
 from delamo.experiment.config import ExperimentConfig
 from delamo.experiment.models import Models
-from delamo.records import Sample, to_dict
 from delamo.selectors import SELECTORS, Selector
-from delamo.store import Store, digest_of, file_digest
+from delamo.store import Store, content_digest, digest_of
 
 T = TypeVar("T")
 
@@ -77,7 +75,7 @@ class Experiment:
 
     def content_digest(self, file: Path) -> str:
         """Return the digest of a file that the config names. Raises FileNotFoundError where there is none."""
-        return file_digest(file)
+        return content_digest(file)
 
     @property
     def decoding_seed(self) -> int:
@@ -158,15 +156,3 @@ def _shared(kind: str, config: TaskConfig | PoolConfig, make: Callable[[], T]) -
     while len(values) > _MOST_KEPT[kind]:
         values.popitem(last=False)
     return values[key]
-
-
-def samples_digest(samples: Sequence[Sample]) -> str:
-    """Return the identity of samples by their content: texts, and the bytes of image files wherever they lie."""
-    return digest_of([to_dict(sample) | {"image": _image_identity(sample.image)} for sample in samples])
-
-
-def _image_identity(locator: str | None) -> str | None:
-    path = Path(locator) if locator else None
-    if locator and locator.startswith("arrow:"):
-        return sha256(encoded(locator) or b"").hexdigest()
-    return file_digest(path) if path and path.is_absolute() and path.is_file() else locator

@@ -20,6 +20,10 @@ from delamo.records import LETTERS, Sample
 
 TEMPLATES = Path(__file__).parent / "templates"
 STUDENT = "student"
+BARE = ""
+"""In the place of a set: the text as it is, by no template."""
+QUESTION = "micro"
+"""The student's template that is the question with its options and nothing else."""
 _STEPS = "\x00steps\x00"
 _DEMONSTRATION = re.compile(r"^(?:Missing skill|Skills):[ \t]*(\S.*)$", re.MULTILINE)
 
@@ -33,6 +37,8 @@ class PromptSet(Enum):
 
 def question(prompt_set: str, sample: Sample) -> str:
     """Render the user turn in which the student is asked a sample's question, with its options."""
+    if prompt_set == BARE:
+        return sample.instruction
     template = _template(STUDENT, prompt_set)
     return template.render(question=sample.instruction, options=sample.options, letters=LETTERS)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from delamo.config import conf
-from delamo.models.hf.identity import cached_config
+from delamo.models.hf.commits import cached_config
 from delamo.paper.facts import NUM_GPUS, measured_seconds, tuning_seconds
 from delamo.paper.numbers import PAPER
 from delamo.reports.methods import PRETRAINED, RANDOM, ignored_keys

@@ -11,6 +11,7 @@ import inspect
 from collections.abc import Callable
 from pathlib import Path
 
+from delamo.config.plugins import plugin_digest
 from delamo.config.registry import register
 from delamo.records import Selected
 from delamo.selectors import (
@@ -34,7 +35,6 @@ from delamo.selectors.base import (
     Selector,
     SelectorConfig,
 )
-from delamo.store import file_digest
 
 BUILT_IN = (
     none.SELECTOR,
@@ -99,7 +99,7 @@ def add_selector(
             )
     if name in {selector.name for selector in BUILT_IN}:
         raise ValueError(f"add_selector({name!r}): the package has a selector of this name, choose another")
-    code = file_digest(Path(inspect.getfile(select)))
+    code = plugin_digest(Path(inspect.getfile(select)))
     SELECTORS[schema] = Selector(name=name, config=schema, select=select, needs=inputs, code=code)
     register({f"selector/{name}": schema})
 

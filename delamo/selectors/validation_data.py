@@ -5,12 +5,12 @@ What 1,000 samples of the target are worth.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from delamo.data import Pool
-from delamo.records import Quarantined, Sample, to_json
+from delamo.data.identity import samples_digest
+from delamo.records import Quarantined, Sample
 from delamo.selectors.base import Selector, SelectorConfig
 from delamo.selectors.full_data import select
 
@@ -29,7 +29,7 @@ class ValidationPool:
     def __init__(self, samples: Sequence[Sample]) -> None:
         self.name = "validation"
         self._by_id = {sample.id: sample for sample in sorted(samples, key=lambda sample: sample.id)}
-        self.digest = hashlib.sha256("\n".join(map(to_json, self._by_id.values())).encode()).hexdigest()
+        self.digest = samples_digest(self._by_id.values())
 
     def __len__(self) -> int:
         return len(self._by_id)

@@ -40,14 +40,22 @@ class AskStudent(Stage):
         return self.experiment.has_local_student
 
     def depends_on(self) -> dict[str, Any]:
-        """Return the untuned student, the split, the number format and how the student decodes."""
+        """Return the untuned student, the split, the number format, how the student decodes and who serves it."""
         experiment = self.experiment
         return {
             "student": experiment.student_digest,
             "samples": experiment.samples_digests[self.split],
             "seed": experiment.decoding_seed,
             **identity_of(experiment.config.student, "numerics", "images", "serving", "decoding"),
+            **self._server(),
         }
+
+    def _server(self) -> dict[str, Any]:
+        """Return the server's address, which may hold other weights under the same name, where there is one."""
+        student = self.experiment.config.student
+        if self.experiment.has_local_student or not student.api_base:
+            return {}
+        return {"api_base": student.api_base.rstrip("/")}
 
     def ask(self, samples: Sequence[Sample]) -> tuple[list[Answer], list[Quarantined]]:
         """Ask the student one batch of samples."""

@@ -14,10 +14,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from delamo.config.plugins import code_of
 from delamo.data import Pool, Task
 from delamo.records import Quarantined, Sample
 from delamo.retrieval.rows import fill_rows
 from delamo.store import ResultWriter, RowCounts, Store, StoredResult
+from delamo.store.provenance import versions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -73,6 +75,10 @@ class Experiment(Protocol):
         """Return the config groups that a selection depends on, for a label."""
 
 
+MODEL_PACKAGES = ("torch", "torchvision", "transformers", "tokenizers", "peft", "pillow")
+"""What computes the numbers of a model and of the images before it."""
+
+
 @dataclass(frozen=True, eq=False)
 class Stage(ABC):
     """One stage of an experiment.
@@ -82,6 +88,7 @@ class Stage(ABC):
         version: of the code; raise it when the same inputs give another result, so that results made before are left
             aside.
         resumable: whether a killed attempt leaves something to go on from.
+        packages: whose versions decide the result where models run in this process.
     """
 
     experiment: Experiment
@@ -89,6 +96,7 @@ class Stage(ABC):
     name: ClassVar[str]
     version: ClassVar[int] = 1
     resumable: ClassVar[bool] = False
+    packages: ClassVar[tuple[str, ...]] = MODEL_PACKAGES
 
     @property
     @abstractmethod
@@ -121,8 +129,10 @@ class Stage(ABC):
     def stored(self) -> StoredResult:
         """Where the result lies, or will lie."""
         inputs = {role: stage.digest for role, stage in self.inputs.items()}
-        threads = {"cpu_threads": self.experiment.config.cpu_threads} if self.runs_models else {}
-        identity = {"reads": self.depends_on() | threads, "inputs": inputs}
+        reads = self.depends_on() | code_of(type(self))
+        if self.runs_models:
+            reads |= {"cpu_threads": self.experiment.config.cpu_threads, "packages": versions(self.packages)}
+        identity = {"reads": reads, "inputs": inputs}
         return self.experiment.store.result(self.name, self.label, identity, self.version)
 
     @property

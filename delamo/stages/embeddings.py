@@ -6,7 +6,7 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from delamo.stages.base import Samples, VectorStage, count_rows
+from delamo.stages.base import MODEL_PACKAGES, Samples, VectorStage, count_rows
 from delamo.store import ResultWriter
 
 
@@ -19,17 +19,24 @@ class EmbedSamples(VectorStage):
     def source(self) -> Samples:
         """The samples."""
 
+    packages: ClassVar[tuple[str, ...]] = (*MODEL_PACKAGES, "sentence-transformers")
+
     @property
     def label(self) -> str:
         """The names of the data and of the selector."""
         return self.experiment.label(self.source.role, "selector")
 
     def depends_on(self) -> dict[str, Any]:
-        """Return the encoder's weights and the samples."""
+        """Return the encoder's weights, the template that words a question, and the samples."""
+        from delamo.models import prompts
         from delamo.models.scorers.embedding import encoder_identity
 
         config = self.experiment.config.selector
-        return {"encoder": encoder_identity(config.encoder, config.revision), **self.source.identity}
+        return {
+            "encoder": encoder_identity(config.encoder, config.revision),
+            "template": prompts.digest(prompts.STUDENT, prompts.QUESTION),
+            **self.source.identity,
+        }
 
     def compute(self, writer: ResultWriter) -> None:
         """Write one vector for each sample."""

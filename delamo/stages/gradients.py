@@ -93,6 +93,7 @@ class WarmUp(Stage):
             "pool": experiment.pool.digest,
             "seed": config.seed,
             "share": config.warmup_share,
+            "attn": experiment.config.student.attn.name,
             **identity_of(experiment.config.student, "images"),
         }
         left_out = self.draw()[1] if self.candidates.removed else ()

@@ -29,9 +29,12 @@ class ReadHiddenStates(VectorStage):
         return self.experiment.label(self.source.role, "student")
 
     def depends_on(self) -> dict[str, Any]:
-        """Return the student and its number format, which layer is read and how it is pooled, and the samples."""
+        """Return the student and its numbers, the layer and how it is pooled, the template, and the samples."""
+        from delamo.models import prompts
+
         experiment, config = self.experiment, self.experiment.config.selector
         return {
+            "template": prompts.digest(prompts.STUDENT, prompts.QUESTION),
             "student": experiment.student_digest,
             "layer": config.layer,
             "pooling": config.pooling.value,

@@ -9,10 +9,15 @@ from typing import Any, ClassVar
 from delamo.config.compose import identity_of
 from delamo.records import PoolSkills
 from delamo.retrieval import RETRIEVERS
+from delamo.retrieval.config import Backend
 from delamo.retrieval.index import INDEX_VERSION
 from delamo.retrieval.tokenize import TOKENIZER_VERSION
 from delamo.stages.base import Stage
 from delamo.store import ResultWriter, RowCounts
+from delamo.store.provenance import versions
+
+PACKAGES = {Backend.bm25s: "bm25s", Backend.rank_bm25: "rank-bm25"}
+"""Whose code scores the documents."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +27,8 @@ class IndexStage(Stage):
     def depends_on(self) -> dict[str, Any]:
         """Return the retriever's config and the versions of tokenizer and file format."""
         retriever = identity_of(self.experiment.config.retriever)
-        return {"retriever": retriever, "format": [TOKENIZER_VERSION, INDEX_VERSION]}
+        package = versions([PACKAGES[self.experiment.config.retriever.backend]])
+        return {"retriever": retriever, "format": [TOKENIZER_VERSION, INDEX_VERSION], "scored by": package}
 
     def build(self, writer: ResultWriter, documents: Iterable[tuple[str, str]], num_documents: int) -> None:
         """Write the index of (id, text) pairs."""

@@ -9,11 +9,13 @@ from statistics import fmean as mean
 from typing import Any, ClassVar
 
 from delamo.config.compose import identity_of
+from delamo.config.plugins import code_of
 from delamo.mistakes import FINDERS, ErrorCase, Finder
 from delamo.models.usage import UsageMeter
 from delamo.records import Answer, Sample
 from delamo.stages.base import Stage
 from delamo.store import ResultWriter, RowCounts, write_rows
+from delamo.store.provenance import versions
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +47,7 @@ class FindMistakes(Stage):
     def depends_on(self) -> dict[str, Any]:
         """Return the finder's config, the files that it names, and the teacher where it is asked."""
         config = self.experiment.config.mistakes
-        reads = {"mistakes": identity_of(config)}
+        reads = {"mistakes": identity_of(config), "steps by": versions(["pysbd"]), **code_of(self.finder.find)}
         if self.finder.templates:
             reads |= self.experiment.teacher_identity(*self.finder.templates)
         for field in self.finder.files:

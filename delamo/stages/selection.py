@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from delamo.config.compose import identity_of
 from delamo.data import Pool
-from delamo.records import FILL, Selected
+from delamo.records import FILL, Sample, Selected
 from delamo.stages.base import Stage
 from delamo.store import ResultWriter, RowCounts, StoredResult, write_rows
 
@@ -78,6 +78,10 @@ class Select(Stage):
         stored, config = super().result(), self.experiment.config
         check_fill(stored.rows(Selected), config.max_fill, config.selector.name, stored.path)
         return stored
+
+    def samples(self) -> list[Sample]:
+        """Return the selected samples as the data holds them now, images where they lie now, in order of rank."""
+        return [self.candidates.get(row.id) for row in self.stored.rows(Selected)]
 
     def compute(self, writer: ResultWriter) -> None:
         """Write `selection.jsonl`, and the samples themselves as `selected_samples.jsonl`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from delamo.config.compose import identity_of
 from delamo.records import Sample
@@ -18,11 +18,20 @@ from delamo.store import ResultWriter, RowCounts
 IterateFrom = Enum("IterateFrom", {"continue": "continue", "restart": "restart"})
 
 
+class Selection(Protocol):
+    """What tuning asks of a stage that selects."""
+
+    digest: str
+
+    def samples(self) -> list[Sample]:
+        """Return the samples, with their images where they lie now, which need not be where they were selected."""
+
+
 @dataclass(frozen=True, eq=False)
 class Tune(Stage):
     """Tune the student on the last selection from the last adapter, or on the union of all selections from the base."""
 
-    selections: Sequence[Stage]
+    selections: Sequence[Selection]
     """Of every round so far."""
     previous: Stage | None
     """The adapter of the round before; None in the first round."""
@@ -37,7 +46,7 @@ class Tune(Stage):
         return self.experiment.config.iterate_from is IterateFrom.restart
 
     @property
-    def chosen(self) -> Sequence[Stage]:
+    def chosen(self) -> Sequence[Selection]:
         """The selections that are trained on."""
         return self.selections if self.restarts else self.selections[-1:]
 
@@ -63,18 +72,19 @@ class Tune(Stage):
         return True
 
     def depends_on(self) -> dict[str, Any]:
-        """Return the untuned student, the recipe, the training seed and the cap on images."""
+        """Return the untuned student, the recipe, the training seed, the attention and the cap on images."""
         experiment = self.experiment
         return {
             "student": experiment.student_digest,
             "tuning": identity_of(experiment.config.tuning),
             "seed": experiment.config.seeds.training,
+            "attn": experiment.config.student.attn.name,
             **identity_of(experiment.config.student, "images"),
         }
 
     def compute(self, writer: ResultWriter) -> None:
         """Write `adapter/` in PEFT's format."""
-        samples = {row.id: row for stage in self.chosen for row in stage.stored.rows(Sample, "selected_samples")}
+        samples = {sample.id: sample for stage in self.chosen for sample in stage.samples()}
         start_from = self.start_from.stored.path / "adapter" if self.start_from else None
         seed, models = self.experiment.config.seeds.training, self.experiment.models
         job = models.tuning_job(

@@ -1,5 +1,6 @@
 """Content-addressed results on disk, and what they are written with."""
 
+from delamo.store.contents import content_digest, content_digests
 from delamo.store.files import (
     digest_of,
     file_digest,
@@ -32,6 +33,8 @@ __all__ = [
     "StoredResult",
     "append_shards",
     "compute_in_shards",
+    "content_digest",
+    "content_digests",
     "digest_of",
     "file_digest",
     "iterate_rows",

@@ -6,6 +6,7 @@ import functools
 import platform
 import subprocess
 import sys
+from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,16 @@ def _git(folder: Path, *arguments: str) -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None  # no git, or a checkout that it refuses to read: the revision is unknown, the result is as good
     return found.stdout.strip()
+
+
+def versions(packages: Iterable[str]) -> dict[str, str | None]:
+    """Return the versions of packages as far as a result may hang on them: `4.57` of 4.57.3, `2.9` of 2.9.1+cu128.
+
+    A third number says that faults were mended; a library's numbers are meant to stay. What is installed in full stands
+    in each manifest. None is a package that is not installed, which may send an image through another one.
+    """
+    found = {name: _version(name) for name in packages}
+    return {name: full and ".".join(full.partition("+")[0].split(".")[:2]) for name, full in found.items()}
 
 
 def _version(package: str) -> str | None:

@@ -103,7 +103,7 @@ class Rows:
     def _read(self, row: int) -> Item:
         instruction, answer = self._turns(row)
         tokens = instruction.count(IMAGE_TOKEN)
-        locator, name, size = self._image(row)
+        locator, name, _ = self._image(row)
         if tokens > 1:
             raise RowError("several images", "instruction", instruction, f"{tokens} image tokens, one picture a sample")
         if tokens and locator is None:
@@ -123,7 +123,7 @@ class Rows:
             sample = replace(sample, options=options, gold=gold, answer=answer or options[gold])
         elif not answer:
             raise RowError("no answer", self._columns.answer or "answer", answer)
-        return Item(sample, name, size)
+        return Item(sample, name)
 
     def _turns(self, row: int) -> tuple[str, str | None]:
         """Return the question, and the reply or None where only options tell it."""

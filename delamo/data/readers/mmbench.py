@@ -123,7 +123,7 @@ def _read_row(index: int, row: dict[str, str | None], images: _TableImages) -> I
     if answer not in letters:
         raise RowError("gold not among options", "answer", answer, f"options {letters}")
     options, gold = tuple(text for _, text in present), letters.index(answer)
-    name, size = images.of(row)
+    name, _ = images.of(row)
     sample = Sample(
         id=f"mmbench-{index:06d}",
         instruction=f"{hint}\n{question}" if hint else question,
@@ -133,7 +133,7 @@ def _read_row(index: int, row: dict[str, str | None], images: _TableImages) -> I
         image=str(images.folder / name),
         source=(row.get("category") or "").strip(),
     )
-    return Item(sample, name, size)
+    return Item(sample, name)
 
 
 class _TableImages:

@@ -4,12 +4,13 @@
     FOLDER/samples.parquet    one row a sample in ascending order of id, in small groups: one sample is read cheaply
     FOLDER/quarantine.jsonl   the rows that the reader of the original held back
 
-`delamo convert` writes it from any pool, and it is that pool: same digest. Nothing is checked again when it is opened:
-an image is looked for, and its size compared, when its sample is read.
+`delamo convert` writes it from any pool, and it is that pool: same digest. When it is opened, the bytes of the images
+are held against those of then (`delamo.store.contents` reads a file once); a missing one is an error where it is read.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import warnings
@@ -25,13 +26,13 @@ from omegaconf import MISSING
 from tqdm import tqdm
 
 from delamo.data import Pool, PoolConfig, add_pool
-from delamo.data.identity import ContentDigest
+from delamo.data.identity import ContentDigest, image_digests
 from delamo.data.image_paths import ImageRoot
 from delamo.data.images import SCHEME
 from delamo.data.quarantine import RowError
 from delamo.data.readers.sorted_pool import SortedPool
 from delamo.records import Quarantined, Sample
-from delamo.store import QUARANTINE, read_rows, write_json, write_rows
+from delamo.store import QUARANTINE, content_digests, read_rows, write_json, write_rows
 
 
 @dataclass(slots=True, kw_only=True)
@@ -45,12 +46,14 @@ class ParquetPoolConfig(PoolConfig):
     """Names of sources; null among them is skipped."""
 
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # digests of the images
 POOL, SAMPLES = "pool.json", "samples.parquet"
 GROUP_SIZE = 512
 """Rows read at a time: about 200 kB of text."""
 NUM_GROUPS_KEPT = 64
 COLUMNS = ("id", "instruction", "answer", "image", "image_size", "source")
+IMAGE_DIGEST = "image_digest"
+"""One more column, which is read when the pool is opened: SHA-256 of an image file's bytes, as it was written."""
 
 
 class ParquetPool(SortedPool):
@@ -73,6 +76,7 @@ class ParquetPool(SortedPool):
         self._ids, self._rows = self._read_ids(exclude_tasks)
         if not self._ids:
             raise ValueError(f"{folder}: pool.exclude_tasks leaves no sample")
+        self._check_images()
         self._quarantined: list[Quarantined] | None = None
         self._group = lru_cache(maxsize=NUM_GROUPS_KEPT)(self._read_group)
 
@@ -87,6 +91,29 @@ class ParquetPool(SortedPool):
             kept = pc.invert(pc.is_in(table["source"], value_set=pa.array(sorted(exclude_tasks))))
             rows, table = rows[kept.to_numpy()], table.filter(kept)
         return table["id"].to_pylist(), rows.astype(np.int32)
+
+    def _check_images(self) -> None:
+        """Hold the images against what the pool was written with: its digest stands for those, whatever came since.
+
+        Raises:
+            RuntimeError: an image has other bytes, or the file is damaged. A missing image is an error where it is
+                asked for.
+        """
+        try:
+            table = self._file.read(columns=["image", IMAGE_DIGEST]).take(self._rows)
+        except (OSError, ValueError) as problem:
+            raise RuntimeError(f"{self._path} is damaged ({problem}): convert again") from problem
+        expected: dict[str, str] = {}
+        for batch in table.to_batches(max_chunksize=GROUP_SIZE):
+            for name, digest in zip(batch[0].to_pylist(), batch[1].to_pylist(), strict=True):
+                if name is None or SCHEME.match(name):
+                    continue
+                with contextlib.suppress(RowError):
+                    expected[self._images.locate(name).path] = digest
+        paths = list(expected)
+        for path, digest in zip(paths, content_digests(paths, "digest of images"), strict=True):
+            if digest != expected[path]:
+                raise RuntimeError(f"{path} has other bytes than when {self._path} was written: convert again")
 
     @property
     def quarantined(self) -> Sequence[Quarantined]:
@@ -167,10 +194,10 @@ def _write_samples(pool: Pool, path: Path, root: str) -> dict[str, dict[str, Any
 
     digests: dict[str, ContentDigest] = {}
     counts: Counter[str] = Counter()
-    types = {name: pa.int64() if name == "image_size" else pa.string() for name in COLUMNS}
+    types = {name: pa.int64() if name == "image_size" else pa.string() for name in (*COLUMNS, IMAGE_DIGEST)}
     options = {"compression": "zstd", "write_page_checksum": True, "use_dictionary": ["source"]}
     with _parquet().ParquetWriter(path, pa.schema(types.items()), **options) as file:
-        group: dict[str, list[Any]] = {name: [] for name in COLUMNS}
+        group: dict[str, list[Any]] = {name: [] for name in types}
         last = ""
         for sample in tqdm(pool, total=len(pool), desc=f"writing {path.name}", unit=" samples", delay=5, leave=False):
             if counts and sample.id <= last:
@@ -182,8 +209,9 @@ def _write_samples(pool: Pool, path: Path, root: str) -> dict[str, dict[str, Any
             values = (sample.id, sample.instruction, sample.answer, name, size, sample.source)
             for column, value in zip(COLUMNS, values, strict=True):
                 group[column].append(value)
+            group[IMAGE_DIGEST].append(sample.image)
             counts[sample.source] += 1
-            digests.setdefault(sample.source, ContentDigest()).add(sample, image_name=name or "", image_size=size or 0)
+            digests.setdefault(sample.source, ContentDigest()).add(sample, image_name=name or "")
             if len(group["id"]) == GROUP_SIZE:
                 _flush(file, group, types)
         _flush(file, group, types)
@@ -194,6 +222,7 @@ def _flush(file: Any, group: dict[str, list[Any]], types: dict[str, Any]) -> Non
     import pyarrow as pa
 
     if group["id"]:
+        group[IMAGE_DIGEST] = list(image_digests(group[IMAGE_DIGEST]))
         file.write_table(pa.table(group, schema=pa.schema(types.items())), row_group_size=GROUP_SIZE)
     for values in group.values():
         values.clear()

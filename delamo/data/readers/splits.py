@@ -20,13 +20,11 @@ class Item(NamedTuple):
     sample: Sample
     image_name: str = ""
     """Inside the data set; empty without an image."""
-    image_size: int = 0
-    """Bytes."""
 
     @classmethod
     def of(cls, sample: Sample, image: ImageFile | None) -> Self:
         """Join a sample and the file of its image."""
-        return cls(sample, image.name, image.size) if image else cls(sample)
+        return cls(sample, image.name) if image else cls(sample)
 
 
 def take(
@@ -103,7 +101,7 @@ def as_task(name: str, parts: Mapping[str, Sequence[Item]], quarantined: Sequenc
     digest = ContentDigest()
     for part, items in parts.items():
         for item in items:
-            digest.add(item.sample, part=part, image_name=item.image_name, image_size=item.image_size)
+            digest.add(item.sample, part=part, image_name=item.image_name)
     for row in quarantined:
         digest.add_quarantined(row)
     samples = {part: [item.sample for item in items] for part, items in parts.items()}

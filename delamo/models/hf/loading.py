@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from delamo.models.hf.commits import pinned
 from delamo.models.hf.processors import load_processor
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
@@ -44,6 +45,7 @@ def load_base(
     from transformers import AutoModelForImageTextToText, GenerationConfig
 
     checkpoint = resolve(path)
+    revision = pinned(checkpoint, revision, "the checkpoint")
     options = {"revision": revision, "trust_remote_code": False}
     with quiet():
         processor = load_processor(checkpoint, revision=revision)

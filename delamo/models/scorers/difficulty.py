@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from delamo.models.hf.collator import IGNORED
+from delamo.models.hf.commits import pinned
 from delamo.models.hf.loading import check_weights, choose_device, quiet, resolve
 from delamo.models.scorers.losses import scored_logits
 from delamo.records import Quarantined, Sample
@@ -60,7 +61,8 @@ class Scorer:
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
-        checkpoint, options = resolve(path, "selector.scorer"), {"revision": revision, "trust_remote_code": False}
+        checkpoint = resolve(path, "selector.scorer")
+        options = {"revision": pinned(checkpoint, revision, "selector.scorer"), "trust_remote_code": False}
         with quiet():
             tokenizer = AutoTokenizer.from_pretrained(checkpoint, **options)
             model, info = AutoModelForCausalLM.from_pretrained(

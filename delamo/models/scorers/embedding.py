@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from delamo.models.hf.commits import pinned
 from delamo.models.hf.identity import folder_digest, weights_identity
 from delamo.models.hf.loading import choose_device, quiet, resolve
 
@@ -51,7 +52,7 @@ class Encoder:
         with quiet():
             model = SentenceTransformer(
                 checkpoint,
-                revision=revision,
+                revision=pinned(checkpoint, revision, "selector.encoder"),
                 device=choose_device(device),
                 trust_remote_code=False,
                 model_kwargs={"use_safetensors": True},
@@ -93,8 +94,10 @@ def encoder_identity(encoder: str, revision: str | None) -> str:
     folder = Path(encoder_path(encoder))
     if not folder.is_dir():
         return weights_identity(encoder, revision)
-    folders = [folder, *sorted(path.parent for path in folder.glob("*/config.json"))]
-    return hashlib.sha256("\n".join(map(folder_digest, folders)).encode()).hexdigest()
+    folders = [folder, *sorted(path for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")]
+    return hashlib.sha256(
+        "\n".join(f"{part.relative_to(folder)} {folder_digest(part)}" for part in folders).encode()
+    ).hexdigest()
 
 
 def _missing(package: str) -> str:

@@ -77,7 +77,7 @@ def hidden_states(
 
 def question_text(sample: Sample) -> str:
     """Return the user turn without a prompt's examples: a pool's instruction, or a task's question with its options."""
-    return prompts.question("micro", sample)
+    return prompts.question(prompts.QUESTION, sample)
 
 
 def _weights(mask: torch.Tensor, pooling: str) -> torch.Tensor:

@@ -45,7 +45,7 @@ class HuggingFaceStudentConfig(StudentConfig):
     """0 is greedy."""
     engine: Engine = identity_field("serving", omit=Engine.transformers)  # noqa: RUF009 -- makes a dataclasses.field
     """Of answers and evaluation; tuning is always done here."""
-    api_base: str | None = not_in_identity()
+    api_base: str | None = identity_field("server", omit=None)
     """The server's, for `engine=vllm`, as in http://localhost:8000/v1."""
     api_key_env: str | None = not_in_identity()
     """Name of the environment variable that holds the server's key; null where it wants none."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 from pathlib import Path
 from typing import Any
 
+from delamo.models.api.bases import base_of_environment
 from delamo.models.api.budget import Budget, Prices, prices_of
 from delamo.models.api.client import ApiClient
 from delamo.models.api.limits import RateLimiter
@@ -18,7 +18,6 @@ from delamo.models.teachers.config import Api, LiteLLMTeacherConfig, Readout, Re
 from delamo.models.teachers.litellm import LiteLLMTeacher
 from delamo.store import digest_of, slug
 
-BASES = {"openai": ("OPENAI_BASE_URL", "OPENAI_API_BASE"), "hosted_vllm": ("HOSTED_VLLM_API_BASE",)}
 SERVICE, READING = "service", "asking"  # names of facts in the transcripts
 
 
@@ -101,8 +100,7 @@ def recorded_facts(folder: str) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def service_of(config: LiteLLMTeacherConfig) -> Service:
     """Return what all requests have in common; a base that only the environment names decides an answer, too."""
-    names = BASES.get(config.model.partition("/")[0], ())
-    base = config.api_base or next((value for name in names if (value := os.environ.get(name))), None)
+    base = config.api_base or base_of_environment(config.model)
     return Service(
         model=config.model,
         revision=config.revision,

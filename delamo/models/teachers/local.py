@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from delamo.models.hf.chat import SampleError
+from delamo.models.hf.commits import pinned
 from delamo.models.hf.head import logits_at
 from delamo.models.hf.loading import choose_device, quiet, resolve
 from delamo.models.teachers.base import CUT_OFF, OptionScores, PrefixPrompt, Refusal, Teacher
@@ -85,7 +86,7 @@ class LocalTeacher(Teacher):
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         checkpoint = resolve(config.path, key="teacher.path")
-        options = {"revision": config.revision, "trust_remote_code": False}
+        options = {"revision": pinned(checkpoint, config.revision, "teacher.path"), "trust_remote_code": False}
         with quiet():
             tokenizer = AutoTokenizer.from_pretrained(checkpoint, **options)
             model = AutoModelForCausalLM.from_pretrained(

@@ -8,7 +8,9 @@ from typing import Any
 
 from delamo.data.quarantine import UnusableError
 from delamo.models.hf.chat import adds_special_tokens, prompt_text
+from delamo.models.hf.commits import pinned
 from delamo.models.hf.loading import load_base, resolve
+from delamo.models.prompts import BARE
 from delamo.models.students.local import Reply, Student
 from delamo.models.teachers.base import CUT_OFF, Refusal
 from delamo.models.teachers.config import LocalTeacherConfig
@@ -17,7 +19,6 @@ from delamo.models.usage import Usage
 from delamo.records import Sample
 
 ATTENTION = "sdpa"
-BARE_QUESTION = "micro"  # the student's template that is the question and nothing else
 
 
 @dataclass(slots=True)
@@ -38,7 +39,7 @@ class VisionTeacher(LocalTeacher):
         samples = [
             Sample(id=str(i), instruction=text, answer="", image=image) for i, (text, image) in enumerate(distinct)
         ]
-        model = Student(self.model, self.processor, "teacher", BARE_QUESTION, max_image_pixels=None)
+        model = Student(self.model, self.processor, "teacher", BARE, max_image_pixels=None)
         replies: dict[tuple[str, str | None], str | Refusal] = {}
         options = {"max_new_tokens": max_new_tokens, "batch_size": self.config.batch_size}
         for index, reply in model.replies(samples, **options, temperature=0.0, seed=0):
@@ -96,6 +97,7 @@ def _for_images(config: LocalTeacherConfig) -> bool:
     )
 
     checkpoint = resolve(config.path, key="teacher.path")
-    kind = AutoConfig.from_pretrained(checkpoint, revision=config.revision, trust_remote_code=False).model_type
+    revision = pinned(checkpoint, config.revision, "teacher.path")
+    kind = AutoConfig.from_pretrained(checkpoint, revision=revision, trust_remote_code=False).model_type
     sees = kind in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
     return sees and (config.sees_images or kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
