@@ -6,7 +6,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 TORCH := $(shell grep -E '^torch==' constraints.txt)
 
-.PHONY: install demo test lint docs clean
+.PHONY: install demo test lint docs documents clean
 
 install: .venv/installed
 
@@ -36,6 +36,10 @@ lint: .venv/installed-dev
 # The pages of docs/ and the API reference, as a site that opens from disk: site/index.html.
 docs: .venv/installed-docs
 	$(BIN)/properdocs build --strict --config-file mkdocs.yml
+
+# The measured numbers of README.md and docs/, from the runs below RUNS; without RUNS=, from the results kept in docs/results.
+documents: .venv/installed
+	$(BIN)/python scripts/write_documents.py $(RUNS)
 
 clean:
 	rm -rf .venv build dist site .pytest_cache .ruff_cache .mypy_cache .hypothesis
