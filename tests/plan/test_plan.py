@@ -107,8 +107,8 @@ def test_table_1_by_hand(planner, scale):
     found = planner.look("experiment=table1", f"scale={scale}")
     assert found.num_cells == 301
     distinct = Counter(work.name for work in found.works.values())
-    # Of the pool alone, whatever the target: the whole pool, which no selection seed changes; the most difficult samples
-    # and random ones at 3 budgets x 3 seeds. Of each target: its validation samples; error-driven and INSTA*.
+    # Of the pool alone, whatever the target: the whole pool, which no selection seed changes; the most difficult
+    # samples and random ones at 3 budgets x 3 seeds. Of each target: its validation samples; error-driven and INSTA*.
     assert distinct["selection"] == 1 + 2 * 9 + 7 * (1 + 2 * 9) == 152
     assert distinct["tuning"] == 3 + 2 * 9 + 7 * (3 + 2 * 9) == 168
     assert distinct["evaluation"] == 301  # every cell tunes or tests something else
