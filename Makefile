@@ -22,7 +22,7 @@ install: .venv/installed
 	touch $@
 
 demo: .venv/installed
-	$(BIN)/delamo run -m experiment=demo
+	$(BIN)/delamo run -m experiment=demo jobs=2
 	$(BIN)/delamo report runs=runs/demo
 
 test: .venv/installed-test
