@@ -168,6 +168,7 @@ def train_ours(setup: Setup, lengths: Sequence[Lengths]) -> dict[str, Any]:
         config=config,
         samples=setup.samples,
         lengths=[sample.all for sample in lengths],
+        reply_tokens=[sample.reply for sample in lengths],
         out_dir=setup.folder / "adapter",
         seed=0,
     )
@@ -177,7 +178,7 @@ def train_ours(setup: Setup, lengths: Sequence[Lengths]) -> dict[str, Any]:
         run = prepare(job, model, setup.processor, None, [Clock()])
         run.trainer.fit(run.module, datamodule=run.data)
     rates = training_rates(setup, stamps, run.module.model, lengths)
-    padding = round(padding_fraction(run.batches, job.lengths), 4)
+    padding = round(padding_fraction([part.samples for part in run.plan], job.lengths), 4)
     return rates | {"padding": padding, "loss": run.module.final_loss()}
 
 

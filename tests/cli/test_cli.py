@@ -129,12 +129,12 @@ def test_a_look_up_needs_one_id(tmp_path, verb):
 def test_the_demo_is_these_cells(tmp_path):
     """The sweep of `make demo`; a pool below the budget ends each cell but the pretrained student's at once."""
     makefile = (Path(__file__).parents[2] / "Makefile").read_text()
-    assert "delamo run -m experiment=demo\n" in makefile
+    assert "delamo run -m experiment=demo jobs=2\n" in makefile
     tiny = ("pool.size=5", "task.num_val_samples=1", "task.num_test_samples=1", "student.path=/nowhere")
     done = delamo("run", "-m", "experiment=demo", *tiny, cwd=tmp_path)
     cells = list((tmp_path / "runs/demo").glob("*/status.json"))
-    assert done.returncode == 1 and len(cells) == 10
-    assert "10 of 10 cells failed:\n  task=micro/surfaces selector=none" in done.stderr
+    assert done.returncode == 1 and len(cells) == 14
+    assert "14 of 14 cells failed:\n  task=micro/surfaces selector=none" in done.stderr
 
 
 def test_the_command_line_narrows_every_grid_of_a_preset(tmp_path):

@@ -96,7 +96,7 @@ def test_without_overrides_it_is_the_embedded_cell(experiment_config):
     cell = experiment_config()
     assert (cell.student.name, cell.teacher.name, cell.pool.name) == ("micro", "micro", "micro")
     assert cell.task.name.startswith("micro/")
-    assert cell.pool.size == 50_000
+    assert cell.pool.size == 16_000
     assert (cell.mistakes.delta, cell.mistakes.persistence) == (0.2, 12)
     assert cell.selector.name == "error_driven"
 
@@ -161,7 +161,7 @@ def test_arguments_are_plain(experiment_config):
     cell = experiment_config("selector=random")
     assert arguments(cell.selector) == {} and isinstance(cell.selector, RandomConfig)
     fields = arguments(cell.tuning)
-    assert fields["precision"] == "bf16" and "name" not in fields
+    assert fields["precision"] == "32" and "name" not in fields
     assert set(fields) == {field.name for field in dataclasses.fields(TuningConfig)} - {"name"}
 
 

@@ -77,7 +77,7 @@ def test_exactly_n_with_a_score_and_nothing_that_meets_the_task(selection, selec
 
 @pytest.mark.parametrize("selector", OF_POOL)
 def test_all_that_the_audit_left_can_be_selected(selection, selector):
-    rows, _, stage = selection(selector, f"budget.num_samples={POOL}")
+    rows, _, stage = selection(selector, f"budget.num_samples={POOL}", "max_fill=1")
     assert {row.id for row in rows} == set(stage.experiment.pool.ids()) - stage.candidates.removed
     assert len(rows) == POOL == len(stage.experiment.pool) - LEAKS
     with pytest.raises(ValueError, match=f"budget.num_samples is {POOL + 1}"):

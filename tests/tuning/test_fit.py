@@ -164,7 +164,7 @@ def test_what_does_not_fit_is_counted_before_the_first_step(base, samples, tmp_p
 
 
 def test_a_selection_that_shrinks_for_its_length_is_said_aloud(base, samples, tmp_path, capsys):
-    _, lengths, _ = tuning.check_samples(Collator(load(base)[1], None), samples, 1e9)
+    _, lengths, _, _ = tuning.check_samples(Collator(load(base)[1], None), samples, 1e9)
     most = sorted(lengths)[-2] - 1
     assert sum(length > most for length in lengths) / len(samples) > 0.1
     result = tune(base, samples, tmp_path / "few", epochs=1, max_length=most)

@@ -21,7 +21,7 @@ NUMBERS = {
 } | {"none": "0"}
 APOSTROPHE = re.compile(r"(?<=\w)['’`](?=\w)")
 THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
-KEPT = re.compile(r"(?<!\w)[-−](?=\.?\d)|(?<=\d)[.,](?=\d)|(?<!\w)\.(?=\d)|(?<=\w)[+#]+(?!\w)|[%°$€£]")
+KEPT = re.compile(r"(?<!\w)[-−](?=\.?\d)|(?<=\d)[.,](?=\d)|(?<!\w)\.(?=\d)|(?<=[^\W_])[+#]+(?!\w)|[%°$€£]")
 """Punctuation that tells one answer from another."""
 PUNCTUATION = re.compile(r"[^\w\s]|_")
 

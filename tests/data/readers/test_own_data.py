@@ -18,7 +18,7 @@ from delamo.store import read_rows
 
 TEXT = (Path(__file__).parents[3] / "docs" / "own_data.md").read_text(encoding="utf-8")
 SAMPLE = Path(__file__).parents[4] / "shared" / "data" / "vision_flan_sample"
-FAST = ("student.max_new_tokens=16", "student.device=cpu", "tuning.epochs=1")
+FAST = ("student.max_new_tokens=16", "max_fill=1", "student.device=cpu", "tuning.epochs=1")
 NUM_POOL, NUM_VALIDATION, NUM_TEST = 24, 3, 3
 
 
